@@ -1,0 +1,1 @@
+"""What the functions share: from a request's bytes to a loaded model and back. Imports no Keras and no `tensorflow`."""

@@ -1,0 +1,1 @@
+"""Export: from Keras's files to a SavedModel. Imports Keras and TensorFlow, so it never runs in a serving process."""

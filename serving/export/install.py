@@ -1,0 +1,76 @@
+"""Export a loaded Keras model and put the result in place, whole or not at all."""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from serving import provenance
+from serving.export import saved_model
+from serving.provenance import ExportRecord
+
+
+@dataclass(frozen=True)
+class Written:
+    """What an export wrote, and its largest difference to the Keras model on random inputs."""
+
+    folder: Path
+    names: list[str]
+    difference: float
+
+
+def export(model: Any, keras_version: str, sources: list[Path], folder: Path) -> Written:
+    """Export a Keras model into a folder, replacing an earlier export there once the new one has proved right.
+
+    Raises SourceError, with the earlier export untouched, where the SavedModel disagrees with the Keras model.
+    """
+    tf = importlib.import_module("tensorflow")
+    record = ExportRecord(provenance.hashes(sources), keras_version, tf.__version__)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Beside its destination, so that it can be moved there by renaming.
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as scratch:
+        fresh = Path(scratch) / "new"
+        saved_model.write(tf, model, saved_model.trace(tf, model), fresh)
+        difference = saved_model.verify(model, fresh)
+        record.write(fresh)
+        names = _replace(fresh, folder, Path(scratch) / "old")
+    return Written(folder, names, difference)
+
+
+def _replace(fresh: Path, folder: Path, old: Path) -> list[str]:
+    """Move the export in ``fresh`` into the folder and what it replaces into ``old``; on any failure move all back."""
+    old.mkdir()
+    names = [name for name in provenance.EXPORTED if _is_worth_keeping(fresh / name)]
+    # Several files can't be replaced in one step. While they are, a record that matches no source tells a reader,
+    # also one that comes after a power failure, to take none of them.
+    moved: list[tuple[Path, Path]] = []
+    try:
+        for name in reversed(provenance.EXPORTED):
+            if (folder / name).exists():
+                _move(folder / name, old / name, moved)
+            if name == provenance.EXPORT_RECORD:
+                provenance.mark_incomplete(folder)
+        for name in names:
+            if name == provenance.EXPORT_RECORD:
+                (fresh / name).replace(folder / name)
+            else:
+                _move(fresh / name, folder / name, moved)
+    except BaseException:
+        (folder / provenance.EXPORT_RECORD).unlink(missing_ok=True)
+        for source, target in reversed(moved):
+            target.replace(source)
+        raise
+    return names
+
+
+def _move(source: Path, target: Path, moved: list[tuple[Path, Path]]) -> None:
+    source.replace(target)
+    moved.append((source, target))
+
+
+def _is_worth_keeping(path: Path) -> bool:
+    # TensorFlow makes empty folders for variables and assets that a model has not; git and zip drop them anyway.
+    return any(path.iterdir()) if path.is_dir() else path.exists()

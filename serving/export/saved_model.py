@@ -1,0 +1,165 @@
+"""From a Keras model to a SavedModel: traced, frozen where that pays, and checked against the Keras model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serving import engine
+from serving.provenance import SourceError
+from serving.signature import DEFAULT_SIGNATURE, TensorSpec
+
+# A frozen graph loads several times faster and runs a third faster, but TensorFlow holds its weights several times
+# over while it is loaded: worth it for small models (docs/performance.md has the figures).
+_LARGEST_FROZEN_BYTES = 8 * 1024 * 1024
+
+_BATCH = 3  # rows of random input
+_VARIABLE_DIMENSION = 32  # what a dimension that may vary is checked with: what Keras's image models take at least
+
+
+def trace(tf: Any, model: Any) -> Any:
+    """Return the model's prediction as a concrete function of named inputs that returns a dict of named outputs.
+
+    Raises SourceError where the model does not know its inputs' shapes.
+    """
+    if not getattr(model, "inputs", None):
+        raise SourceError("the model was saved before its input shape was known; call it once, and save it again")
+    specs = {
+        name: tf.TensorSpec(tuple(tensor.shape), tensor.dtype, name=name)
+        for name, tensor in zip(_input_names(model), model.inputs, strict=True)
+    }
+    return tf.function(lambda **feeds: _call(model, feeds), autograph=False).get_concrete_function(**specs)
+
+
+def write(tf: Any, model: Any, function: Any, folder: Path) -> None:
+    """Write the traced function as a SavedModel with one signature, ``serving_default``."""
+    frozen = _frozen(tf, function) if _bytes_of_weights(model) <= _LARGEST_FROZEN_BYTES else None
+    if frozen is None:
+        module = tf.Module()
+        module.model, module.function = model, function
+        tf.saved_model.save(module, str(folder), signatures={DEFAULT_SIGNATURE: function})
+    else:
+        _write_graph(tf, function, frozen, folder)
+
+
+def verify(model: Any, folder: Path) -> float:
+    """Run the SavedModel in the engine that will serve it; return its largest difference to the Keras model.
+
+    Raises SourceError where the two disagree on random inputs.
+    """
+    session = engine.load_session(folder, "auto")
+    try:
+        signature = session.signatures[DEFAULT_SIGNATURE]
+        random = np.random.default_rng(0)
+        feeds = {name: _random_input(random, spec) for name, spec in signature.inputs.items()}
+        fetches = session.run(DEFAULT_SIGNATURE, feeds)
+    finally:
+        session.close()
+    expected = _call(model, feeds)
+    return max(_difference(name, fetches[name], np.asarray(expected[name])) for name in signature.outputs)
+
+
+def _call(model: Any, feeds: Mapping[str, Any]) -> dict[str, Any]:
+    """Call the Keras model on its inputs by name; return its outputs by name."""
+    values = [feeds[name] for name in _input_names(model)]
+    outputs = model(values[0] if len(values) == 1 else values, training=False)
+    if isinstance(outputs, dict):
+        return dict(outputs)
+    flat = outputs if isinstance(outputs, list | tuple) else [outputs]
+    names = getattr(model, "output_names", None) or [model.layers[-1].name]
+    return dict(zip(_unique(names), flat, strict=True))
+
+
+def _input_names(model: Any) -> list[str]:
+    return _unique(str(tensor.name).partition(":")[0] for tensor in model.inputs)
+
+
+def _unique(names: Iterable[str]) -> list[str]:
+    """Return names that can be Python's and TensorFlow's arguments: letters, digits and underscores, none twice."""
+    unique: list[str] = []
+    for name in names:
+        clean = candidate = re.sub(r"\W", "_", name, flags=re.ASCII)
+        count = 1
+        while candidate in unique:
+            candidate = f"{clean}_{count}"
+            count += 1
+        unique.append(candidate)
+    return unique
+
+
+def _bytes_of_weights(model: Any) -> int:
+    return sum(int(np.prod(weight.shape)) * np.asarray(weight).itemsize for weight in model.weights)
+
+
+def _frozen(tf: Any, function: Any) -> Any | None:
+    """Return the function with its variables as constants, or None where it has state that constants can't carry."""
+    # What TensorFlow Lite and ONNX converters use; there is no public name for it.
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    graph = function.graph.as_graph_def()
+    nodes = [*graph.node, *(node for inner in graph.library.function for node in inner.node_def)]
+    if any(node.op.startswith("Assign") for node in nodes):  # a stateful RNN's, say
+        return None
+    frozen = convert_variables_to_constants_v2(function)
+    # Lookup tables are left, as inputs that hold resources.
+    return None if any(tensor.dtype == tf.resource for tensor in frozen.inputs) else frozen
+
+
+def _write_graph(tf: Any, function: Any, frozen: Any, folder: Path) -> None:
+    # TensorFlow flattens arguments and results in the order of their names.
+    names = zip(sorted(function.structured_input_signature[1]), frozen.inputs, strict=True)
+    inputs = {name: tensor.name for name, tensor in names}
+    outputs = {
+        name: tensor.name for name, tensor in zip(sorted(function.structured_outputs), frozen.outputs, strict=True)
+    }
+    v1 = tf.compat.v1
+    with v1.Session(graph=tf.Graph()) as session:
+        tf.import_graph_def(frozen.graph.as_graph_def(), name="")
+        tensor = session.graph.get_tensor_by_name
+        signature = v1.saved_model.predict_signature_def(
+            {key: tensor(name) for key, name in inputs.items()}, {key: tensor(name) for key, name in outputs.items()}
+        )
+        builder = v1.saved_model.Builder(str(folder))
+        builder.add_meta_graph_and_variables(
+            session, [engine.SERVE_TAG], signature_def_map={DEFAULT_SIGNATURE: signature}, strip_default_attrs=True
+        )
+        builder.save()
+
+
+def _random_input(random: np.random.Generator, spec: TensorSpec) -> np.ndarray:
+    dimensions = spec.shape or ()
+    shape = tuple(
+        size if size is not None else (_VARIABLE_DIMENSION if axis else _BATCH) for axis, size in enumerate(dimensions)
+    )
+    if spec.dtype_name == "string":
+        return random.choice(np.array([b"a", b"b", b"the quick brown fox", b""], object), shape)
+    if spec.dtype.kind in "iub":  # 0 and 1 are indices into any embedding
+        return random.integers(0, 2, shape).astype(spec.dtype)
+    return random.standard_normal(shape).astype(spec.dtype)
+
+
+def _difference(name: str, got: np.ndarray, expected: np.ndarray) -> float:
+    if got.dtype != expected.dtype or got.shape != expected.shape:
+        raise SourceError(
+            f"the SavedModel's output {name!r} is {got.dtype}{list(got.shape)}; "
+            f"Keras's is {expected.dtype}{list(expected.shape)}"
+        )
+    if got.dtype.kind in "iubO":
+        if not np.array_equal(got, expected):
+            raise SourceError(f"the SavedModel's output {name!r} differs from Keras's")
+        return 0.0
+    tolerance = 1e-2 if got.dtype.itemsize < 4 else 1e-4
+    got, expected = got.astype(np.float64), expected.astype(np.float64)
+    if not np.allclose(got, expected, rtol=tolerance, atol=tolerance / 10, equal_nan=True):
+        raise SourceError(
+            f"the SavedModel's output {name!r} differs from Keras's by up to {_largest(got, expected):.3g}"
+        )
+    return _largest(got, expected)
+
+
+def _largest(got: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.nanmax(np.abs(got - expected), initial=0.0))

@@ -1,0 +1,85 @@
+"""A loaded model: checks tensors against a signature and runs it. Knows no wire format and no file layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from serving.engine import Session
+from serving.errors import BadRequestError, PredictionError
+from serving.signature import DEFAULT_SIGNATURE, Signature, TensorSpec
+from serving.tensorflow_errors import InvalidArgumentError, TensorFlowError
+
+
+class Model:
+    """One version of a model, ready to run from many threads at once."""
+
+    def __init__(self, name: str, version: int, session: Session) -> None:
+        self.name = name
+        self.version = version
+        self._session = session
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.version}"
+
+    @property
+    def signatures(self) -> Mapping[str, Signature]:
+        """The model's signatures by name."""
+        return self._session.signatures
+
+    def signature(self, key: str = DEFAULT_SIGNATURE) -> Signature:
+        """Return one signature; raises BadRequestError naming those there are where it isn't one of them."""
+        if key not in self.signatures:
+            known = ", ".join(self.signatures)
+            raise BadRequestError(f"Model {self} has no signature {key!r}; it has: {known}.", signature=key)
+        return self.signatures[key]
+
+    def predict(self, feeds: Mapping[str, np.ndarray], signature: str = DEFAULT_SIGNATURE) -> dict[str, np.ndarray]:
+        """Run a signature: arrays by input name in, arrays by output name out.
+
+        Raises BadRequestError where the feeds don't fit the signature or the graph refuses their values,
+        PredictionError where TensorFlow fails otherwise.
+        """
+        self._check(feeds, self.signature(signature).inputs)
+        try:
+            return self._session.run(signature, feeds)
+        except InvalidArgumentError as error:
+            # Such as an embedding's index out of its range: the graph knows what the signature can't say.
+            detail = error.message.splitlines()[0]
+            raise BadRequestError(f"Model {self} can't take these values: {detail}") from error
+        except TensorFlowError as error:
+            raise PredictionError(f"Model {self} failed with TensorFlow's {error.code_name}.") from error
+
+    def _check(self, feeds: Mapping[str, np.ndarray], inputs: Mapping[str, TensorSpec]) -> None:
+        if feeds.keys() != inputs.keys():
+            got = ", ".join(sorted(feeds)) or "none"
+            raise BadRequestError(f"Model {self} expects the inputs {', '.join(inputs)}; got {got}.")
+        for name, spec in inputs.items():
+            array = feeds[name]
+            if array.dtype != spec.dtype:
+                raise BadRequestError(
+                    f"Input {name!r} of model {self} has dtype {array.dtype}; expected {spec.dtype_name}.",
+                    input=name,
+                )
+            if not shape_fits(array.shape, spec.shape):
+                raise BadRequestError(
+                    f"Input {name!r} of model {self} has shape {list(array.shape)}; expected {shape_text(spec.shape)}.",
+                    input=name,
+                )
+
+
+def shape_fits(shape: tuple[int, ...], expected: tuple[int | None, ...] | None) -> bool:
+    """Tell whether a shape is one that a TensorSpec's allows."""
+    if expected is None:
+        return True
+    return len(shape) == len(expected) and all(
+        size is None or size == got for got, size in zip(shape, expected, strict=True)
+    )
+
+
+def shape_text(shape: tuple[int | None, ...] | None) -> str:
+    """Return a TensorSpec's shape as clients read it: ``[?, 2]``, or ``any shape``."""
+    if shape is None:
+        return "any shape"
+    return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"

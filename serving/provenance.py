@@ -1,0 +1,82 @@
+"""Where an export came from: the files of a model's folder, and whether its SavedModel still matches its sources.
+
+Owns the layout of ``model/<name>/<version>/`` and of ``export.json`` in it. Knows no Keras and no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+SAVED_MODEL = "saved_model.pb"
+EXPORT_RECORD = "export.json"
+
+# What an export writes, the record last (TensorFlow's SavedModel layout: saved_model/README.md).
+EXPORTED = (SAVED_MODEL, "fingerprint.pb", "variables", "assets", EXPORT_RECORD)
+
+# What a model can be exported from, the first that is there: architecture with weights, or one file of both.
+SOURCES = (
+    ("model.json", "model.h5"),
+    ("model.json", "model.weights.h5"),
+    ("model.keras",),
+    ("model.h5",),
+)
+
+
+class SourceError(Exception):
+    """A model's folder or one of its files can't be used; the message is one line for its owner."""
+
+
+@dataclass(frozen=True)
+class ExportRecord:
+    """What ``export.json`` holds: the SHA-256 of each source in hexadecimal, and the versions that exported it."""
+
+    sources: Mapping[str, str]
+    keras: str
+    tensorflow: str
+
+    def write(self, folder: Path) -> None:
+        """Write ``export.json`` into an export's folder."""
+        (folder / EXPORT_RECORD).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+
+def find_sources(folder: Path) -> list[Path]:
+    """Return the files that the model in a folder is exported from; none where it holds only a SavedModel."""
+    for names in SOURCES:
+        if all((folder / name).is_file() for name in names):
+            return [folder / name for name in names]
+    return []
+
+
+def hashes(sources: list[Path]) -> dict[str, str]:
+    """Return the SHA-256 of each file in hexadecimal, by file name."""
+    digests = {}
+    for path in sources:
+        with path.open("rb") as file:
+            digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
+
+
+def is_fresh(folder: Path) -> bool:
+    """Tell whether a folder's SavedModel is there and was exported from the sources beside it, if there are any.
+
+    A SavedModel that came from elsewhere has no record and is served as it lies.
+    """
+    if not (folder / SAVED_MODEL).is_file():
+        return False
+    sources = find_sources(folder)
+    record = folder / EXPORT_RECORD
+    if not sources or not record.exists():
+        return True
+    try:
+        return bool(json.loads(record.read_bytes())["sources"] == hashes(sources))
+    except (ValueError, TypeError, KeyError):
+        return False
+
+
+def mark_incomplete(folder: Path) -> None:
+    """Say that a folder's export is being replaced: until there is a record again, ``is_fresh`` says no."""
+    (folder / EXPORT_RECORD).write_text('{"sources": "incomplete: being exported"}\n', encoding="utf-8")

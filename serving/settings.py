@@ -1,0 +1,60 @@
+"""App settings: every environment variable the app reads, with its default and the reason for it.
+
+Nobody else reads ``os.environ``. On Azure these are the function app's application settings; locally they stand
+under ``Values`` in ``local.settings.json``.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.errors import ConfigurationError
+
+APP_ROOT = Path(__file__).resolve().parent.parent
+
+ENGINES = ("auto", "c", "python")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an operator can set; the comment above each field gives its app setting, unit and reason."""
+
+    # SERVING_MODEL_PATH: the folder with <name>/<version>/; a mounted share can stand in for the app's own.
+    model_path: Path = APP_ROOT / "model"
+
+    # SERVING_ENGINE: "c" is TensorFlow's C API, "python" its Python session, "auto" the first of them that is there.
+    engine: str = "auto"
+
+    # SERVING_MAX_BODY_BYTES: larger request bodies are answered with 413. 20 MiB is about a million values.
+    max_body_bytes: int = 20 * 1024 * 1024
+
+    # SERVING_CACHE_PATH: where a model that was deployed without its export is exported to. The app's own folder is
+    # read-only on Azure; the temporary folder is local to the instance and always writable.
+    cache_path: Path = Path(tempfile.gettempdir()) / "keras-functions"
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """Read the settings; unset or empty ones keep their defaults.
+
+        Raises ConfigurationError naming the app setting when a value can't be used.
+        """
+        engine = environ.get("SERVING_ENGINE") or cls.engine
+        if engine not in ENGINES:
+            raise ConfigurationError(f"SERVING_ENGINE is {engine!r}; it must be one of {', '.join(ENGINES)}.")
+        return cls(
+            model_path=Path(environ.get("SERVING_MODEL_PATH") or cls.model_path),
+            engine=engine,
+            max_body_bytes=_positive_int(environ, "SERVING_MAX_BODY_BYTES", cls.max_body_bytes),
+            cache_path=Path(environ.get("SERVING_CACHE_PATH") or cls.cache_path),
+        )
+
+
+def _positive_int(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name) or str(default)
+    if not text.isdecimal() or int(text) == 0:
+        raise ConfigurationError(f"{name} is {text!r}; it must be a whole number above 0.")
+    return int(text)

@@ -1,0 +1,171 @@
+"""JSON values to tensors and back. Knows a TensorSpec; knows no request, no session and no HTTP.
+
+Places in error messages count from 1, as people count rows and columns.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from serving.errors import BadRequestError, PredictionError
+from serving.signature import TensorSpec
+
+_LONGEST_QUOTE = 40  # characters of a client's value that an error message repeats
+
+
+def parse(body: bytes) -> Any:
+    """Return the JSON value in a request body; raises BadRequestError saying where it stops being JSON.
+
+    NaN and Infinity, which are no JSON, pass here, so that the check of the tensor can name their row and column.
+    """
+    try:
+        return json.loads(body)
+    except RecursionError:
+        raise BadRequestError("The body is not JSON that this server takes: it is nested too deeply.") from None
+    except ValueError as error:  # UnicodeDecodeError is one too
+        raise BadRequestError(f"The body is not JSON: {error}.") from None
+
+
+def to_tensor(value: Any, name: str, spec: TensorSpec) -> np.ndarray:
+    """Return nested lists of JSON values as an array of the spec's dtype, in a shape that the spec allows.
+
+    Raises BadRequestError naming the input, the place, what was expected and what was got.
+    """
+    leaves, shape = flatten(value, name, spec)
+    types, noun = _leaf_types(spec)
+    if not set(map(type, leaves)) <= types:
+        index = next(i for i, leaf in enumerate(leaves) if type(leaf) not in types)
+        raise not_a(noun, leaves[index], name, index, shape)
+    if spec.dtype_name == "string":
+        return _strings(leaves, shape)
+    return to_numbers(leaves, shape, name, spec)
+
+
+def flatten(value: Any, name: str, spec: TensorSpec) -> tuple[Sequence[Any], tuple[int, ...]]:
+    """Return the leaves of nested lists in C order, and the lists' shape, checked against the spec's.
+
+    Works a whole level at a time: no Python code runs for the single value unless it is wrong.
+    """
+    expected = (None,) * _depth(value) if spec.shape is None else spec.shape
+    level: Sequence[Any] = [value]
+    shape: tuple[int, ...] = ()
+    for size in expected:
+        if not set(map(type, level)) <= {list}:
+            index = next(i for i, item in enumerate(level) if type(item) is not list)
+            raise not_a(f"list (expected {len(expected)} levels of lists)", level[index], name, index, shape)
+        if not level:  # below an empty list the sizes can't be seen
+            shape += (size or 0,)
+            continue
+        wanted = len(level[0]) if size is None else size
+        if not set(map(len, level)) <= {wanted}:
+            index = next(i for i, item in enumerate(level) if len(item) != wanted)
+            raise _wrong_size(wanted, len(level[index]), name, index, shape)
+        level = list(chain.from_iterable(level))
+        shape += (wanted,)
+    return level, shape
+
+
+def to_numbers(leaves: Sequence[Any], shape: tuple[int, ...], name: str, spec: TensorSpec) -> np.ndarray:
+    """Return Python numbers as an array; raises BadRequestError for one that the dtype can't hold, or not finite."""
+    try:
+        with np.errstate(over="ignore"):
+            array = np.array(leaves, spec.dtype)
+    except OverflowError:
+        index = next(i for i, leaf in enumerate(leaves) if not _fits(leaf, spec.dtype))
+        raise not_a(spec.dtype_name, leaves[index], name, index, shape) from None
+    if spec.dtype.kind not in "iub":
+        finite = np.isfinite(array)
+        if not finite.all():
+            index = int(np.argmin(finite))
+            raise not_a(f"finite {spec.dtype_name}", leaves[index], name, index, shape)
+    return array.reshape(shape)
+
+
+def place_of(index: int, shape: tuple[int, ...]) -> tuple[str, dict[str, object]]:
+    """Say where the index-th value of a tensor stands: in words, and as members of the problem's body."""
+    if not shape:
+        return "", {}
+    position = [int(axis) + 1 for axis in np.unravel_index(index, shape)]
+    if len(position) == 1:
+        return f", in row {position[0]}", {"row": position[0]}
+    if len(position) == 2:
+        return f", in row {position[0]}, column {position[1]}", {"row": position[0], "column": position[1]}
+    return f", at position {position}", {"position": position}
+
+
+def to_json(array: np.ndarray, name: str) -> str:
+    """Return an array as nested JSON lists. Floats are printed as short as their own dtype reads them back.
+
+    Raises PredictionError for NaN and infinities, which JSON can't carry.
+    """
+    if array.dtype.kind in "iub":
+        return json.dumps(array.tolist())
+    if array.dtype == object:
+        return json.dumps(np.vectorize(_text, otypes=[object])(array).tolist() if array.size else array.tolist())
+    if not np.isfinite(array).all():
+        raise PredictionError(f"Output {name!r} holds NaN or Infinity, which JSON can't carry.")
+    # NumPy's text of a float is the shortest that reads back as the same float of that dtype, and is a JSON number;
+    # the list's own text only quotes it.
+    return str(array.astype(np.str_).tolist()).replace("'", "")
+
+
+def _depth(value: Any) -> int:
+    depth = 0
+    while type(value) is list:
+        depth += 1
+        value = value[0] if value else None
+    return depth
+
+
+def _leaf_types(spec: TensorSpec) -> tuple[set[type], str]:
+    if spec.dtype_name == "string":
+        return {str}, "string"
+    if spec.dtype.kind == "b":
+        return {bool}, "true or false"
+    if spec.dtype.kind in "iu":
+        return {int}, "whole number"
+    return {int, float}, "number"
+
+
+def _strings(leaves: Sequence[str], shape: tuple[int, ...]) -> np.ndarray:
+    array = np.empty(len(leaves), object)
+    array[:] = [leaf.encode() for leaf in leaves]
+    return array.reshape(shape)
+
+
+def _fits(value: Any, dtype: np.dtype) -> bool:
+    try:
+        np.array(value, dtype)
+    except OverflowError:
+        return False
+    return True
+
+
+def _text(value: bytes) -> str:
+    return value.decode(errors="replace")
+
+
+def not_a(noun: str, value: Any, name: str, index: int, shape: tuple[int, ...]) -> BadRequestError:
+    """Return the error for the index-th value of a tensor, which is no ``noun``."""
+    where, members = place_of(index, shape)
+    quote = json.dumps(value, ensure_ascii=False)
+    if len(quote) > _LONGEST_QUOTE:
+        quote = quote[:_LONGEST_QUOTE] + "..."
+    return BadRequestError(f"{name}: expected a {noun}, got {quote}{where}.", input=name, **members)
+
+
+def _wrong_size(expected: int, got: int, name: str, index: int, shape: tuple[int, ...]) -> BadRequestError:
+    where, members = place_of(index, shape)
+    noun = ("rows", "columns")[len(shape)] if len(shape) < 2 else "values"
+    return BadRequestError(
+        f"{name}: expected {expected} {noun}, got {got}{where}.",
+        input=name,
+        expected=expected,
+        got=got,
+        **members,
+    )

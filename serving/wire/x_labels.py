@@ -1,0 +1,88 @@
+"""The 2017 article's format, for a model with one input: ``{"X": rows}`` in, ``{"labels": rows}`` out.
+
+Rows are ``"1 0|1 1"`` (rows separated by ``|``, values by white space), as the article's clients send them, or
+nested lists of any rank. Pure functions between bytes and arrays.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from serving.errors import BadRequestError
+from serving.signature import DEFAULT_SIGNATURE, Signature, TensorSpec
+from serving.wire import json_tensors
+
+SIGNATURE = DEFAULT_SIGNATURE
+CONTENT_TYPE = "application/json"
+
+_EXAMPLE = '{"X": "1 0|1 1"} or {"X": [[1, 0], [1, 1]]}'
+
+# How the words of a text become numbers. Beyond these patterns int and float take underscores, digits of other
+# scripts and "nan", none of which is a number of this format; Python reads no whole number of over 4,300 digits.
+_WHOLE = (int, re.compile(r"[+-]?\d{1,4300}", re.ASCII), "whole number")
+_REAL = (float, re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII), "number")
+
+
+def decode(body: bytes, signature: Signature) -> dict[str, np.ndarray]:
+    """Return the one input's array by its name, in the dtype and a shape that the signature asks for.
+
+    Raises BadRequestError saying what is wrong, in which row and column, and what would be right.
+    """
+    if len(signature.inputs) != 1:
+        names = ", ".join(signature.inputs)
+        raise BadRequestError(f"This format has one input, X; the model has {len(signature.inputs)}: {names}.")
+    [(name, spec)] = signature.inputs.items()
+    value = _member_x(json_tensors.parse(body))
+    return {name: _from_text(value, spec) if type(value) is str else json_tensors.to_tensor(value, "X", spec)}
+
+
+def encode(outputs: Mapping[str, np.ndarray]) -> bytes:
+    """Return ``{"labels": ...}``: the one output's nested lists, or an object of them by name where there are more.
+
+    Raises PredictionError for NaN and infinities, which JSON can't carry.
+    """
+    texts = {name: json_tensors.to_json(array, name) for name, array in outputs.items()}
+    if len(texts) == 1:
+        [labels] = texts.values()
+    else:
+        labels = "{" + ", ".join(f"{json.dumps(name)}: {text}" for name, text in texts.items()) + "}"
+    return f'{{"labels": {labels}}}'.encode()
+
+
+def _member_x(document: Any) -> str | list:
+    if type(document) is not dict:
+        raise BadRequestError(f"The body must be a JSON object such as {_EXAMPLE}.")
+    if "X" not in document:
+        raise BadRequestError(f'The object has no member "X"; expected {_EXAMPLE}.')
+    value = document["X"]
+    if type(value) not in (str, list):
+        raise BadRequestError(f"X must be a string or a list of rows; expected {_EXAMPLE}.", input="X")
+    if not value or (type(value) is str and not value.strip()):
+        raise BadRequestError(f"X is empty; expected {_EXAMPLE}.", input="X")
+    return value
+
+
+def _from_text(text: str, spec: TensorSpec) -> np.ndarray:
+    if spec.dtype_name in ("string", "bool") or (spec.shape is not None and len(spec.shape) != 2):
+        raise BadRequestError("X must be nested lists: this model's input is no table of numbers.", input="X")
+    words, shape = json_tensors.flatten([row.split() for row in text.split("|")], "X", spec)
+    convert, pattern, noun = _WHOLE if spec.dtype.kind in "iu" else _REAL
+    if "_" in text or not text.isascii():  # which int and float would take
+        _check_words(words, pattern, noun, shape)
+    try:
+        values = list(map(convert, words))
+    except ValueError:
+        _check_words(words, pattern, noun, shape)
+        raise
+    return json_tensors.to_numbers(values, shape, "X", spec)
+
+
+def _check_words(words: Sequence[str], pattern: re.Pattern[str], noun: str, shape: tuple[int, ...]) -> None:
+    for index, word in enumerate(words):
+        if not pattern.fullmatch(word):
+            raise json_tensors.not_a(noun, word, "X", index, shape)
