@@ -1,0 +1,14 @@
+"""TensorSpecs and Signatures for tests, without a SavedModel."""
+
+from serving import dtypes
+from serving.signature import Signature, TensorSpec
+
+_NUMBERS = {dtypes.name_of(number): number for number in (1, 2, 3, 4, 5, 6, 7, 9, 10, 14, 17, 19, 22, 23)}
+
+
+def spec(dtype="float32", shape=(None, 2)):
+    return TensorSpec("x:0", _NUMBERS[dtype], dtypes.numpy_dtype(_NUMBERS[dtype]), dtype, shape)
+
+
+def signature(**inputs):
+    return Signature(inputs, {"labels": spec(shape=(None, 1))}, "tensorflow/serving/predict")

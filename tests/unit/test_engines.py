@@ -1,0 +1,228 @@
+"""What every engine does, held against TensorFlow's Python API: the C API and the Python session alike."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from serving import engine, tensorflow_errors
+
+KEY = "serving_default"
+
+NUMBERS = {
+    "float16": [0.5, -2, 65504],
+    "float32": [0.1, -2, 3e38],
+    "float64": [0.1, -2, 1e300],
+    "bfloat16": [0.5, -2, 3e38],
+    "int8": [-128, 0, 127],
+    "int16": [-(2**15), 0, 2**15 - 1],
+    "int32": [-(2**31), 0, 2**31 - 1],
+    "int64": [-(2**63), 0, 2**63 - 1],
+    "uint8": [0, 1, 255],
+    "uint16": [0, 1, 2**16 - 1],
+    "uint32": [0, 1, 2**32 - 1],
+    "uint64": [0, 1, 2**64 - 1],
+    "bool": [True, False, True],
+}
+
+
+@pytest.fixture(params=["c", "python"])
+def load(request):
+    """Return a function that loads a SavedModel with one of the engines; what it loaded is closed at the end."""
+    sessions = []
+
+    def load_session(folder):
+        sessions.append(engine.load_session(folder, request.param))
+        return sessions[-1]
+
+    yield load_session
+    for session in sessions:
+        session.close()
+
+
+@pytest.mark.parametrize("dtype", NUMBERS)
+def test_numbers_of_every_dtype_pass_unchanged(load, saved_model, dtype):
+    session = load(saved_model(lambda x: {"y": x}, x=([None], dtype)))
+    spec = session.signatures[KEY].inputs["x"]
+    values = np.array(NUMBERS[dtype], spec.dtype)
+
+    fetched = session.run(KEY, {"x": values})["y"]
+
+    assert spec.dtype_name == dtype
+    assert fetched.dtype == values.dtype
+    assert fetched.tobytes() == values.tobytes()
+
+
+def test_not_a_number_and_infinities_pass_unchanged(load, saved_model):
+    session = load(saved_model(lambda x: {"y": x}, x=([None], "float32")))
+    values = np.array([np.nan, np.inf, -np.inf, -0.0], np.float32)
+
+    assert session.run(KEY, {"x": values})["y"].tobytes() == values.tobytes()
+
+
+def test_strings_pass_unchanged(load, saved_model):
+    session = load(saved_model(lambda x: {"y": x}, x=([None, None], "string")))
+    values = np.array([[b"", b"a", "grün".encode()], [b"\x00\xff", b"x" * 23, b"y" * 100_000]], object)
+
+    fetched = session.run(KEY, {"x": values})["y"]
+
+    assert fetched.shape == (2, 3)
+    assert fetched.tolist() == values.tolist()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "string"])
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3), (1, 2, 3, 4, 1), (0,), (0, 5), (2, 0, 3)], ids=str)
+def test_any_shape_passes_unchanged(load, saved_model, shape, dtype):
+    session = load(saved_model(lambda x: {"y": x}, x=(None, dtype)))
+    count = int(np.prod(shape))
+    values = np.arange(count, dtype=np.float32).reshape(shape)
+    if dtype == "string":
+        values = np.array([str(number).encode() for number in range(count)], object).reshape(shape)
+
+    fetched = session.run(KEY, {"x": values})["y"]
+
+    assert session.signatures[KEY].inputs["x"].shape is None
+    assert fetched.shape == shape
+    assert fetched.tolist() == values.tolist()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [np.arange(12, dtype=np.float32).reshape(3, 4).T, np.arange(12, dtype=np.float32)[::2].reshape(3, 2)],
+    ids=["transposed", "strided"],
+)
+def test_arrays_that_are_not_contiguous_are_read_in_c_order(load, saved_model, values):
+    session = load(saved_model(lambda x: {"y": x}, x=([None, None], "float32")))
+
+    np.testing.assert_array_equal(session.run(KEY, {"x": values})["y"], values)
+
+
+def test_several_inputs_and_outputs_go_by_name(load, saved_model, tf):
+    folder = saved_model(
+        lambda first, second, word: {
+            "sum": first + tf.cast(second, "float32"),
+            "difference": first - tf.cast(second, "float32"),
+            "length": tf.strings.length(word),
+        },
+        first=([None], "float32"),
+        second=([None], "int64"),
+        word=([], "string"),
+    )
+    session = load(folder)
+    feeds = {
+        "word": np.array(b"four", object),
+        "second": np.array([1, 2]),
+        "first": np.array([0.5, 5], np.float32),
+    }
+
+    fetches = session.run(KEY, feeds)
+
+    assert {name: value.tolist() for name, value in fetches.items()} == {
+        "sum": [1.5, 7],
+        "difference": [-0.5, 3],
+        "length": 4,
+    }
+
+
+def test_lookup_tables_are_initialized(load, tmp_path, tf):
+    table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(["red", "green"], [3, 7]), -1)
+    module = tf.Module()
+    module.table = table
+    module.f = tf.function(lambda x: {"y": table.lookup(x)}, input_signature=[tf.TensorSpec([None], "string", "x")])
+    tf.saved_model.save(module, str(tmp_path / "m"), signatures=module.f)
+    session = load(tmp_path / "m")
+
+    assert session.run(KEY, {"x": np.array([b"green", b"blue", b"red"], object)})["y"].tolist() == [7, -1, 3]
+
+
+def test_a_saved_model_of_tensorflow_1_is_served_as_it_lies(load, tmp_path, tf):
+    v1 = tf.compat.v1
+    with v1.Session(graph=tf.Graph()) as session:
+        x = v1.placeholder("float32", [None, 2], "features")
+        weight = v1.get_variable("weight", initializer=[[2.0], [3.0]], use_resource=False)
+        y = tf.matmul(x, weight)
+        session.run(v1.global_variables_initializer())
+        v1.saved_model.simple_save(session, str(tmp_path / "m"), {"features": x}, {"scores": y})
+    session = load(tmp_path / "m")
+
+    fetches = session.run(KEY, {"features": np.array([[1, 1], [0, 2]], np.float32)})
+
+    assert fetches["scores"].tolist() == [[5], [6]]
+
+
+def test_sixteen_threads_get_the_answers_that_one_gets(load, saved_model, tf):
+    weight = tf.Variable(np.random.default_rng(0).standard_normal((8, 8)), dtype="float32")
+    folder = saved_model(
+        lambda x: {"y": tf.tanh(tf.matmul(x, weight)), "n": tf.shape(x)[0]}, [weight], x=([None, 8], "float32")
+    )
+    session = load(folder)
+    batches = [np.random.default_rng(n).standard_normal((n % 33, 8)).astype(np.float32) for n in range(800)]
+    alone = [session.run(KEY, {"x": batch}) for batch in batches]
+
+    with ThreadPoolExecutor(16) as pool:
+        together = list(pool.map(lambda batch: session.run(KEY, {"x": batch}), batches))
+
+    for one, other in zip(alone, together, strict=True):
+        assert one["n"] == other["n"]
+        np.testing.assert_array_equal(one["y"], other["y"])
+
+
+def test_a_failed_run_raises_tensorflows_code_and_message_and_the_session_goes_on(load, saved_model, tf):
+    session = load(saved_model(lambda x: {"y": tf.gather([10, 20], x)}, x=([None], "int32")))
+
+    with pytest.raises(tensorflow_errors.InvalidArgumentError, match=r"INVALID_ARGUMENT: .*5 is not in \[0, 2\)"):
+        session.run(KEY, {"x": np.array([5], np.int32)})
+
+    assert session.run(KEY, {"x": np.array([1], np.int32)})["y"].tolist() == [20]
+
+
+def test_a_missing_folder_is_not_found(load, tmp_path):
+    with pytest.raises(tensorflow_errors.NotFoundError):
+        load(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("content", [b"", b"no protocol buffer", b"\x08\x01\x12"], ids=["empty", "text", "cut off"])
+def test_a_corrupt_saved_model_raises_a_tensorflow_error(load, saved_model, content):
+    folder = saved_model(lambda x: {"y": x}, x=([None], "float32"))
+    (folder / "saved_model.pb").write_bytes(content)
+
+    with pytest.raises(tensorflow_errors.TensorFlowError):
+        load(folder)
+
+
+def test_missing_variables_raise_a_tensorflow_error(load, saved_model, tf):
+    weight = tf.Variable(2.0)
+    folder = saved_model(lambda x: {"y": x * weight}, [weight], x=([None], "float32"))
+    for path in (folder / "variables").iterdir():
+        path.unlink()
+
+    with pytest.raises(tensorflow_errors.TensorFlowError):
+        load(folder)
+
+
+def test_every_status_code_of_tensorflow_has_its_own_exception(tf):
+    names = {
+        code: name
+        for name, code in vars(tf.errors).items()
+        if isinstance(code, int) and name.isupper() and name != "OK"
+    }
+    assert len(names) == 16
+
+    for code, name in names.items():
+        error = tensorflow_errors.error_for(code, "why")
+        assert (error.code, error.code_name, error.message) == (code, name, "why")
+        assert (type(error) is tensorflow_errors.TensorFlowError) == (name == "UNKNOWN")
+
+
+def test_automatic_choice_takes_the_c_engine_where_it_is_there(saved_model):
+    session = engine.load_session(saved_model(lambda x: {"y": x}, x=([None], "float32")), "auto")
+
+    assert type(session).__module__ == "serving.tensorflow_c"
+
+
+def test_automatic_choice_falls_back_to_the_python_engine(saved_model, monkeypatch):
+    monkeypatch.setattr("serving.tensorflow_c.find_library", lambda: None)
+
+    session = engine.load_session(saved_model(lambda x: {"y": x}, x=([None], "float32")), "auto")
+
+    assert type(session).__module__ == "serving.tensorflow_python"

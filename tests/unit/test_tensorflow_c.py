@@ -1,0 +1,146 @@
+"""The binding to TensorFlow's C API: its prototypes, its start without Python's TensorFlow, and its memory."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from serving import tensorflow_c
+
+HEADERS = tensorflow_c.find_library().parent / "include" / "tensorflow" / "c"
+
+
+@pytest.fixture(scope="module")
+def declarations():
+    text = "\n".join((HEADERS / name).read_text() for name in ("c_api.h", "tf_tensor.h", "tf_tstring.h"))
+    text += "\n".join((HEADERS / name).read_text() for name in ("tf_status.h", "tf_buffer.h"))
+    text = re.sub(r"//.*", "", text)
+    pattern = r"TF_CAPI_EXPORT\s+(?:extern\s+)?([^;()]*?)\b(TF_\w+)\(([^;]*?)\)\s*;"
+    return {name: (result.split(), arguments) for result, name, arguments in re.findall(pattern, text)}
+
+
+@pytest.mark.parametrize("name", tensorflow_c.PROTOTYPES)
+def test_every_symbol_is_in_the_installed_library(name):
+    assert getattr(tensorflow_c.load_api(), name)
+
+
+@pytest.mark.parametrize("name", tensorflow_c.PROTOTYPES)
+def test_every_prototype_is_that_of_the_header(name, declarations):
+    result, arguments = tensorflow_c.PROTOTYPES[name]
+    declared_result, declared_arguments = declarations[name]
+    declared = [part for part in declared_arguments.split(",") if part.strip() not in ("", "void")]
+
+    assert (result is None) == (declared_result == ["void"])
+    assert len(arguments) == len(declared)
+    for argument, declaration in zip(arguments, declared, strict=True):
+        is_pointer = "*" in declaration or "[" in declaration
+        assert is_pointer == (
+            argument is tensorflow_c.c_void_p
+            or isinstance(argument, type(tensorflow_c.POINTER(tensorflow_c.c_int)))
+            or argument is tensorflow_c.c_char_p
+        )
+        if "size_t" in declaration:
+            assert argument is tensorflow_c.c_size_t
+
+
+def run_python(code, *arguments):
+    child = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        check=False,
+    )
+    assert child.returncode == 0, child.stderr
+    return child.stdout
+
+
+def test_it_starts_without_importing_tensorflow_keras_or_protobuf(saved_model):
+    folder = saved_model(lambda x: {"y": x}, x=([None], "float32"))
+    code = """
+import sys
+from pathlib import Path
+import numpy as np
+from serving import engine
+session = engine.load_session(Path(sys.argv[1]), "c")
+assert session.run("serving_default", {"x": np.ones(2, np.float32)})["y"].tolist() == [1, 1]
+print(*sorted({"tensorflow", "keras", "google.protobuf", "h5py"} & sys.modules.keys()))
+"""
+    assert run_python(code, folder).strip() == ""
+
+
+RESIDENT = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from serving import engine, tensorflow_errors
+
+def resident_kib():
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0])
+
+folder = Path(sys.argv[1])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads resident memory from Linux's /proc")
+@pytest.mark.parametrize(
+    ("dtype", "feed", "warm_up", "runs"),
+    [
+        ("float32", "np.ones((2, 2), np.float32)", 20_000, 100_000),
+        ("string", "np.array([[b'x' * 5000] * 2] * 2, object)", 2_000, 20_000),
+    ],
+)
+def test_predictions_leave_resident_memory_flat(saved_model, dtype, feed, warm_up, runs):
+    folder = saved_model(lambda x: {"y": x}, x=([None, 2], dtype))
+    code = f"""{RESIDENT}
+session, feeds = engine.load_session(folder, "c"), {{"x": {feed}}}
+for _ in range({warm_up}):
+    session.run("serving_default", feeds)
+before = resident_kib()
+for _ in range({runs}):
+    session.run("serving_default", feeds)
+print(resident_kib() - before)
+"""
+    # Each run leaking but one status of 8 bytes or one string of 5,000 would show as 800 KiB or 400 MB.
+    assert int(run_python(code, folder)) < 700
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads resident memory from Linux's /proc")
+def test_failed_runs_leave_resident_memory_flat(saved_model, tf):
+    folder = saved_model(lambda x: {"y": tf.gather(tf.zeros([2, 1000]), x)}, x=([None], "int32"))
+    code = f"""{RESIDENT}
+session, feeds = engine.load_session(folder, "c"), {{"x": np.full(10_000, 5, np.int32)}}
+def fail(times):
+    for _ in range(times):
+        try:
+            session.run("serving_default", feeds)
+        except tensorflow_errors.InvalidArgumentError:
+            pass
+fail(500)
+before = resident_kib()
+fail(2_000)
+print(resident_kib() - before)
+"""
+    assert int(run_python(code, folder)) < 4_000  # 2,000 leaked feeds would be 80 MB
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads resident memory from Linux's /proc")
+@pytest.mark.parametrize("release", ["session.close()", "del session"])
+def test_a_released_session_gives_its_memory_back(saved_model, tf, release):
+    weight = tf.Variable(tf.ones([1000, 1000]))  # 4 MB
+    folder = saved_model(lambda x: {"y": tf.matmul(x, weight)}, [weight], x=([None, 1000], "float32"))
+    code = f"""{RESIDENT}
+def load_and_release(times):
+    for _ in range(times):
+        session = engine.load_session(folder, "c")
+        session.run("serving_default", {{"x": np.ones((1, 1000), np.float32)}})
+        {release}
+load_and_release(5)
+before = resident_kib()
+load_and_release(25)
+print(resident_kib() - before)
+"""
+    assert int(run_python(code, folder)) < 40_000  # 25 leaked sessions would be 100 MB
