@@ -14,8 +14,9 @@ from pathlib import Path
 SAVED_MODEL = "saved_model.pb"
 EXPORT_RECORD = "export.json"
 
-# What an export writes, the record last (TensorFlow's SavedModel layout: saved_model/README.md).
-EXPORTED = (SAVED_MODEL, "fingerprint.pb", "variables", "assets", EXPORT_RECORD)
+# What an export writes (TensorFlow's SavedModel layout: saved_model/README.md, and our record).
+SAVED_MODEL_FILES = (SAVED_MODEL, "fingerprint.pb", "variables", "assets")
+EXPORTED = (*SAVED_MODEL_FILES, EXPORT_RECORD)
 
 # What a model can be exported from, the first that is there: architecture with weights, or one file of both.
 SOURCES = (

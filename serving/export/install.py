@@ -42,26 +42,28 @@ def export(model: Any, keras_version: str, sources: list[Path], folder: Path) ->
 
 def _replace(fresh: Path, folder: Path, old: Path) -> list[str]:
     """Move the export in ``fresh`` into the folder and what it replaces into ``old``; on any failure move all back."""
-    old.mkdir()
     names = [name for name in provenance.EXPORTED if _is_worth_keeping(fresh / name)]
-    # Several files can't be replaced in one step. While they are, a record that matches no source tells a reader,
-    # also one that comes after a power failure, to take none of them.
+    record = folder / provenance.EXPORT_RECORD
+    previous_record = record.read_bytes() if record.exists() else None
     moved: list[tuple[Path, Path]] = []
+    old.mkdir()
     try:
-        for name in reversed(provenance.EXPORTED):
+        # Several files can't be replaced in one step. While they are, a record that matches no source tells a
+        # reader, also one that comes after a power failure, to take none of them.
+        provenance.mark_incomplete(folder)
+        for name in provenance.SAVED_MODEL_FILES:
             if (folder / name).exists():
                 _move(folder / name, old / name, moved)
-            if name == provenance.EXPORT_RECORD:
-                provenance.mark_incomplete(folder)
-        for name in names:
-            if name == provenance.EXPORT_RECORD:
-                (fresh / name).replace(folder / name)
-            else:
+            if name in names:
                 _move(fresh / name, folder / name, moved)
+        (fresh / record.name).replace(record)
     except BaseException:
-        (folder / provenance.EXPORT_RECORD).unlink(missing_ok=True)
         for source, target in reversed(moved):
             target.replace(source)
+        if previous_record is None:
+            record.unlink(missing_ok=True)
+        else:
+            record.write_bytes(previous_record)
         raise
     return names
 

@@ -42,12 +42,10 @@ def _load_with_keras3(sources: list[Path], description: dict[str, Any], weights:
     keras = _import("keras")
     with _named(sources[0]):
         safety.check(description, trust)
-    with keras.utils.custom_object_scope(dict(trust.custom_objects)):
-        if trust.lambda_layers:
-            keras.config.enable_unsafe_deserialization()
+    with _trusting(keras, trust):
         with _named(sources[0]):
             if len(sources) == 1:
-                return keras.models.load_model(sources[0], compile=False), _version(keras)
+                return _load_whole(keras, sources[0], trust), _version(keras)
             model = keras.models.model_from_json(json.dumps(description))
         with _named(weights, sources[0]), _under_the_name_of_its_layout(weights) as path:
             model.load_weights(path)
@@ -65,14 +63,27 @@ def _load_with_keras2(sources: list[Path], description: dict[str, Any], weights:
             activations={*dir(keras.activations), "leaky_relu"},
         )
         safety.check(description, trust, known)
-    with keras.utils.custom_object_scope(dict(trust.custom_objects)):
+    with _trusting(keras, trust):
         with _named(sources[0]):
             if sources[0].suffix == ".keras":
-                return keras.models.load_model(sources[0], compile=False), _version(keras)
+                return _load_whole(keras, sources[0], trust), _version(keras)
             model = keras.models.model_from_json(json.dumps(description))
-        with _named(weights, sources[0]):
-            model.load_weights(weights)
+        with _named(weights, sources[0]), _under_the_name_of_its_layout(weights) as path:
+            model.load_weights(path)
     return model, _version(keras)
+
+
+def _load_whole(keras: ModuleType, path: Path, trust: Trust) -> Any:
+    return keras.models.load_model(path, compile=False, safe_mode=not trust.lambda_layers)
+
+
+@contextmanager
+def _trusting(keras: ModuleType, trust: Trust) -> Iterator[None]:
+    """Let Keras run what the model's owner allows. The safe mode is off for the rest of the process, an export's."""
+    if trust.lambda_layers:
+        (keras.config if hasattr(keras, "config") else keras.__internal__).enable_unsafe_deserialization()
+    with keras.utils.custom_object_scope(dict(trust.custom_objects)):
+        yield
 
 
 def _version(keras: ModuleType) -> str:
@@ -138,7 +149,7 @@ def _check_readable_h5(path: Path) -> None:
 
 @contextmanager
 def _under_the_name_of_its_layout(weights: Path) -> Iterator[Path]:
-    """Give a path to the weights under a name from which Keras 3 takes the right layout: it goes by the suffix."""
+    """Give a path to the weights under a name from which Keras takes the right layout: it goes by the suffix."""
     with h5py.File(weights) as file:
         is_old = "layer_names" in file.attrs or "model_weights" in file
     if is_old != weights.name.endswith(".weights.h5"):

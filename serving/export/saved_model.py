@@ -41,6 +41,8 @@ def write(tf: Any, model: Any, function: Any, folder: Path) -> None:
     if frozen is None:
         module = tf.Module()
         module.model, module.function = model, function
+        # Keras 3 wraps its variables in a class that TensorFlow does not look into.
+        module.variables_used = list(function.graph.variables)
         tf.saved_model.save(module, str(folder), signatures={DEFAULT_SIGNATURE: function})
     else:
         _write_graph(tf, function, frozen, folder)

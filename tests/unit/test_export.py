@@ -1,0 +1,596 @@
+"""``python -m serving.export``: what it takes, that the SavedModel answers as Keras does, and what it refuses."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from serving import engine, provenance
+from serving.export import saved_model
+from serving.export.__main__ import main
+from tests.unit import keras_files
+
+ROWS = np.array([[1, 1], [1, 0], [0, 1], [0, 0]], np.float32)
+
+
+@pytest.fixture(scope="module")
+def keras():
+    import keras
+
+    return keras
+
+
+@pytest.fixture(scope="module")
+def tf_keras():
+    import tf_keras
+
+    return tf_keras
+
+
+def serve(folder, **feeds):
+    """Run an export in the engine that serves it; return its outputs by name."""
+    session = engine.load_session(folder, "auto")
+    [key] = session.signatures
+    if "x" in feeds and "x" not in session.signatures[key].inputs:
+        [name] = session.signatures[key].inputs
+        feeds = {name: feeds["x"]}
+    fetches = session.run(key, feeds)
+    session.close()
+    return fetches
+
+
+def only(fetches):
+    [value] = fetches.values()
+    return value
+
+
+def files_of(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def save_pair(model, folder):
+    """Save as ``model.json`` and ``model.h5``, in the weights' layout of the Keras at hand."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.json").write_text(model.to_json())
+    model.save_weights(folder / "model.weights.h5")
+    (folder / "model.weights.h5").rename(folder / "model.h5")
+
+
+# --- what it takes ---
+
+
+def test_the_pair_of_2017_answers_as_its_notebook_did(tmp_path):
+    keras_files.write_xor_of_2017(tmp_path)
+
+    assert main([str(tmp_path)]) == 0
+
+    np.testing.assert_allclose(only(serve(tmp_path, x=ROWS)), keras_files.xor_answers(ROWS), rtol=0, atol=1e-6)
+
+
+def test_the_same_pair_as_keras_1_wrote_it_answers_the_same(tmp_path):
+    description = keras_files.sequential(
+        keras_files.keras1_dense("dense_1", 2, 2), keras_files.keras1_dense("dense_2", 1), keras_version="1.2.2"
+    )
+    keras_files.write_pair(tmp_path, description, keras_files.XOR_WEIGHTS)
+
+    assert main([str(tmp_path)]) == 0
+
+    np.testing.assert_allclose(only(serve(tmp_path, x=ROWS)), keras_files.xor_answers(ROWS), rtol=0, atol=1e-6)
+
+
+def test_separate_activation_layers_and_no_version_are_taken_too(tmp_path):
+    first, second = keras_files.keras2_dense("dense_1", 2, 2), keras_files.keras2_dense("dense_2", 1)
+    for dense in (first, second):
+        dense["config"]["activation"] = "linear"
+    layers = [first, activation("activation_1"), second, activation("activation_2")]
+    weights = {"dense_1": None, "activation_1": [], "dense_2": None, "activation_2": []}
+    weights = {name: keras_files.XOR_WEIGHTS.get(name, []) for name in weights}
+    keras_files.write_pair(tmp_path, keras_files.sequential(*layers), weights)
+
+    assert main([str(tmp_path)]) == 0
+
+    np.testing.assert_allclose(only(serve(tmp_path, x=ROWS)), keras_files.xor_answers(ROWS), rtol=0, atol=1e-6)
+
+
+def activation(name):
+    return {"class_name": "Activation", "config": {"name": name, "trainable": True, "activation": "sigmoid"}}
+
+
+def test_a_whole_model_h5_of_keras_2_is_taken(tmp_path):
+    description = keras_files.sequential(
+        keras_files.keras2_dense("dense_1", 2, 2), keras_files.keras2_dense("dense_2", 1)
+    )
+    keras_files.write_h5(tmp_path / "model.h5", keras_files.XOR_WEIGHTS, "2.0.8", description)
+
+    assert main([str(tmp_path)]) == 0
+
+    np.testing.assert_allclose(only(serve(tmp_path, x=ROWS)), keras_files.xor_answers(ROWS), rtol=0, atol=1e-6)
+
+
+def test_a_gru_of_2017_keeps_the_reset_gate_of_its_time(tmp_path, tf_keras):
+    layer = tf_keras.layers.GRU(3, reset_after=False, recurrent_activation="hard_sigmoid", name="gru_1")
+    model = tf_keras.Sequential([tf_keras.Input((4, 2)), layer])
+    config = layer.get_config()
+    config = {key: config[key] for key in ("name", "units", "activation", "recurrent_activation", "use_bias")}
+    config["batch_input_shape"] = [None, 4, 2]
+    description = keras_files.sequential({"class_name": "GRU", "config": config}, keras_version="2.0.8")
+    keras_files.write_pair(tmp_path, description, {"gru_1": layer.get_weights()}, "2.0.8")
+    x = np.random.default_rng(0).standard_normal((5, 4, 2)).astype(np.float32)
+
+    assert main([str(tmp_path)]) == 0
+
+    np.testing.assert_allclose(only(serve(tmp_path, x=x)), model(x), atol=1e-6)
+
+
+def test_a_convolution_of_keras_1_is_translated(tmp_path, tf_keras):
+    model = tf_keras.Sequential(
+        [
+            tf_keras.Input((6, 5, 1)),
+            tf_keras.layers.Conv2D(2, (3, 2), activation="relu", padding="same", name="conv"),
+            tf_keras.layers.MaxPooling2D((2, 2)),
+            tf_keras.layers.Flatten(),
+        ]
+    )
+    convolution = {
+        "name": "conv",
+        "nb_filter": 2,
+        "nb_row": 3,
+        "nb_col": 2,
+        "init": "glorot_uniform",
+        "activation": "relu",
+        "border_mode": "same",
+        "subsample": [1, 1],
+        "dim_ordering": "tf",
+        "bias": True,
+        "W_regularizer": None,
+        "batch_input_shape": [None, 6, 5, 1],
+        "input_dtype": "float32",
+        "trainable": True,
+    }
+    pooling = {"name": "pool", "pool_size": [2, 2], "strides": [2, 2], "border_mode": "valid", "dim_ordering": "tf"}
+    description = keras_files.sequential(
+        {"class_name": "Convolution2D", "config": convolution},
+        {"class_name": "MaxPooling2D", "config": pooling},
+        {"class_name": "Flatten", "config": {"name": "flatten"}},
+        keras_version="1.2.2",
+    )
+    weights = {"conv": model.get_layer("conv").get_weights(), "pool": [], "flatten": []}
+    keras_files.write_pair(tmp_path, description, weights)
+    x = np.random.default_rng(0).standard_normal((3, 6, 5, 1)).astype(np.float32)
+
+    assert main([str(tmp_path)]) == 0
+
+    np.testing.assert_allclose(only(serve(tmp_path, x=x)), model(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("library", ["keras", "tf_keras"])
+@pytest.mark.parametrize("files", ["pair", "archive", "whole h5"])
+def test_every_kind_of_file_of_keras_2_and_3_is_taken(tmp_path, request, library, files):
+    library = request.getfixturevalue(library)
+    model = library.Sequential([library.Input((3,)), library.layers.Dense(4, "relu"), library.layers.Dense(2)])
+    if files == "pair":
+        save_pair(model, tmp_path)
+    else:
+        model.save(tmp_path / ("model.keras" if files == "archive" else "model.h5"))
+    x = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
+
+    assert main([str(tmp_path)]) == 0
+
+    np.testing.assert_allclose(only(serve(tmp_path, x=x)), np.asarray(model(x)), atol=1e-6)
+
+
+def test_keras_3_weights_under_their_own_name_are_taken(tmp_path, keras):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    (tmp_path / "model.json").write_text(model.to_json())
+    model.save_weights(tmp_path / "model.weights.h5")
+
+    assert main([str(tmp_path)]) == 0
+
+    assert set(provenance.hashes(provenance.find_sources(tmp_path))) == {"model.json", "model.weights.h5"}
+    np.testing.assert_allclose(only(serve(tmp_path, x=np.ones((1, 3), np.float32))), model(np.ones((1, 3))), atol=1e-6)
+
+
+# --- any Keras model ---
+
+
+def keras_models(keras):
+    layers = keras.layers
+    a, b = keras.Input((3,), name="a"), keras.Input((None, 2), name="b-2")
+    joined = layers.Concatenate()([a, layers.LSTM(4)(b)])
+    normalization = layers.Normalization()
+    normalization.adapt(np.random.default_rng(0).standard_normal((50, 3)) * 5 + 2)
+    words = keras.Input((1,), dtype="string", name="words")
+    return {
+        "several inputs and outputs": keras.Model(
+            [a, b], [layers.Dense(1, name="score")(joined), layers.Dense(2, "softmax", name="class")(joined)]
+        ),
+        "convolution": keras.Sequential(
+            [
+                keras.Input((None, None, 3)),
+                layers.Conv2D(4, 3, activation="relu"),
+                layers.BatchNormalization(),
+                layers.GlobalAveragePooling2D(),
+                layers.Dense(2),
+            ]
+        ),
+        "recurrent": keras.Sequential(
+            [keras.Input((None, 2)), layers.Bidirectional(layers.GRU(3, return_sequences=True)), layers.LSTM(2)]
+        ),
+        "embedding": keras.Sequential(
+            [keras.Input((None,), dtype="int32"), layers.Embedding(10, 4), layers.GlobalAveragePooling1D()]
+        ),
+        "normalization": keras.Sequential([keras.Input((3,)), normalization, layers.Dropout(0.5), layers.Dense(2)]),
+        "string lookup": keras.Model(
+            words, layers.Embedding(4, 2)(layers.StringLookup(vocabulary=["the", "quick", "fox"])(words))
+        ),
+        "text vectorization": keras.Sequential(
+            [words, layers.TextVectorization(vocabulary=["the", "quick"], output_sequence_length=6)]
+        ),
+        "half precision": keras.Sequential([keras.Input((3,), dtype="float16"), layers.Dense(2, dtype="float16")]),
+        "bfloat16": keras.Sequential([keras.Input((3,), dtype="bfloat16"), layers.Dense(2, dtype="bfloat16")]),
+        "attention": transformer_block(keras),
+        "too large to freeze": keras.Sequential([keras.Input((1500,)), layers.Dense(1500), layers.Dense(1)]),
+    }
+
+
+def transformer_block(keras):
+    x = keras.Input((5, 8), name="tokens")
+    y = keras.layers.LayerNormalization()(x + keras.layers.MultiHeadAttention(2, 4)(x, x))
+    return keras.Model(x, keras.layers.Dense(3, "softmax")(keras.ops.mean(y, axis=1)))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("several inputs and outputs", "convolution", "recurrent", "embedding", "normalization", "string lookup"),
+        *("text vectorization", "half precision", "bfloat16", "attention", "too large to freeze"),
+    ],
+)
+def test_any_keras_model_exports_and_is_checked_against_keras(tmp_path, keras, name, capsys):
+    model = keras_models(keras)[name]
+    model.save(tmp_path / "model.keras")
+
+    assert main([str(tmp_path)]) == 0, capsys.readouterr().err
+
+    assert "the largest difference is" in capsys.readouterr().out
+    assert provenance.is_fresh(tmp_path)
+
+
+def test_inputs_and_outputs_keep_their_names_in_keras(tmp_path, keras):
+    keras_models(keras)["several inputs and outputs"].save(tmp_path / "model.keras")
+
+    main([str(tmp_path)])
+
+    [signature] = engine.load_session(tmp_path, "auto").signatures.values()
+    assert list(signature.inputs) == ["a", "b_2"]
+    assert signature.inputs["b_2"].shape == (None, None, 2)
+    assert list(signature.outputs) == ["class", "score"]
+
+
+def test_a_stateful_model_is_not_frozen_and_keeps_its_state(tmp_path, keras):
+    model = keras.Sequential([keras.Input((1, 1), batch_size=1), keras.layers.LSTM(2, stateful=True)])
+    model.save(tmp_path / "model.keras")
+
+    main([str(tmp_path)])
+
+    session = engine.load_session(tmp_path, "auto")
+    feeds = {name: np.ones((1, 1, 1), np.float32) for name in session.signatures["serving_default"].inputs}
+    first, second = (only(session.run("serving_default", feeds)) for _ in range(2))
+    assert not np.array_equal(first, second)
+
+
+# --- what it records, and how it writes ---
+
+
+def test_the_record_says_where_the_export_came_from(tmp_path, tf):
+    keras_files.write_xor_of_2017(tmp_path)
+
+    main([str(tmp_path)])
+
+    record = json.loads((tmp_path / "export.json").read_text())
+    assert record == {
+        "sources": provenance.hashes([tmp_path / "model.json", tmp_path / "model.h5"]),
+        "keras": "tf_keras 2.21.0",
+        "tensorflow": tf.__version__,
+    }
+
+
+def test_an_output_folder_of_its_own_leaves_the_models_folder_alone(tmp_path):
+    folder = keras_files.write_xor_of_2017(tmp_path / "model")
+    before = files_of(folder)
+
+    assert main([str(folder), "--output", str(tmp_path / "out")]) == 0
+
+    assert files_of(folder) == before
+    assert (tmp_path / "out" / "saved_model.pb").exists()
+
+
+def test_a_new_export_replaces_all_of_an_old_one(tmp_path, keras):
+    keras_models(keras)["string lookup"].save(tmp_path / "model.keras")
+    main([str(tmp_path)])
+    assert (tmp_path / "variables").exists()
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "model.keras")
+    assert not provenance.is_fresh(tmp_path)
+
+    assert main([str(tmp_path)]) == 0
+
+    assert {path.name for path in tmp_path.iterdir()} == {"model.keras", "saved_model.pb", "export.json"}
+    assert provenance.is_fresh(tmp_path)
+
+
+@pytest.mark.parametrize("fails_at", range(1, 6))
+def test_an_export_that_is_interrupted_while_it_moves_files_puts_all_back(
+    tmp_path, keras, monkeypatch, fails_at, capsys
+):
+    keras_models(keras)["string lookup"].save(tmp_path / "model.keras")
+    main([str(tmp_path)])
+    before = files_of(tmp_path)
+    moves = 0
+
+    def interrupted(source, target):
+        nonlocal moves
+        moves += 1
+        if moves == fails_at:
+            raise KeyboardInterrupt
+        return replace(source, target)
+
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", interrupted)
+
+    assert main([str(tmp_path)]) == 130
+
+    assert files_of(tmp_path) == before
+    assert "nothing was changed" in capsys.readouterr().err
+
+
+def test_a_saved_model_that_disagrees_with_keras_is_not_written(tmp_path, monkeypatch, capsys):
+    keras_files.write_xor_of_2017(tmp_path)
+    before = files_of(tmp_path)
+    call, calls = saved_model._call, []
+
+    def differing(model, feeds):
+        calls.append(feeds)
+        shift = 0 if len(calls) == 1 else 0.01  # the first call is the one that is traced
+        return {name: value + shift for name, value in call(model, feeds).items()}
+
+    monkeypatch.setattr(saved_model, "_call", differing)
+
+    assert main([str(tmp_path)]) == 1
+
+    assert "'dense_2' differs from Keras's by up to 0.01" in capsys.readouterr().err
+    assert files_of(tmp_path) == before
+
+
+# --- what it refuses ---
+
+
+def refuse(folder, capsys, *flags):
+    """Export, expecting one line and exit code 1 with nothing changed; return the line."""
+    before = files_of(folder)
+    assert main([str(folder), *flags]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("Export failed: ")
+    assert error.count("\n") == 1
+    assert files_of(folder) == before
+    return error
+
+
+def damage(name, content=None, keep=None):
+    def apply(folder):
+        path = folder / name
+        if content is None and keep is None:
+            path.unlink()
+        else:
+            path.write_bytes(content if keep is None else path.read_bytes()[:keep])
+
+    return apply
+
+
+def other_shapes(folder):
+    weights = {"dense_1": [np.zeros((3, 2)), np.zeros(2)], "dense_2": keras_files.XOR_WEIGHTS["dense_2"]}
+    keras_files.write_h5(folder / "model.h5", weights, "2.0.8")
+
+
+def other_layers(folder):
+    keras_files.write_h5(folder / "model.h5", {"dense_1": keras_files.XOR_WEIGHTS["dense_1"]}, "2.0.8")
+
+
+@pytest.mark.parametrize(
+    ("change", "names", "says"),
+    [
+        pytest.param(damage("model.json", b"{"), "model.json", "Expecting", id="model.json is no JSON"),
+        pytest.param(damage("model.json", b"\xff\xfe\xfd"), "model.json", "", id="model.json is no text"),
+        pytest.param(damage("model.json", b"[1, 2]"), "model.json", "describes no Keras model", id="some other JSON"),
+        pytest.param(damage("model.json", b""), "model.json", "Expecting value", id="model.json is empty"),
+        pytest.param(damage("model.h5", b""), "model.h5", "", id="model.h5 is empty"),
+        pytest.param(damage("model.h5", b"text"), "model.h5", "signature not found", id="model.h5 is no HDF5"),
+        pytest.param(damage("model.h5", keep=3000), "model.h5", "truncated", id="model.h5 is cut off"),
+        pytest.param(damage("model.h5"), "model.h5", "missing", id="model.h5 is missing"),
+        pytest.param(damage("model.json"), "model.h5", "model.json, the architecture", id="model.json is missing"),
+        pytest.param(other_shapes, "model.h5", "does not fit model.json", id="weights of other shapes"),
+        pytest.param(other_layers, "model.h5", "does not fit model.json", id="weights of other layers"),
+    ],
+)
+def test_a_damaged_pair_is_refused_by_name_and_an_earlier_export_stays(tmp_path, change, names, says, capsys):
+    keras_files.write_xor_of_2017(tmp_path)
+    main([str(tmp_path)])
+    capsys.readouterr()
+    change(tmp_path)
+
+    error = refuse(tmp_path, capsys)
+
+    assert f"{tmp_path / names}" in error
+    assert says in error
+
+
+def test_a_damaged_archive_is_refused_by_name(tmp_path, keras, capsys):
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "model.keras")
+    content = (tmp_path / "model.keras").read_bytes()
+    (tmp_path / "model.keras").write_bytes(content[: len(content) // 2])
+
+    assert f"{tmp_path / 'model.keras'}: File is not a zip file" in refuse(tmp_path, capsys)
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path, capsys):
+    assert "holds no Keras model; expected one of: model.json + model.h5" in refuse(tmp_path, capsys)
+
+
+def test_a_path_that_is_no_folder_is_refused(tmp_path, capsys):
+    assert main([str(tmp_path / "nothing")]) == 1
+
+    assert "is no folder" in capsys.readouterr().err
+
+
+def test_a_model_without_an_input_shape_is_refused(tmp_path, capsys):
+    layer = keras_files.keras2_dense("dense_1", 2)
+    keras_files.write_pair(tmp_path, keras_files.sequential(layer, keras_version="2.0.8"), {}, "2.0.8")
+
+    refuse(tmp_path, capsys)
+
+
+def test_a_layer_that_keras_2_dropped_is_named(tmp_path, capsys):
+    layer = {"class_name": "MaxoutDense", "config": {"name": "maxout", "output_dim": 1}}
+    keras_files.write_pair(tmp_path, keras_files.sequential(layer, keras_version="1.2.2"), {})
+
+    assert "layer 'maxout' is a Keras 1 MaxoutDense" in refuse(tmp_path, capsys)
+
+
+# --- code that came with a model ---
+
+
+@pytest.mark.parametrize("library", ["keras", "tf_keras"])
+@pytest.mark.parametrize("files", ["pair", "archive", "whole h5"])
+def test_a_lambda_layer_runs_only_with_the_flag(tmp_path, request, capsys, library, files):
+    library = request.getfixturevalue(library)
+    model = library.Sequential([library.Input((2,)), library.layers.Lambda(lambda x: x * 3, name="triple")])
+    if files == "pair":
+        save_pair(model, tmp_path)
+    else:
+        model.save(tmp_path / ("model.keras" if files == "archive" else "model.h5"))
+
+    error = refuse(tmp_path, capsys)
+
+    assert "layer 'triple' is a Lambda" in error
+    assert "--allow-lambda" in error
+    assert main([str(tmp_path), "--allow-lambda"]) == 0
+    assert only(serve(tmp_path, x=ROWS)).tolist() == (ROWS * 3).tolist()
+
+
+def test_a_lambda_inside_a_wrapper_inside_a_model_is_found(tmp_path, keras, capsys):
+    inner = keras.layers.TimeDistributed(keras.layers.Lambda(lambda x: x, name="hidden_code"))
+    model = keras.Sequential([keras.Input((2, 2)), keras.Sequential([keras.Input((2, 2)), inner])])
+    model.save(tmp_path / "model.keras")
+
+    assert "layer 'hidden_code' is a Lambda" in refuse(tmp_path, capsys)
+
+
+CUSTOM = """
+import {library}
+
+@{library}.saving.register_keras_serializable("mine")
+class Doubling({library}.layers.Layer):
+    def call(self, x):
+        return x * 2
+"""
+
+
+@pytest.mark.parametrize("library", ["keras", "tf_keras"])
+def test_a_custom_layer_needs_the_module_that_defines_it(tmp_path, request, monkeypatch, capsys, library):
+    module = f"custom_layers_of_{library}"
+    (tmp_path / f"{module}.py").write_text(CUSTOM.format(library=library))
+    monkeypatch.syspath_prepend(tmp_path)
+    doubling = __import__(module).Doubling
+    library = request.getfixturevalue(library)
+    folder = tmp_path / "model"
+    save_pair(library.Sequential([library.Input((2,)), doubling(name="twice")]), folder)
+
+    error = refuse(folder, capsys)
+
+    assert "layer 'twice' uses the custom object 'Doubling'" in error
+    assert "--custom-objects" in error
+    assert main([str(folder), "--custom-objects", module]) == 0
+    assert only(serve(folder, x=ROWS)).tolist() == (ROWS * 2).tolist()
+
+
+def test_a_custom_layer_of_2017_is_named(tmp_path, capsys):
+    layer = {"class_name": "MyLayer", "config": {"name": "mine", "batch_input_shape": [None, 2]}}
+    keras_files.write_pair(tmp_path, keras_files.sequential(layer, keras_version="2.0.8"), {}, "2.0.8")
+
+    assert "layer 'mine' uses the custom object 'MyLayer'" in refuse(tmp_path, capsys)
+
+
+def test_a_custom_activation_of_2017_is_named(tmp_path, capsys):
+    layer = keras_files.keras2_dense("dense_1", 2, 2)
+    layer["config"]["activation"] = "my_activation"
+    keras_files.write_pair(tmp_path, keras_files.sequential(layer, keras_version="2.0.8"), {}, "2.0.8")
+
+    assert "layer 'dense_1' uses the custom object 'my_activation'" in refuse(tmp_path, capsys)
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"module": "os", "class_name": "system", "config": {"command": "touch pwned"}, "registered_name": "system"},
+        {"module": "builtins", "class_name": "function", "config": "eval", "registered_name": "function"},
+        {"module": "keras.layers", "class_name": "TFSMLayer", "config": {"name": "x", "filepath": "/tmp"}},
+    ],
+    ids=["any module's function", "a builtin", "another SavedModel"],
+)
+def test_a_tampered_archive_is_refused_before_keras_reads_it(tmp_path, keras, capsys, node):
+    path = tmp_path / "model.keras"
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="dense")]).save(path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(members["config.json"])
+    config["config"]["layers"][1]["config"]["kernel_initializer"] = node
+    members["config.json"] = json.dumps(config)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+    error = refuse(tmp_path, capsys)
+
+    assert "layer 'dense'" in error or "layer 'x'" in error
+
+
+def test_an_operator_layer_that_writes_files_is_refused(tmp_path, tf_keras, capsys):
+    layer = {
+        "class_name": "TFOpLambda",
+        "config": {"name": "tf.io.write_file", "trainable": True, "dtype": "float32", "function": "io.write_file"},
+    }
+    keras_files.write_pair(tmp_path, keras_files.sequential(layer, keras_version="2.12.0"), {}, "2.12.0")
+
+    assert "calls TensorFlow's io.write_file, which is not allowed" in refuse(tmp_path, capsys)
+
+
+def test_operators_on_tensors_in_keras_2_are_taken(tmp_path, tf_keras):
+    x = tf_keras.Input((2,))
+    model = tf_keras.Model(x, tf_keras.layers.Dense(1)(x * 2.0 - 1.0))
+    model.save(tmp_path / "model.h5")
+
+    assert main([str(tmp_path)]) == 0
+
+    np.testing.assert_allclose(only(serve(tmp_path, x=ROWS)), model(ROWS), atol=1e-6)
+
+
+def test_help_is_there_without_importing_keras(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+
+    assert caught.value.code == 0
+    assert "--allow-lambda" in capsys.readouterr().out
+
+
+def test_the_weights_of_a_whole_model_may_stand_beside_a_model_json(tmp_path, tf_keras):
+    model = tf_keras.Sequential([tf_keras.Input((2,)), tf_keras.layers.Dense(1)])
+    (tmp_path / "model.json").write_text(model.to_json())
+    model.save(tmp_path / "model.h5")
+    with h5py.File(tmp_path / "model.h5") as file:
+        assert "model_weights" in file
+
+    assert main([str(tmp_path)]) == 0
+
+    np.testing.assert_allclose(only(serve(tmp_path, x=ROWS)), model(ROWS), atol=1e-6)
