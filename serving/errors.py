@@ -55,7 +55,3 @@ class ModelUnavailableError(ServingError):
 
     status = 503
     retry_after_seconds = 5
-
-
-class ConfigurationError(ServingError):
-    """An app setting has a value that can't be used; the message is for the operator."""

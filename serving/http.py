@@ -18,6 +18,7 @@ from serving.errors import (
     BodyTooLargeError,
     MethodNotAllowedError,
     ModelUnavailableError,
+    PredictionError,
     ServingError,
     UnsupportedMediaTypeError,
 )
@@ -50,6 +51,8 @@ def predict(request: func.HttpRequest, model_name: str, wire: Wire) -> func.Http
     try:
         response = _predict(request, model_name, wire, stopwatch, facts)
     except ServingError as error:
+        if isinstance(error, PredictionError):
+            _logger.exception("Model %s failed", model_name)
         facts["error"] = type(error).__name__
         response = _problem(error)
     except Exception as error:

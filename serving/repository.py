@@ -60,7 +60,7 @@ class Repository:
         try:
             model = self._load(name)
         except BaseException as error:
-            _logger.exception("Model %s could not be loaded", name)
+            _logger.exception("Model %s could not be loaded from %s", name, self.settings.model_path / name)
             with self._lock:
                 del self._loading[name]
             unavailable = ModelUnavailableError(f"Model {name} could not be loaded; the server's log says why.")

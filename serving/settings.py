@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.errors import ConfigurationError
-
 APP_ROOT = Path(__file__).resolve().parent.parent
 
 ENGINES = ("auto", "c", "python")
+
+
+class ConfigurationError(Exception):
+    """An app setting has a value that can't be used; the message is for the operator."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,225 @@
+"""Requests and responses of a function: statuses, headers, problems, timings and the log line."""
+
+import json
+import logging
+import re
+
+import azure.functions as func
+import numpy as np
+import pytest
+
+from serving import http, repository
+from serving.wire import x_labels
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch):
+    """The model folder that the app serves from, empty; the module-level cache is fresh before and after."""
+    monkeypatch.setenv("SERVING_MODEL_PATH", str(tmp_path))
+    monkeypatch.setenv("SERVING_MAX_BODY_BYTES", "1000")
+    repository.shared.cache_clear()
+    yield tmp_path
+    repository.shared.cache_clear()
+
+
+@pytest.fixture
+def adder(models, saved_model, tf):
+    """A model named ``adder`` that adds the two columns of its rows."""
+    source = saved_model(lambda x: {"y": tf.reduce_sum(x, 1, keepdims=True)}, x=([None, 2], "float32"))
+    (models / "adder").mkdir()
+    source.rename(models / "adder" / "3")
+
+
+def post(body='{"X": "1 2|0.5 0.25"}', method="POST", model="adder", **headers):
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    body = body if isinstance(body, bytes) else body.encode()
+    request = func.HttpRequest(
+        method=method, url="https://app/api/Adder", headers=headers, params={}, route_params={}, body=body
+    )
+    return http.predict(request, model, x_labels)
+
+
+def problem(response):
+    assert response.mimetype == "application/problem+json"
+    body = json.loads(response.get_body())
+    assert body["type"] == "about:blank"
+    assert body["status"] == response.status_code
+    return body
+
+
+@pytest.mark.usefixtures("adder")
+def test_a_prediction_is_answered_as_json_with_model_and_version():
+    response = post()
+
+    assert response.status_code == 200
+    assert response.mimetype == "application/json"
+    assert response.get_body() == b'{"labels": [[3.0], [0.75]]}'
+    assert response.headers["X-Model"] == "adder/3"
+
+
+@pytest.mark.usefixtures("adder")
+def test_server_timing_has_load_on_the_first_request_only():
+    part = r"{};dur=\d+\.\d{{3}}"
+    first, second = (post().headers["Server-Timing"] for _ in range(2))
+
+    assert re.fullmatch(", ".join(map(part.format, ("load", "parse", "predict", "encode"))), first)
+    assert re.fullmatch(", ".join(map(part.format, ("parse", "predict", "encode"))), second)
+
+
+@pytest.mark.usefixtures("adder")
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json", "application/json; charset=utf-8", "Application/JSON", "text/json", "application/x+json", ""],
+)
+def test_json_content_types_and_a_missing_one_are_taken(content_type):
+    assert post(content_type=content_type).status_code == 200
+    assert post().status_code == 200
+
+
+@pytest.mark.usefixtures("adder")
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/jsonp"])
+def test_another_content_type_is_415(content_type):
+    response = post(content_type=content_type)
+
+    assert problem(response)["title"] == "Unsupported Media Type"
+    assert response.status_code == 415
+    assert f"{content_type}; expected application/json" in problem(response)["detail"]
+
+
+@pytest.mark.usefixtures("models")
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"])
+def test_another_method_is_405_and_says_which_is_right(method):
+    response = post(method=method)
+
+    assert response.status_code == 405
+    assert response.headers["Allow"] == "POST"
+    assert method in problem(response)["detail"]
+
+
+@pytest.mark.usefixtures("models")
+def test_a_body_over_the_limit_is_413_before_it_is_read():
+    response = post(b"x" * 1001)
+
+    assert response.status_code == 413
+    assert "1001 bytes; at most 1000" in problem(response)["detail"]
+
+
+@pytest.mark.usefixtures("adder")
+def test_a_body_of_just_the_limit_is_read():
+    assert post('{"X": "1 2"}'.ljust(1000)).status_code == 200
+
+
+@pytest.mark.usefixtures("adder")
+def test_a_bad_body_is_400_with_the_place_of_the_mistake():
+    response = post('{"X": "1 2|3"}')
+
+    assert response.status_code == 400
+    assert problem(response) == {
+        "type": "about:blank",
+        "title": "Bad Request",
+        "status": 400,
+        "detail": "X: expected 2 columns, got 1, in row 2.",
+        "input": "X",
+        "expected": 2,
+        "got": 1,
+        "row": 2,
+    }
+    assert response.headers["X-Model"] == "adder/3"
+
+
+@pytest.mark.usefixtures("models")
+def test_a_model_that_cannot_be_loaded_is_503_and_the_next_request_tries_again(request):
+    response = post()
+
+    assert response.status_code == 503
+    assert response.headers["Retry-After"] == "5"
+    assert problem(response)["detail"] == "Model adder could not be loaded; the server's log says why."
+
+    request.getfixturevalue("adder")
+    assert post().status_code == 200
+
+
+@pytest.mark.usefixtures("adder")
+def test_a_bad_app_setting_is_500_and_named_in_the_log(monkeypatch, caplog):
+    monkeypatch.setenv("SERVING_ENGINE", "gpu")
+
+    response = post()
+
+    assert response.status_code == 500
+    assert "SERVING_ENGINE is 'gpu'" in caplog.text
+
+
+@pytest.mark.usefixtures("models")
+def test_values_that_the_graph_refuses_are_400(models, saved_model, tf):
+    source = saved_model(lambda x: {"y": tf.gather([1.0, 2.0], x)}, x=([None, 1], "int32"))
+    (models / "lookup").mkdir()
+    source.rename(models / "lookup" / "1")
+
+    response = post('{"X": "5"}', model="lookup")
+
+    assert response.status_code == 400
+    assert "5 is not in [0, 2)" in problem(response)["detail"]
+
+
+@pytest.mark.usefixtures("models")
+def test_an_answer_that_json_cannot_carry_is_500(models, saved_model, tf):
+    source = saved_model(lambda x: {"y": tf.math.log(x)}, x=([None, 1], "float32"))
+    (models / "log").mkdir()
+    source.rename(models / "log" / "1")
+
+    response = post('{"X": "-1"}', model="log")
+
+    assert response.status_code == 500
+    assert "NaN or Infinity" in problem(response)["detail"]
+
+
+@pytest.mark.usefixtures("adder")
+def test_an_unexpected_error_is_500_without_its_text_and_logged_with_it(monkeypatch, caplog):
+    def fail(outputs):
+        raise RuntimeError("secret detail in /a/path")
+
+    monkeypatch.setattr(x_labels, "encode", fail)
+
+    response = post()
+
+    assert response.status_code == 500
+    assert b"secret" not in response.get_body()
+    assert "secret detail" in caplog.text
+
+
+@pytest.mark.usefixtures("adder")
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ('{"X": "41 42"}', {"status": 200, "model": "adder", "version": 3, "rows": 1}),
+        ('{"X": "41 42|x y"}', {"status": 400, "model": "adder", "version": 3, "error": "BadRequestError"}),
+    ],
+    ids=["answered", "refused"],
+)
+def test_one_log_line_of_json_tells_the_outcome_and_nothing_of_the_data(caplog, body, expected):
+    post()
+    caplog.clear()
+    caplog.set_level(logging.INFO, "serving.request")
+
+    response = post(body)
+
+    [record] = [record for record in caplog.records if record.name == "serving.request"]
+    line = json.loads(record.getMessage())
+    timings = {key: value for key, value in line.items() if key.endswith("_ms")}
+    assert {key: value for key, value in line.items() if key not in timings} == expected
+    assert all(isinstance(value, float) for value in timings.values())
+    if response.status_code == 200:
+        assert list(timings) == ["parse_ms", "predict_ms", "encode_ms"]
+    assert "41" not in json.dumps({**line, **dict.fromkeys(timings)})
+
+
+def test_an_answer_equals_the_engines(models, saved_model, tf):
+    source = saved_model(lambda x: {"y": tf.sigmoid(x)}, x=([None, 3], "float32"))
+    (models / "sigmoid").mkdir()
+    source.rename(models / "sigmoid" / "1")
+    rows = np.random.default_rng(0).standard_normal((10, 3)).astype(np.float32)
+
+    response = post(json.dumps({"X": rows.tolist()}), model="sigmoid")
+
+    labels = np.array(json.loads(response.get_body())["labels"], np.float32)
+    np.testing.assert_array_equal(labels, tf.sigmoid(rows))

@@ -1,0 +1,46 @@
+"""App settings: defaults, and what a bad one says."""
+
+from pathlib import Path
+
+import pytest
+
+from serving.settings import APP_ROOT, ConfigurationError, Settings
+
+
+def test_defaults_serve_the_apps_own_model_folder():
+    settings = Settings.from_environment({})
+
+    assert settings == Settings()
+    assert settings.model_path == APP_ROOT / "model"
+
+
+def test_every_setting_is_read():
+    environ = {
+        "SERVING_MODEL_PATH": "/mnt/models",
+        "SERVING_ENGINE": "python",
+        "SERVING_MAX_BODY_BYTES": "1000",
+        "SERVING_CACHE_PATH": "/var/cache",
+    }
+
+    assert Settings.from_environment(environ) == Settings(Path("/mnt/models"), "python", 1000, Path("/var/cache"))
+
+
+def test_an_empty_setting_is_an_unset_one():
+    assert Settings.from_environment({"SERVING_ENGINE": "", "SERVING_MAX_BODY_BYTES": ""}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SERVING_ENGINE", "gpu"),
+        ("SERVING_MAX_BODY_BYTES", "0"),
+        ("SERVING_MAX_BODY_BYTES", "-1"),
+        ("SERVING_MAX_BODY_BYTES", "20 MB"),
+    ],
+)
+def test_a_bad_setting_is_named_with_its_value(name, value):
+    with pytest.raises(ConfigurationError) as caught:
+        Settings.from_environment({name: value})
+
+    assert name in str(caught.value)
+    assert repr(value) in str(caught.value)

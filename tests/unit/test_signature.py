@@ -1,0 +1,90 @@
+"""Signatures decoded from a serialized MetaGraphDef, held against TensorFlow's own protocol buffers."""
+
+import pytest
+
+from serving.signature import decode_signatures, needs_variables
+
+
+@pytest.fixture(scope="module")
+def meta_graph_pb2(tf):
+    from tensorflow.core.protobuf import meta_graph_pb2
+
+    return meta_graph_pb2
+
+
+def meta_graph(meta_graph_pb2, **tensors):
+    """Return a MetaGraphDef with one signature, whose inputs have the given (dtype number, shape)."""
+    message = meta_graph_pb2.MetaGraphDef()
+    signature = message.signature_def["serving_default"]
+    signature.method_name = "tensorflow/serving/predict"
+    for name, (dtype, shape) in tensors.items():
+        info = signature.inputs[name]
+        info.name, info.dtype = f"serving_default_{name}:0", dtype
+        if shape is None:
+            info.tensor_shape.unknown_rank = True
+        else:
+            for size in shape:
+                info.tensor_shape.dim.add(size=size)
+    return message
+
+
+def test_names_dtypes_and_shapes_are_read(meta_graph_pb2):
+    message = meta_graph(meta_graph_pb2, z=(1, [-1, 2]), a=(9, []), m=(7, None), big=(4, [3, 1 << 40, 0]))
+
+    signature = decode_signatures(message.SerializeToString())["serving_default"]
+
+    assert list(signature.inputs) == ["a", "big", "m", "z"]
+    read = {name: (spec.tensor, spec.dtype_name, spec.shape) for name, spec in signature.inputs.items()}
+    assert read == {
+        "z": ("serving_default_z:0", "float32", (None, 2)),
+        "a": ("serving_default_a:0", "int64", ()),
+        "m": ("serving_default_m:0", "string", None),
+        "big": ("serving_default_big:0", "uint8", (3, 1 << 40, 0)),
+    }
+    assert signature.method_name == "tensorflow/serving/predict"
+
+
+def test_fields_that_serving_does_not_need_are_passed_over(meta_graph_pb2):
+    message = meta_graph(meta_graph_pb2, x=(1, [-1]))
+    message.meta_info_def.tensorflow_version = "2.21.0"
+    message.graph_def.node.add(name="n", op="Const").attr["value"].tensor.float_val.extend([1.5] * 1000)
+    message.graph_def.versions.producer = 300
+    message.collection_def["c"].float_list.value.extend([1.0])
+    message.signature_def["serving_default"].defaults["x"].double_val.append(2.0)
+
+    assert list(decode_signatures(message.SerializeToString())["serving_default"].inputs) == ["x"]
+
+
+def test_the_init_op_is_no_signature(meta_graph_pb2):
+    message = meta_graph(meta_graph_pb2, x=(1, [-1]))
+    message.signature_def["__saved_model_init_op"].outputs["__saved_model_init_op"].name = "NoOp"
+
+    assert list(decode_signatures(message.SerializeToString())) == ["serving_default"]
+
+
+@pytest.mark.parametrize("kind", ["sparse", "resource"])
+def test_a_signature_that_cannot_be_served_is_left_out_and_the_others_stay(meta_graph_pb2, kind, caplog):
+    message = meta_graph(meta_graph_pb2, x=(1, [-1]))
+    if kind == "sparse":
+        message.signature_def["other"].inputs["s"].coo_sparse.values_tensor_name = "v:0"
+    else:
+        message.signature_def["other"].inputs["s"].dtype = 20  # DT_RESOURCE
+
+    assert list(decode_signatures(message.SerializeToString())) == ["serving_default"]
+    assert "Signature 'other' can't be served" in caplog.text
+
+
+@pytest.mark.parametrize("size", [1, 5, 20, 40])
+def test_truncated_bytes_are_an_error(meta_graph_pb2, size):
+    data = meta_graph(meta_graph_pb2, x=(1, [-1])).SerializeToString()
+
+    with pytest.raises(ValueError, match="truncated"):
+        decode_signatures(data[:size])
+
+
+def test_variables_are_needed_where_there_is_a_saver(meta_graph_pb2):
+    message = meta_graph(meta_graph_pb2, x=(1, [-1]))
+    assert not needs_variables(message.SerializeToString())
+
+    message.saver_def.restore_op_name = "restore"
+    assert needs_variables(message.SerializeToString())
