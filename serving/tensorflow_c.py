@@ -18,6 +18,7 @@ from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_void_p
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 
@@ -30,6 +31,10 @@ _LIBRARY = "libtensorflow_cc.2.dylib" if sys.platform == "darwin" else "libtenso
 # RunOptions{inter_op_thread_pool: -1} (core/protobuf/config.proto, field 3): ops run in the caller's thread, which
 # spares each call the hand-over to a pool and back. Ops that are worth it still spread over the intra-op threads.
 _RUN_IN_CALLERS_THREAD = b"\x18" + b"\xff" * 9 + b"\x01"
+
+# Where a run takes longer than this, the hand-over is no more than a hundredth of it, and the pool can run the
+# branches of a graph side by side (docs/performance.md has the figures).
+_LONG_RUN_SECONDS = 0.005
 
 
 class _Buffer(ctypes.Structure):
@@ -176,14 +181,15 @@ def _dlopen_lazily(path: Path) -> int:
     return handle
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Call:
-    """A signature bound to its graph: what every TF_SessionRun of it has in common."""
+    """A signature bound to its graph: what every TF_SessionRun of it has in common, and how long the latest took."""
 
     inputs: Mapping[str, TensorSpec]
     input_array: ctypes.Array
     outputs: Mapping[str, TensorSpec]
     output_array: ctypes.Array
+    latest_seconds: float = 0.0
 
 
 class Session:
@@ -232,16 +238,19 @@ class Session:
         api, call = self._api, self._calls[signature]
         inputs = (c_void_p * len(call.inputs))()
         outputs = (c_void_p * len(call.outputs))()
+        run_options = self._run_options if call.latest_seconds < _LONG_RUN_SECONDS else None
         status = api.TF_NewStatus()
         try:
             for index, (name, spec) in enumerate(call.inputs.items()):
                 inputs[index] = _new_tensor(api, spec, feeds[name])
+            start = perf_counter()
             api.TF_SessionRun(
-                *(self._session, self._run_options),
+                *(self._session, run_options),
                 *(call.input_array, inputs, len(inputs)),
                 *(call.output_array, outputs, len(outputs)),
                 *(None, 0, None, status),
             )
+            call.latest_seconds = perf_counter() - start
             api.raise_for(status)
             return {
                 name: _read_tensor(api, spec, tensor)

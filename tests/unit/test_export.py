@@ -232,7 +232,7 @@ def keras_models(keras):
         "half precision": keras.Sequential([keras.Input((3,), dtype="float16"), layers.Dense(2, dtype="float16")]),
         "bfloat16": keras.Sequential([keras.Input((3,), dtype="bfloat16"), layers.Dense(2, dtype="bfloat16")]),
         "attention": transformer_block(keras),
-        "too large to freeze": keras.Sequential([keras.Input((1500,)), layers.Dense(1500), layers.Dense(1)]),
+        "too large to freeze": keras.Sequential([keras.Input((3000,)), layers.Dense(3000), layers.Dense(1)]),
     }
 
 
