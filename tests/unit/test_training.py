@@ -1,0 +1,317 @@
+"""What ``python -m training.train`` writes and says: when it solves XOR, gets stuck, is interrupted or can't write."""
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from training import files, plot, train, xor
+
+PROJECT = Path(train.__file__).parent.parent
+PIPES = {"cwd": PROJECT, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+TOO_FEW = 2  # epochs
+
+
+@pytest.fixture(scope="module")
+def network():
+    from training import network
+
+    return network
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """One whole run in a process of its own: its exit code, what it printed and the folder it wrote to."""
+    folder = tmp_path_factory.mktemp("run")
+    done = subprocess.run(command("--output", folder, "--plot", folder / "plot.png"), **PIPES)
+    return SimpleNamespace(code=done.returncode, stdout=done.stdout, stderr=done.stderr, folder=folder)
+
+
+@pytest.fixture(scope="module")
+def solved(network):
+    return network.train(seed=1, epochs=400)
+
+
+@pytest.fixture(scope="module")
+def stuck(network):
+    return network.train(seed=1, epochs=TOO_FEW)
+
+
+@pytest.fixture
+def trains(monkeypatch, network):
+    """Return a function that fixes what training leads to, by seed; it returns the list of the seeds then tried."""
+
+    def fix(outcome):
+        tried = []
+
+        def training(seed, epochs):
+            tried.append(seed)
+            return dataclasses.replace(outcome(seed), seed=seed)
+
+        monkeypatch.setattr(network, "train", training)
+        return tried
+
+    return fix
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A model that an earlier run wrote, and the arguments to write there again."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in ("model.json", "model.h5", "plot.png"):
+        (folder / name).write_text(f"an earlier run's {name}")
+    arguments = ["--output", str(folder), "--plot", str(folder / "plot.png")]
+    return SimpleNamespace(folder=folder, arguments=arguments, content=contents(folder))
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "training.train", *map(str, arguments)]
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def raise_interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def answers_of_keras_3(folder):
+    import keras
+
+    model = keras.models.model_from_json((folder / "model.json").read_text())
+    model.load_weights(folder / "model.h5")
+    return model(xor.POINTS).numpy()
+
+
+def answers_of_tf_keras(folder):
+    import tf_keras
+
+    model = tf_keras.Sequential(
+        [
+            tf_keras.layers.Dense(2, activation="sigmoid", input_shape=(2,)),
+            tf_keras.layers.Dense(1, activation="sigmoid"),
+        ]
+    )
+    model.load_weights(folder / "model.h5")
+    return model(xor.POINTS).numpy()
+
+
+# What a run writes
+
+
+def test_a_run_writes_a_model_and_a_plot_and_nothing_else(run):
+    assert run.code == 0
+    assert set(contents(run.folder)) == {"model.json", "model.h5", "plot.png"}
+
+
+@pytest.mark.parametrize("answers", [answers_of_keras_3, answers_of_tf_keras])
+def test_the_written_model_solves_xor_in_either_keras(run, answers):
+    np.testing.assert_allclose(answers(run.folder), xor.LABELS, atol=xor.TOLERANCE)
+
+
+def test_both_kerases_get_the_same_answers_from_the_written_model(run):
+    np.testing.assert_allclose(answers_of_tf_keras(run.folder), answers_of_keras_3(run.folder), rtol=1e-6)
+
+
+def test_the_answers_printed_are_those_of_the_written_model(run):
+    lines = [line.split() for line in run.stdout.splitlines() if line.startswith("  ")]
+
+    np.testing.assert_array_equal([line[:2] for line in lines], xor.POINTS.astype(int).astype(str))
+    np.testing.assert_allclose([[float(line[2])] for line in lines], answers_of_keras_3(run.folder), atol=1e-5)
+
+
+def test_model_json_names_the_input_x_and_the_output_layer_labels(run):
+    layers = json.loads((run.folder / "model.json").read_text())["config"]["layers"]
+
+    assert [layer["config"]["name"] for layer in layers] == ["X", "hidden", "labels"]
+
+
+def test_model_json_is_indented_text_that_ends_with_a_newline(run):
+    text = (run.folder / "model.json").read_text()
+
+    assert text == json.dumps(json.loads(text), indent=2) + "\n"
+
+
+def test_the_plot_is_a_png_image_of_1200_by_500_pixels_below_150_kb(run):
+    image = (run.folder / "plot.png").read_bytes()
+
+    assert image.startswith(b"\x89PNG\r\n")
+    assert (int.from_bytes(image[16:20]), int.from_bytes(image[20:24])) == (1200, 500)
+    assert len(image) < 150_000
+
+
+def test_the_same_training_gives_the_same_plot(stuck):
+    assert plot.draw(stuck.losses, stuck.answers) == plot.draw(stuck.losses, stuck.answers)
+
+
+def test_the_defaults_lie_in_this_project_wherever_one_calls_from(monkeypatch, tmp_path, trains, solved):
+    trains(lambda seed: solved)
+    written = []
+    monkeypatch.setattr(files, "write_together", written.extend)
+    monkeypatch.chdir(tmp_path)
+
+    assert train.main([]) == 0
+
+    assert written == [
+        PROJECT / path for path in ("model/xor/1/model.json", "model/xor/1/model.h5", "docs/training.png")
+    ]
+
+
+# What a run says
+
+
+def test_the_default_seed_solves_xor_at_the_first_attempt(run):
+    assert run.stdout.count("Training with seed") == 1
+
+
+def test_a_run_that_succeeds_says_nothing_on_standard_error(run):
+    assert run.stderr == ""
+
+
+def test_a_run_ends_with_the_next_step(run):
+    assert run.stdout.endswith(f"Next: python -m serving.export {run.folder}\n")
+
+
+def test_help_names_every_option_without_loading_keras():
+    script = "import atexit, sys; from training import train; atexit.register(lambda: print('keras' in sys.modules));"
+    done = subprocess.run([sys.executable, "-c", script + "train.main(['--help'])"], **PIPES)
+
+    assert done.returncode == 0
+    assert all(option in done.stdout for option in ("--seed", "--epochs", "--output", "--plot"))
+    assert done.stdout.endswith("\nFalse\n")
+
+
+@pytest.mark.parametrize("arguments", [("--epochs", "0"), ("--epochs", "many"), ("--seed", "-1"), ("--seed", "1.5")])
+def test_an_option_out_of_range_is_refused_with_what_was_expected(arguments, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        train.main(arguments)
+
+    assert f"argument {arguments[0]}: got '{arguments[1]}', expected a whole number from" in capsys.readouterr().err
+
+
+# Training
+
+
+def test_training_takes_the_notebooks_optimizer_and_loss(stuck):
+    optimizer = stuck.model.optimizer.get_config()
+
+    assert (optimizer["name"], optimizer["momentum"], optimizer["nesterov"]) == ("sgd", 0.9, True)
+    assert optimizer["learning_rate"] == pytest.approx(0.1)
+    assert stuck.model.loss == "binary_crossentropy"
+
+
+def test_each_epoch_shows_every_point_once_one_at_a_time(network, monkeypatch):
+    fed = []
+    fit = network.keras.Sequential.fit
+    monkeypatch.setattr(
+        network.keras.Sequential, "fit", lambda model, x, **options: fed.append(x) or fit(model, x, **options)
+    )
+
+    trained = network.train(seed=1, epochs=TOO_FEW)
+
+    first_epoch = [(point.numpy().tolist(), label.numpy().tolist()) for point, label in fed[0].take(4)]
+    assert sorted(first_epoch) == [([[0, 0]], [[0]]), ([[0, 1]], [[1]]), ([[1, 0]], [[1]]), ([[1, 1]], [[0]])]
+    assert trained.model.optimizer.iterations == 4 * TOO_FEW
+    assert trained.losses.shape == (TOO_FEW,)
+
+
+def test_the_same_seed_gives_the_same_files(network, stuck):
+    again = network.train(seed=stuck.seed, epochs=TOO_FEW)
+
+    assert again.architecture() == stuck.architecture()
+    assert again.weights() == stuck.weights()
+
+
+def test_another_seed_gives_other_weights(network, stuck):
+    assert network.train(seed=stuck.seed + 1, epochs=TOO_FEW).weights() != stuck.weights()
+
+
+@pytest.mark.parametrize(
+    ("answers", "solved"),
+    [
+        pytest.param([[0.04], [0.96], [0.96], [0.04]], True, id="all within the tolerance"),
+        pytest.param([[0.04], [0.96], [0.94], [0.04]], False, id="one outside"),
+        pytest.param([[0.01], [0.5], [0.99], [0.5]], False, id="stuck in a local minimum"),
+        pytest.param([[np.nan], [0.99], [0.99], [0.01]], False, id="not a number"),
+    ],
+)
+def test_xor_is_solved_when_all_four_answers_are_close(answers, solved):
+    assert xor.is_solved(np.array(answers)) is solved
+
+
+# Getting stuck
+
+
+def test_a_seed_that_gets_stuck_is_reported_and_the_next_one_taken(trains, solved, stuck, model, capsys):
+    tried = trains(lambda seed: stuck if seed == 7 else solved)
+
+    assert train.main(["--seed", "7", *model.arguments]) == 0
+
+    assert tried == [7, 8]
+    output = capsys.readouterr().out
+    assert "Seed 7 did not solve XOR" in output
+    assert "Seed 8 solved XOR" in output
+
+
+def test_after_ten_stuck_seeds_a_run_fails_with_one_line_that_says_what_to_do(trains, stuck, model, capsys):
+    tried = trains(lambda seed: stuck)
+
+    assert train.main(["--seed", "5", *model.arguments]) == 1
+
+    assert tried == list(range(5, 15))
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "no seed from 5 to 14 solved XOR in 400 epochs; try more --epochs or another --seed" in error
+
+
+def test_a_run_that_fails_writes_nothing(trains, stuck, model):
+    trains(lambda seed: stuck)
+
+    train.main(model.arguments)
+
+    assert contents(model.folder) == model.content
+
+
+# Being interrupted, or unable to write
+
+
+def test_ctrl_c_while_training_ends_with_a_short_message_and_exit_code_130(model):
+    process = subprocess.Popen(command("--epochs", 1_000_000, *model.arguments), **PIPES)
+    while "Training with seed" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate()
+
+    assert process.returncode == 130
+    assert error == "Interrupted; nothing was written.\n"
+    assert contents(model.folder) == model.content
+
+
+def test_ctrl_c_after_training_leaves_the_earlier_model_as_it_was(monkeypatch, trains, solved, model, capsys):
+    trains(lambda seed: solved)
+    monkeypatch.setattr(plot, "draw", raise_interrupt)
+
+    assert train.main(model.arguments) == 130
+
+    assert capsys.readouterr().err == "Interrupted; nothing was written.\n"
+    assert contents(model.folder) == model.content
+
+
+def test_a_folder_that_cannot_be_made_fails_with_one_line_that_names_it(trains, solved, model, capsys):
+    trains(lambda seed: solved)
+    impossible = model.folder / "model.json" / "below a file"
+
+    assert train.main([*model.arguments, "--output", str(impossible)]) == 1
+
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert str(impossible) in error
+    assert contents(model.folder) == model.content

@@ -1,0 +1,150 @@
+"""``python -m training.train``: train the XOR model and write it where its export finds it."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from training import files
+
+# The rest is imported where it is needed, within main(): --help is instant, and Ctrl-C leaves no traceback.
+if TYPE_CHECKING:
+    from training.network import Trained
+
+_PROJECT = Path(__file__).resolve().parent.parent
+_ATTEMPTS = 10
+_SEEDS = range(2**32 - _ATTEMPTS)  # what keras.utils.set_random_seed takes, the last attempt's included
+_EPOCHS = range(1, 1_000_001)
+
+
+class NotSolvedError(Exception):
+    """No seed that was tried led to a network that solves XOR; the message is one line for whoever trains."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train and write the model; return the exit code: 0, or with one line on standard error 1, or 130 for Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    try:
+        _prepare_keras()
+        trained = _solve(options.seed, options.epochs)
+        _write(trained, options.output, options.plot)
+    except (NotSolvedError, OSError) as error:
+        print(f"Training failed, nothing was written: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted; nothing was written.", file=sys.stderr)
+        return 130
+    _report(trained)
+    print(f"Wrote model.json and model.h5 to {_short(options.output)}, and {_short(options.plot)}.")
+    print(f"Next: python -m serving.export {_short(options.output)}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.train",
+        description="Train the XOR model of the 2017 article; write model.json, model.h5 and a plot of the training.",
+    )
+    parser.add_argument(
+        "--seed",
+        type=_whole_number(_SEEDS),
+        default=1,
+        help="decides all that is random (default: %(default)s); a seed that gets stuck is followed by the next, "
+        f"{_ATTEMPTS} at most",
+    )
+    parser.add_argument(
+        "--epochs",
+        type=_whole_number(_EPOCHS),
+        default=400,
+        help="how often the network sees each of the four points (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=_PROJECT / "model" / "xor" / "1",
+        metavar="FOLDER",
+        help="where to write model.json and model.h5 (default: this project's model/xor/1)",
+    )
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        default=_PROJECT / "docs" / "training.png",
+        metavar="FILE",
+        help="where to write the plot, a PNG image (default: this project's docs/training.png)",
+    )
+    return parser
+
+
+def _whole_number(allowed: range) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not (text.isdecimal() and int(text) in allowed):
+            raise argparse.ArgumentTypeError(
+                f"got {text!r}, expected a whole number from {allowed[0]} to {allowed[-1]}"
+            )
+        return int(text)
+
+    return parse
+
+
+def _prepare_keras() -> None:
+    # TensorFlow reads these when it is imported, for which this file waits: --help needs none of it.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # oneDNN's results differ between processors by rounding, and it prints a paragraph to say so.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    # Each attempt compiles its own network, which TensorFlow takes for a mistake after the fifth.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+
+def _solve(first_seed: int, epochs: int) -> Trained:
+    """Return a network that solves XOR. With two hidden units one can get stuck, so this tries seed after seed."""
+    print("Loading Keras ...", flush=True)
+    from training import network, xor
+
+    seeds = range(first_seed, first_seed + _ATTEMPTS)
+    for seed in seeds:
+        print(f"Training with seed {seed} ...", flush=True)
+        trained = network.train(seed, epochs)
+        answers = trained.answers(xor.POINTS)
+        if xor.is_solved(answers):
+            return trained
+        print(
+            f"Seed {seed} did not solve XOR: after {epochs} epochs an answer is off by {xor.worst_error(answers):.2f}."
+        )
+    raise NotSolvedError(
+        f"no seed from {seeds[0]} to {seeds[-1]} solved XOR in {epochs} epochs; try more --epochs or another --seed"
+    )
+
+
+def _write(trained: Trained, folder: Path, image: Path) -> None:
+    from training import plot
+
+    files.write_together(
+        {
+            folder / "model.json": trained.architecture(),
+            folder / "model.h5": trained.weights(),
+            image: plot.draw(trained.losses, trained.answers),
+        }
+    )
+
+
+def _report(trained: Trained) -> None:
+    from training import xor
+
+    print(f"Seed {trained.seed} solved XOR in {len(trained.losses)} epochs:")
+    for (x1, x2), (answer,) in zip(xor.POINTS, trained.answers(xor.POINTS), strict=True):
+        print(f"  {x1:.0f} {x2:.0f}  {answer:.5f}")
+
+
+def _short(path: Path) -> Path:
+    """Return a path as one would type it here: relative, if it is below the current folder."""
+    path = path.resolve()
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+if __name__ == "__main__":
+    sys.exit(main())
