@@ -1,20 +1,59 @@
 # `make help` lists what one can do here. PYTHON is any of 3.11 to 3.13.
 PYTHON ?= $(shell scripts/find-python 3.11 3.12 3.13)
+PYTHON313 ?= $(shell scripts/find-python 3.13)
 PORT ?= 7071
+MODEL ?= model/xor/1
+
 BIN := .venv/bin
-INSTALLED := .venv/.installed
+INSTALL := pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup start test test-contract train export bench lint clean
+.PHONY: help setup start test contract train export bench lint clean
 
 help:  ## list these targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /' | awk -F': ' '{ printf "make %-10s %s\n", $$1, $$2 }'
 
-setup: $(INSTALLED)  ## create .venv and install everything into it
+setup: .venv/installed  ## create .venv and install all that development takes
 
-$(INSTALLED): requirements.txt requirements-dev.txt requirements-keras2.txt
-	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.13 found; install one, or: make setup PYTHON=/path/to/python3"; exit 1; }
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-keras2.txt
+.venv/installed: requirements.txt requirements-dev.txt requirements-keras2.txt
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.13 found. Install one, or say where: make setup PYTHON=..."; exit 1; }
+	@echo "Installing into .venv (about 1.8 GB; takes a minute or two) ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/$(INSTALL) -r requirements-dev.txt
+	@$(BIN)/$(INSTALL) --no-deps -r requirements-keras2.txt
 	@touch $@
+
+start: setup  ## serve on http://localhost:7071, with func where it is installed (PORT=8080 for another port)
+	@if command -v func >/dev/null; then . $(BIN)/activate && exec func start --port $(PORT); \
+	else exec $(BIN)/python -m local_host --port $(PORT); fi
+
+test: setup contract  ## run all tests
+	$(BIN)/python -m pytest
+
+# Microsoft's runtime needs Python 3.13; without one the tests say so and are skipped.
+contract:  ## run the function folders in Microsoft's own worker runtime
+	@if [ -z "$(PYTHON313)" ]; then echo "SKIPPED tests/contract: no Python 3.13 found (make contract PYTHON313=...)"; \
+	else $(MAKE) --no-print-directory .venv-contract/installed && .venv-contract/bin/python -m pytest tests/contract; fi
+
+.venv-contract/installed: requirements.txt requirements-contract.txt
+	@echo "Installing into .venv-contract ..."
+	@$(PYTHON313) -m venv .venv-contract
+	@.venv-contract/bin/$(INSTALL) -r requirements-contract.txt
+	@touch $@
+
+train: setup  ## train the XOR model and plot it
+	$(BIN)/python -m training.train
+
+export: setup  ## export a model for serving (MODEL=model/xor/1)
+	$(BIN)/python -m serving.export $(MODEL)
+
+bench: setup  ## measure cold start, latency and memory against the naive app; writes docs/benchmark.md
+	$(BIN)/python -m benchmarks
+
+lint: setup  ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:  ## remove the virtual environments and caches
+	rm -rf .venv .venv-contract .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,34 @@
+"""One engine call on the XOR model, 2 rows: in the caller's thread against the C API's default thread pool."""
+
+from __future__ import annotations
+
+import json
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from serving import tensorflow_c
+from serving.settings import Settings
+
+_CALLS = 4_000
+
+
+def main() -> None:
+    """Print the median seconds of a call of each kind, measured in turn, as one line of JSON."""
+    session = tensorflow_c.Session(Settings().model_path / "xor" / "1")
+    [name] = session.signatures["serving_default"].inputs
+    feeds = {name: np.array([[1, 0], [1, 1]], np.float32)}
+    options: dict[str, Any] = {"caller": session._run_options, "pool": None}
+    times: dict[str, list[float]] = {kind: [] for kind in options}
+    for _ in range(_CALLS):
+        for kind, run_options in options.items():
+            session._run_options = run_options
+            start = perf_counter()
+            session.run("serving_default", feeds)
+            times[kind].append(perf_counter() - start)
+    print(json.dumps({kind: sorted(values)[len(values) // 2] for kind, values in times.items()}))
+
+
+if __name__ == "__main__":
+    main()

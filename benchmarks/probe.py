@@ -1,0 +1,65 @@
+"""One fresh process that answers as a function app would, and says what it took: ``python -m benchmarks.probe ours``.
+
+Run by ``benchmarks.__main__``; prints one line of JSON. Times are in seconds, memory in KiB.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from time import perf_counter, time
+
+import azure.functions as func
+
+from benchmarks.memory import memory_kib
+
+# The worker has imported azure.functions before it loads a function; so has this process.
+APPS = {"ours": "PredictXor", "naive": "benchmarks.naive_app"}
+
+_BODY = b'{"X": "1 0|1 1"}'
+
+
+def _request() -> func.HttpRequest:
+    return func.HttpRequest(
+        method="POST",
+        url="https://app.azurewebsites.net/api/PredictXor",
+        headers={"content-type": "application/json"},
+        params={},
+        route_params={},
+        body=_BODY,
+    )
+
+
+def _check(response: func.HttpResponse) -> None:
+    [[one], [other]] = json.loads(response.get_body())["labels"]
+    if not (one > 0.95 and other < 0.05):
+        raise SystemExit(f"a wrong answer: {response.get_body()!r}")
+
+
+def _percentiles(main: Callable[[func.HttpRequest], func.HttpResponse], calls: int) -> dict[str, float]:
+    times = []
+    for _ in range(calls):
+        request = _request()
+        start = perf_counter()
+        main(request)
+        times.append(perf_counter() - start)
+    times.sort()
+    return {"p50": times[len(times) // 2], "p99": times[len(times) * 99 // 100]}
+
+
+def main(app: str, warm_calls: int) -> None:
+    """Import the app's function, answer once, then ``warm_calls`` times, and print what each took."""
+    start = perf_counter()
+    function = importlib.import_module(APPS[app]).main
+    _check(function(_request()))
+    # Wall-clock time, for the parent to count from when it spawned this process.
+    figures: dict[str, object] = {"answered_at": time(), "import_to_answer": perf_counter() - start, **memory_kib()}
+    if warm_calls:
+        figures |= _percentiles(function, warm_calls)
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
