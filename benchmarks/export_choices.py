@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from benchmarks.figures import ROOT
 from benchmarks.memory import memory_kib
-from serving import tensorflow_c
+from serving import tensorflow_c, tensorflow_library
 
 _RUNS = 3
 
@@ -54,7 +54,7 @@ def _export(name: str, folder: Path, largest_frozen_bytes: int) -> None:
 
 def _load(folder: Path) -> dict[str, float]:
     """Load and run once, in this fresh process; then run warm, both ways in turn. Seconds and MB."""
-    tensorflow_c.load_api()
+    tensorflow_library.load_api()
     start = perf_counter()
     session = tensorflow_c.Session(folder)
     [(name, spec)] = session.signatures["serving_default"].inputs.items()

@@ -33,10 +33,6 @@ class Session(Protocol):
         """Release the session; nothing may be running in it. Also happens when the object is collected."""
 
 
-class EngineNotFoundError(Exception):
-    """TensorFlow, or the part of it that the engine needs, isn't installed."""
-
-
 def load_session(saved_model: Path, engine: str) -> Session:
     """Load a SavedModel with the engine asked for: ``"c"``, ``"python"``, or ``"auto"`` for the first that is there.
 
@@ -45,9 +41,9 @@ def load_session(saved_model: Path, engine: str) -> Session:
     """
     # Imported here: each engine loads what the other does without.
     if engine != "python":
-        from serving import tensorflow_c
+        from serving import tensorflow_c, tensorflow_library
 
-        if engine == "c" or tensorflow_c.is_available():
+        if engine == "c" or tensorflow_library.is_available():
             return tensorflow_c.Session(saved_model)
     from serving import tensorflow_python
 

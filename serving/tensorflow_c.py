@@ -1,20 +1,16 @@
 """The engine on TensorFlow's C API: loads a SavedModel and runs it without importing ``tensorflow``.
 
-The one place that knows C. The wheel ships the API in two shared libraries and documents it in its own
-``tensorflow/include/tensorflow/c/`` (``c_api.h``, ``tf_tensor.h``, ``tf_tstring.h``, ``tf_status.h``, ``tf_buffer.h``);
-names and prototypes below are theirs. Every native object is created and released in this file.
+The functions it calls are bound in ``tensorflow_library``, where their sources are named. Every native object is
+created and released in this file.
 """
 
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import os
-import sys
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_void_p
+from collections.abc import Mapping
+from ctypes import c_char_p, c_int64, c_void_p
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,10 +19,9 @@ from time import perf_counter
 import numpy as np
 
 from serving import dtypes, tensorflow_errors
-from serving.engine import SERVE_TAG, EngineNotFoundError
+from serving.engine import SERVE_TAG
 from serving.signature import Signature, TensorSpec, decode_signatures, needs_variables
-
-_LIBRARY = "libtensorflow_cc.2.dylib" if sys.platform == "darwin" else "libtensorflow_cc.so.2"
+from serving.tensorflow_library import SIZEOF_TSTRING, Api, Buffer, Output, load_api
 
 # RunOptions{inter_op_thread_pool: -1} (core/protobuf/config.proto, field 3): ops run in the caller's thread, which
 # spares each call the hand-over to a pool and back. Ops that are worth it still spread over the intra-op threads.
@@ -35,150 +30,6 @@ _RUN_IN_CALLERS_THREAD = b"\x18" + b"\xff" * 9 + b"\x01"
 # Where a run takes longer than this, the hand-over is no more than a hundredth of it, and the pool can run the
 # branches of a graph side by side (docs/performance.md has the figures).
 _LONG_RUN_SECONDS = 0.005
-
-
-class _Buffer(ctypes.Structure):
-    """TF_Buffer."""
-
-    _fields_ = [("data", c_void_p), ("length", c_size_t), ("data_deallocator", c_void_p)]
-
-
-class _Output(ctypes.Structure):
-    """TF_Output: the index-th output of an operation."""
-
-    _fields_ = [("operation", c_void_p), ("index", c_int)]
-
-
-_SIZEOF_TSTRING = 24  # sizeof(TF_TString), core/platform/ctstring_internal.h
-
-# name: (result, arguments). Checked against the headers and the library by tests/unit/test_tensorflow_c.py.
-PROTOTYPES: dict[str, tuple] = {
-    "TF_Version": (c_char_p, []),
-    "TF_NewStatus": (c_void_p, []),
-    "TF_DeleteStatus": (None, [c_void_p]),
-    "TF_GetCode": (c_int, [c_void_p]),
-    "TF_Message": (c_char_p, [c_void_p]),
-    "TF_NewBuffer": (POINTER(_Buffer), []),
-    "TF_NewBufferFromString": (POINTER(_Buffer), [c_char_p, c_size_t]),
-    "TF_DeleteBuffer": (None, [POINTER(_Buffer)]),
-    "TF_NewSessionOptions": (c_void_p, []),
-    "TF_DeleteSessionOptions": (None, [c_void_p]),
-    "TF_NewGraph": (c_void_p, []),
-    "TF_DeleteGraph": (None, [c_void_p]),
-    "TF_GraphOperationByName": (c_void_p, [c_void_p, c_char_p]),
-    "TF_LoadSessionFromSavedModel": (
-        c_void_p,
-        [
-            c_void_p,
-            POINTER(_Buffer),
-            c_char_p,
-            POINTER(c_char_p),
-            c_int,
-            c_void_p,
-            POINTER(_Buffer),
-            c_void_p,
-        ],
-    ),
-    "TF_CloseSession": (None, [c_void_p, c_void_p]),
-    "TF_DeleteSession": (None, [c_void_p, c_void_p]),
-    "TF_SessionRun": (
-        None,
-        [
-            *(c_void_p, POINTER(_Buffer)),  # session, run_options
-            *(POINTER(_Output), POINTER(c_void_p), c_int),  # inputs, input_values, ninputs
-            *(POINTER(_Output), POINTER(c_void_p), c_int),  # outputs, output_values, noutputs
-            *(POINTER(c_void_p), c_int),  # target_opers, ntargets
-            *(POINTER(_Buffer), c_void_p),  # run_metadata, status
-        ],
-    ),
-    "TF_AllocateTensor": (c_void_p, [c_int, POINTER(c_int64), c_int, c_size_t]),
-    "TF_DeleteTensor": (None, [c_void_p]),
-    "TF_TensorData": (c_void_p, [c_void_p]),
-    "TF_TensorByteSize": (c_size_t, [c_void_p]),
-    "TF_NumDims": (c_int, [c_void_p]),
-    "TF_Dim": (c_int64, [c_void_p, c_int]),
-    "TF_StringInit": (None, [c_void_p]),
-    "TF_StringCopy": (None, [c_void_p, c_char_p, c_size_t]),
-    "TF_StringDealloc": (None, [c_void_p]),
-    "TF_StringGetDataPointer": (c_void_p, [c_void_p]),
-    "TF_StringGetSize": (c_size_t, [c_void_p]),
-}
-
-# These work for long, and other Python threads go on meanwhile. The rest take less than handing over the
-# interpreter lock and taking it back would.
-_RELEASE_THE_GIL = {"TF_LoadSessionFromSavedModel", "TF_CloseSession", "TF_DeleteSession", "TF_SessionRun"}
-
-
-def find_library() -> Path | None:
-    """Return the path of TensorFlow's C library in the installed wheel, without importing ``tensorflow``."""
-    spec = importlib.util.find_spec("tensorflow")
-    for folder in (spec and spec.submodule_search_locations) or ():
-        path = Path(folder) / _LIBRARY
-        if path.is_file():
-            return path
-    return None
-
-
-def is_available() -> bool:
-    """Tell whether this engine can run here."""
-    return hasattr(os, "RTLD_LAZY") and find_library() is not None
-
-
-class _Api:
-    """The functions of PROTOTYPES as attributes, each bound when first used."""
-
-    def __init__(self, path: Path) -> None:
-        handle = _dlopen_lazily(path)
-        self._with_gil = ctypes.PyDLL(str(path), handle=handle)
-        self._without_gil = ctypes.CDLL(str(path), handle=handle)
-
-    def __getattr__(self, name: str) -> ctypes._NamedFuncPointer:
-        result, arguments = PROTOTYPES[name]
-        function = getattr(self._without_gil if name in _RELEASE_THE_GIL else self._with_gil, name)
-        function.restype, function.argtypes = result, arguments
-        setattr(self, name, function)
-        return function
-
-    @contextmanager
-    def status(self) -> Iterator[int]:
-        """Give a TF_Status to pass to a call; afterwards raise what it holds, if that isn't OK."""
-        status = self.TF_NewStatus()
-        try:
-            yield status
-            self.raise_for(status)
-        finally:
-            self.TF_DeleteStatus(status)
-
-    def raise_for(self, status: int) -> None:
-        """Raise the TensorFlowError for the code in a TF_Status; none for OK."""
-        code = self.TF_GetCode(status)
-        if code:
-            raise tensorflow_errors.error_for(code, self.TF_Message(status).decode(errors="replace"))
-
-
-@cache
-def load_api() -> _Api:
-    """Load TensorFlow's C library, once a process. Raises EngineNotFoundError where there is none."""
-    path = find_library()
-    if path is None:
-        raise EngineNotFoundError(
-            f"No {_LIBRARY} in an installed tensorflow; install the packages of requirements.txt."
-        )
-    # Read by TensorFlow while it loads. 1: no line per start about the CPU's features; warnings and errors stay.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
-    return _Api(path)
-
-
-def _dlopen_lazily(path: Path) -> int:
-    # ctypes.CDLL always adds RTLD_NOW, which resolves some 100,000 symbols of which a model needs a few: half the
-    # time the library takes to load.
-    libc = ctypes.CDLL(None)
-    libc.dlopen.restype, libc.dlopen.argtypes = c_void_p, [c_char_p, c_int]
-    libc.dlerror.restype = c_char_p
-    handle = libc.dlopen(os.fsencode(path), os.RTLD_LAZY | os.RTLD_LOCAL)
-    if not handle:
-        raise EngineNotFoundError(f"TensorFlow's library can't be loaded: {libc.dlerror().decode()}")
-    return handle
 
 
 @dataclass
@@ -224,7 +75,7 @@ class Session:
         )
 
     def _graph_outputs(self, graph: int, specs: Mapping[str, TensorSpec]) -> ctypes.Array:
-        array = (_Output * len(specs))()
+        array = (Output * len(specs))()
         for place, spec in zip(array, specs.values(), strict=True):
             operation, _, index = spec.tensor.rpartition(":")
             place.operation = self._api.TF_GraphOperationByName(graph, operation.encode())
@@ -264,7 +115,7 @@ class Session:
                 api.TF_DeleteTensor(tensor)
 
 
-def _load(api: _Api, graph: int, saved_model: Path) -> tuple[int, dict[str, Signature]]:
+def _load(api: Api, graph: int, saved_model: Path) -> tuple[int, dict[str, Signature]]:
     options, meta_graph_def = api.TF_NewSessionOptions(), api.TF_NewBuffer()
     tags = (c_char_p * 1)(SERVE_TAG.encode())
     try:
@@ -286,30 +137,30 @@ def _load(api: _Api, graph: int, saved_model: Path) -> tuple[int, dict[str, Sign
         api.TF_DeleteSessionOptions(options)
 
 
-def _view(buffer: _Buffer) -> memoryview:
+def _view(buffer: Buffer) -> memoryview:
     # Not copied: a frozen graph carries its weights in here.
     return memoryview((ctypes.c_ubyte * buffer.length).from_address(buffer.data or 0)).cast("B")
 
 
 @cache
-def _run_options(api: _Api) -> ctypes._Pointer:
+def _run_options(api: Api) -> ctypes._Pointer:
     # Shared by all sessions for the life of the process, like the library itself.
     return api.TF_NewBufferFromString(_RUN_IN_CALLERS_THREAD, len(_RUN_IN_CALLERS_THREAD))
 
 
-def _release(api: _Api, session: int, graph: int) -> None:
+def _release(api: Api, session: int, graph: int) -> None:
     _delete_session(api, session)
     api.TF_DeleteGraph(graph)
 
 
-def _delete_session(api: _Api, session: int) -> None:
+def _delete_session(api: Api, session: int) -> None:
     with api.status() as status:
         api.TF_CloseSession(session, status)
     with api.status() as status:
         api.TF_DeleteSession(session, status)
 
 
-def _new_tensor(api: _Api, spec: TensorSpec, array: np.ndarray) -> int:
+def _new_tensor(api: Api, spec: TensorSpec, array: np.ndarray) -> int:
     """Return a TF_Tensor with a copy of the array."""
     dims = (c_int64 * array.ndim)(*array.shape)
     if spec.dtype_number == dtypes.STRING:
@@ -323,40 +174,40 @@ def _new_tensor(api: _Api, spec: TensorSpec, array: np.ndarray) -> int:
     return tensor
 
 
-def _new_string_tensor(api: _Api, dims: ctypes.Array, array: np.ndarray) -> int:
-    tensor = api.TF_AllocateTensor(dtypes.STRING, dims, array.ndim, array.size * _SIZEOF_TSTRING)
+def _new_string_tensor(api: Api, dims: ctypes.Array, array: np.ndarray) -> int:
+    tensor = api.TF_AllocateTensor(dtypes.STRING, dims, array.ndim, array.size * SIZEOF_TSTRING)
     place = api.TF_TensorData(tensor)
     for value in array.flat:
         api.TF_StringInit(place)
         api.TF_StringCopy(place, value, len(value))
-        place += _SIZEOF_TSTRING
+        place += SIZEOF_TSTRING
     return tensor
 
 
-def _delete_input(api: _Api, spec: TensorSpec, tensor: int | None) -> None:
+def _delete_input(api: Api, spec: TensorSpec, tensor: int | None) -> None:
     if tensor and spec.dtype_number == dtypes.STRING:
         # TF_SessionRun copies the strings; TF_DeleteTensor frees the array of them, not what each points to.
         place = api.TF_TensorData(tensor)
-        for _ in range(api.TF_TensorByteSize(tensor) // _SIZEOF_TSTRING):
+        for _ in range(api.TF_TensorByteSize(tensor) // SIZEOF_TSTRING):
             api.TF_StringDealloc(place)
-            place += _SIZEOF_TSTRING
+            place += SIZEOF_TSTRING
     api.TF_DeleteTensor(tensor)
 
 
-def _read_tensor(api: _Api, spec: TensorSpec, tensor: int) -> np.ndarray:
+def _read_tensor(api: Api, spec: TensorSpec, tensor: int) -> np.ndarray:
     """Return a read-only array with a copy of the TF_Tensor."""
     shape = tuple(api.TF_Dim(tensor, axis) for axis in range(api.TF_NumDims(tensor)))
     place, size = api.TF_TensorData(tensor), api.TF_TensorByteSize(tensor)
     if spec.dtype_number == dtypes.STRING:
-        return _read_strings(api, place, size // _SIZEOF_TSTRING).reshape(shape)
+        return _read_strings(api, place, size // SIZEOF_TSTRING).reshape(shape)
     data = ctypes.string_at(place, size) if size else b""
     return np.frombuffer(data, spec.dtype).reshape(shape)
 
 
-def _read_strings(api: _Api, place: int, count: int) -> np.ndarray:
+def _read_strings(api: Api, place: int, count: int) -> np.ndarray:
     array = np.empty(count, object)
     for index in range(count):
         array[index] = ctypes.string_at(api.TF_StringGetDataPointer(place), api.TF_StringGetSize(place))
-        place += _SIZEOF_TSTRING
+        place += SIZEOF_TSTRING
     array.flags.writeable = False
     return array

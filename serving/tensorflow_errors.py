@@ -6,6 +6,10 @@ Codes are those of ``TF_Code`` (``c/tf_status.h``), which are ``tf.errors``' and
 from __future__ import annotations
 
 
+class EngineNotFoundError(Exception):
+    """TensorFlow, or the part of it that an engine needs, isn't installed."""
+
+
 class TensorFlowError(Exception):
     """A call into TensorFlow failed. ``code`` is TensorFlow's status code, ``code_name`` its name."""
 

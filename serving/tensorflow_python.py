@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from serving import dtypes, tensorflow_errors
-from serving.engine import SERVE_TAG, EngineNotFoundError
+from serving.engine import SERVE_TAG
 from serving.signature import Signature, decode_signatures
+from serving.tensorflow_errors import EngineNotFoundError
 
 
 class Session:

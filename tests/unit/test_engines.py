@@ -221,7 +221,7 @@ def test_automatic_choice_takes_the_c_engine_where_it_is_there(saved_model):
 
 
 def test_automatic_choice_falls_back_to_the_python_engine(saved_model, monkeypatch):
-    monkeypatch.setattr("serving.tensorflow_c.find_library", lambda: None)
+    monkeypatch.setattr("serving.tensorflow_library.find_library", lambda: None)
 
     session = engine.load_session(saved_model(lambda x: {"y": x}, x=([None], "float32")), "auto")
 

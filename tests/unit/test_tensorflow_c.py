@@ -1,48 +1,10 @@
-"""The binding to TensorFlow's C API: its prototypes, its start without Python's TensorFlow, and its memory."""
+"""The C engine's start without Python's TensorFlow, and its memory."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
-from serving import tensorflow_c
-
-HEADERS = tensorflow_c.find_library().parent / "include" / "tensorflow" / "c"
-
-
-@pytest.fixture(scope="module")
-def declarations():
-    text = "\n".join((HEADERS / name).read_text() for name in ("c_api.h", "tf_tensor.h", "tf_tstring.h"))
-    text += "\n".join((HEADERS / name).read_text() for name in ("tf_status.h", "tf_buffer.h"))
-    text = re.sub(r"//.*", "", text)
-    pattern = r"TF_CAPI_EXPORT\s+(?:extern\s+)?([^;()]*?)\b(TF_\w+)\(([^;]*?)\)\s*;"
-    return {name: (result.split(), arguments) for result, name, arguments in re.findall(pattern, text)}
-
-
-@pytest.mark.parametrize("name", tensorflow_c.PROTOTYPES)
-def test_every_symbol_is_in_the_installed_library(name):
-    assert getattr(tensorflow_c.load_api(), name)
-
-
-@pytest.mark.parametrize("name", tensorflow_c.PROTOTYPES)
-def test_every_prototype_is_that_of_the_header(name, declarations):
-    result, arguments = tensorflow_c.PROTOTYPES[name]
-    declared_result, declared_arguments = declarations[name]
-    declared = [part for part in declared_arguments.split(",") if part.strip() not in ("", "void")]
-
-    assert (result is None) == (declared_result == ["void"])
-    assert len(arguments) == len(declared)
-    for argument, declaration in zip(arguments, declared, strict=True):
-        is_pointer = "*" in declaration or "[" in declaration
-        assert is_pointer == (
-            argument is tensorflow_c.c_void_p
-            or isinstance(argument, type(tensorflow_c.POINTER(tensorflow_c.c_int)))
-            or argument is tensorflow_c.c_char_p
-        )
-        if "size_t" in declaration:
-            assert argument is tensorflow_c.c_size_t
 
 
 def run_python(code, *arguments):

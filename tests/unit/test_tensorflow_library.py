@@ -1,0 +1,55 @@
+"""The binding to TensorFlow's C library, held against the library and its headers."""
+
+import re
+from ctypes import POINTER, c_char_p, c_int, c_size_t, c_void_p
+
+import pytest
+
+from serving import tensorflow_library
+from serving.tensorflow_errors import EngineNotFoundError
+
+HEADERS = tensorflow_library.find_library().parent / "include" / "tensorflow" / "c"
+
+
+@pytest.fixture(scope="module")
+def declarations():
+    text = "\n".join((HEADERS / name).read_text() for name in ("c_api.h", "tf_tensor.h", "tf_tstring.h"))
+    text += "\n".join((HEADERS / name).read_text() for name in ("tf_status.h", "tf_buffer.h"))
+    text = re.sub(r"//.*", "", text)
+    pattern = r"TF_CAPI_EXPORT\s+(?:extern\s+)?([^;()]*?)\b(TF_\w+)\(([^;]*?)\)\s*;"
+    return {name: (result.split(), arguments) for result, name, arguments in re.findall(pattern, text)}
+
+
+@pytest.mark.parametrize("name", tensorflow_library.PROTOTYPES)
+def test_every_symbol_is_in_the_installed_library(name):
+    assert getattr(tensorflow_library.load_api(), name)
+
+
+@pytest.mark.parametrize("name", tensorflow_library.PROTOTYPES)
+def test_every_prototype_is_that_of_the_header(name, declarations):
+    result, arguments = tensorflow_library.PROTOTYPES[name]
+    declared_result, declared_arguments = declarations[name]
+    declared = [part for part in declared_arguments.split(",") if part.strip() not in ("", "void")]
+
+    assert (result is None) == (declared_result == ["void"])
+    assert len(arguments) == len(declared)
+    for argument, declaration in zip(arguments, declared, strict=True):
+        is_pointer = "*" in declaration or "[" in declaration
+        assert is_pointer == (
+            argument is c_void_p or isinstance(argument, type(POINTER(c_int))) or argument is c_char_p
+        )
+        if "size_t" in declaration:
+            assert argument is c_size_t
+
+
+def test_the_library_is_loaded_once_a_process():
+    assert tensorflow_library.load_api() is tensorflow_library.load_api()
+
+
+def test_without_tensorflow_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(tensorflow_library, "_api", None)
+
+    assert not tensorflow_library.is_available()
+    with pytest.raises(EngineNotFoundError, match=r"requirements\.txt"):
+        tensorflow_library.load_api()
