@@ -24,6 +24,12 @@ class BadRequestError(ServingError):
     status = 400
 
 
+class ModelNotFoundError(ServingError):
+    """There is no such model, version or label."""
+
+    status = 404
+
+
 class MethodNotAllowedError(ServingError):
     """The function does not answer this HTTP method; ``allow`` lists those it does."""
 

@@ -17,11 +17,14 @@ from serving import repository
 from serving.errors import (
     BodyTooLargeError,
     MethodNotAllowedError,
+    ModelNotFoundError,
     ModelUnavailableError,
     PredictionError,
     ServingError,
     UnsupportedMediaTypeError,
 )
+from serving.model import Model
+from serving.repository import Repository
 from serving.signature import Signature
 from serving.stopwatch import Stopwatch
 
@@ -74,7 +77,7 @@ def _predict(
     body = _checked_body(request, models.settings.max_body_bytes)
     model = models.loaded(model_name)
     if model is None:
-        model = models.load(model_name)
+        model = _load(models, model_name)
         stopwatch.lap("load")
     facts["version"] = model.version
     feeds = wire.decode(body, model.signature(wire.SIGNATURE))
@@ -85,6 +88,17 @@ def _predict(
     stopwatch.lap("encode")
     facts["rows"] = max((len(array) for array in feeds.values() if array.ndim), default=1)
     return func.HttpResponse(content, mimetype=wire.CONTENT_TYPE)
+
+
+def _load(models: Repository, name: str) -> Model:
+    try:
+        return models.get(name)
+    except ModelNotFoundError as error:
+        # The client did not name it: the function did.
+        _logger.error(
+            "No version of model %r lies under %s; expected %s/1/ or the like", name, models.settings.model_path, name
+        )
+        raise ModelUnavailableError(f"Model {name} could not be loaded; the server's log says why.") from error
 
 
 def _checked_body(request: func.HttpRequest, max_bytes: int) -> bytes:

@@ -1,20 +1,18 @@
-"""The models: finds them under ``model/<name>/<version>/``, loads each once and keeps it.
-
-The folder layout is TensorFlow Serving's; versions are whole numbers and the highest is served.
-"""
+"""The models of the app: loads each when it is first asked for, keeps it, and looks for newer versions meanwhile."""
 
 from __future__ import annotations
 
 import logging
-from concurrent.futures import Future
+import weakref
 from functools import cache
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock, Thread
 from time import perf_counter
 
-from serving import engine, fallback_export, provenance
-from serving.errors import ModelUnavailableError
+from serving import engine, fallback_export, provenance, versions
+from serving.errors import ModelNotFoundError
 from serving.model import Model
+from serving.served_model import ServedModel, VersionStatus
 from serving.settings import Settings
 
 _logger = logging.getLogger("serving")
@@ -27,66 +25,89 @@ def shared() -> Repository:
 
 
 class Repository:
-    """The loaded models of one model folder, by name. Safe from many threads at once."""
+    """The models under one model path, by name. Safe from many threads at once."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._models: dict[str, Model] = {}
-        self._loading: dict[str, Future[Model]] = {}
+        self._models: dict[str, ServedModel] = {}
         self._lock = Lock()
+        self._closed = Event()
 
     def loaded(self, name: str) -> Model | None:
-        """Return a model that is already loaded: a dict look-up, no lock."""
-        return self._models.get(name)
+        """Return a model's latest version if it is loaded: dict look-ups, no lock."""
+        model = self._models.get(name)
+        return model.latest if model else None
 
-    def load(self, name: str) -> Model:
-        """Load a model, or wait for the thread that is at it: requests that arrive together load it once.
+    def get(self, name: str, version: int | None = None) -> Model:
+        """Return a model's version, the latest that loads by default, loading it first where it isn't loaded.
 
-        A load that fails fails for all who waited for it, and the next call tries again. Raises
-        ModelUnavailableError, whose cause is in the log.
+        Raises ModelNotFoundError where it isn't there; ModelUnavailableError where it can't be loaded, whose cause is
+        in the log and whose next request tries again.
         """
+        return self._served(name).get(version)
+
+    def version_of(self, name: str, label: str) -> int:
+        """Return the version that a label of a model stands for; raises ModelNotFoundError."""
+        labels = versions.labels(self.settings.model_path, name)
+        if label not in labels:
+            known = ", ".join(sorted(labels)) or "none"
+            raise ModelNotFoundError(f"Model {name} has no label {label!r}; there are: {known}.", model=name)
+        return labels[label]
+
+    def names(self) -> list[str]:
+        """Return the names of all models on disk, loaded or not."""
+        return versions.names(self.settings.model_path)
+
+    def status(self, name: str) -> list[VersionStatus]:
+        """Return the state of every version of a model, the highest first; raises ModelNotFoundError."""
+        return self._served(name).status()
+
+    def close(self) -> None:
+        """Stop looking for newer versions."""
+        self._closed.set()
+
+    def _served(self, name: str) -> ServedModel:
+        model = self._models.get(name)
+        if model is not None:
+            return model
+        if not versions.find(self.settings.model_path, name):
+            raise ModelNotFoundError(f"There is no model {name!r}.", model=name)
         with self._lock:
-            if name in self._models:
-                return self._models[name]
-            future = self._loading.get(name)
-            mine = future is None
-            if future is None:
-                future = self._loading[name] = Future()
-        if mine:
-            self._load_into(future, name)
-        return future.result()
+            if not self._models and self.settings.poll_seconds:
+                self._start_polling()
+            return self._models.setdefault(name, self._new_model(name))
 
-    def _load_into(self, future: Future[Model], name: str) -> None:
-        try:
-            model = self._load(name)
-        except BaseException as error:
-            _logger.exception("Model %s could not be loaded from %s", name, self.settings.model_path / name)
-            with self._lock:
-                del self._loading[name]
-            unavailable = ModelUnavailableError(f"Model {name} could not be loaded; the server's log says why.")
-            unavailable.__cause__ = error
-            future.set_exception(unavailable)
-        else:
-            with self._lock:
-                self._models[name] = model
-                del self._loading[name]
-            future.set_result(model)
+    def _new_model(self, name: str) -> ServedModel:
+        return ServedModel(name, lambda: versions.find(self.settings.model_path, name), self._load)
 
-    def _load(self, name: str) -> Model:
+    def _load(self, name: str, folder: Path) -> Model:
         start = perf_counter()
-        folder = self._latest_version(name)
         session = engine.load_session(_saved_model(folder, name, self.settings.cache_path), self.settings.engine)
         model = Model(name, int(folder.name), session)
         _logger.info("Loaded model %s in %.0f ms", model, (perf_counter() - start) * 1e3)
         return model
 
-    def _latest_version(self, name: str) -> Path:
-        versions = [folder for folder in (self.settings.model_path / name).glob("*") if folder.name.isdecimal()]
-        if not versions:
-            raise FileNotFoundError(
-                f"No version of model {name!r} lies under {self.settings.model_path}; expected {name}/1/ or the like"
-            )
-        return max(versions, key=lambda folder: int(folder.name))
+    def _start_polling(self) -> None:
+        # Holds the repository weakly: a thread must not keep models alive that nobody serves.
+        arguments = (weakref.ref(self), self._closed, self.settings.poll_seconds)
+        Thread(target=_poll, args=arguments, name="poll-versions", daemon=True).start()
+
+    def upgrade(self) -> None:
+        """Look for newer versions of every model that has been asked for."""
+        for model in list(self._models.values()):
+            model.upgrade()
+
+
+def _poll(repository: weakref.ref[Repository], closed: Event, seconds: float) -> None:
+    while not closed.wait(seconds):
+        alive = repository()
+        if alive is None:
+            return
+        try:
+            alive.upgrade()
+        except Exception:
+            _logger.exception("Looking for newer versions failed; it is tried again in %s s", seconds)
+        del alive
 
 
 def _saved_model(folder: Path, name: str, cache_path: Path) -> Path:

@@ -6,6 +6,7 @@ under ``Values`` in ``local.settings.json``.
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Mapping
@@ -31,6 +32,10 @@ class Settings:
     # SERVING_ENGINE: "c" is TensorFlow's C API, "python" its Python session, "auto" the first of them that is there.
     engine: str = "auto"
 
+    # SERVING_POLL_SECONDS: how often the model folders are looked at for newer versions; 0 for never. A new version is
+    # served once two looks at it were alike. Five seconds cost nothing even on a mounted share.
+    poll_seconds: float = 5.0
+
     # SERVING_MAX_BODY_BYTES: larger request bodies are answered with 413. 20 MiB is about a million values.
     max_body_bytes: int = 20 * 1024 * 1024
 
@@ -50,6 +55,7 @@ class Settings:
         return cls(
             model_path=Path(environ.get("SERVING_MODEL_PATH") or cls.model_path),
             engine=engine,
+            poll_seconds=_seconds(environ, "SERVING_POLL_SECONDS", cls.poll_seconds),
             max_body_bytes=_positive_int(environ, "SERVING_MAX_BODY_BYTES", cls.max_body_bytes),
             cache_path=Path(environ.get("SERVING_CACHE_PATH") or cls.cache_path),
         )
@@ -60,3 +66,14 @@ def _positive_int(environ: Mapping[str, str], name: str, default: int) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise ConfigurationError(f"{name} is {text!r}; it must be a whole number above 0.")
     return int(text)
+
+
+def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
+    text = environ.get(name) or str(default)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise ConfigurationError(f"{name} is {text!r}; it must be a number of seconds, 0 or more.")
+    return seconds

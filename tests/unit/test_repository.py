@@ -2,13 +2,15 @@
 
 import logging
 import shutil
+import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from threading import Barrier, Event
 
 import numpy as np
 import pytest
 
-from serving.errors import ModelUnavailableError
+from serving.errors import ModelNotFoundError, ModelUnavailableError
 from serving.repository import Repository
 from serving.settings import Settings
 from tests.unit import keras_files
@@ -23,7 +25,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def repository(folder, tmp_path):
-    return Repository(Settings(model_path=folder, cache_path=tmp_path / "cache"))
+    return Repository(Settings(model_path=folder, cache_path=tmp_path / "cache", poll_seconds=0))
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def put(folder, saved_model):
 
     def put_model(name, version, factor=1.0):
         source = saved_model(lambda x: {"y": x * factor}, x=([None], "float32"))
-        shutil.copytree(source, folder / name / version)
+        shutil.copytree(source, folder / name / str(version), dirs_exist_ok=True)
         shutil.rmtree(source)
 
     return put_model
@@ -51,10 +53,10 @@ def test_nothing_is_loaded_before_it_is_asked_for(repository, put):
 def test_a_loaded_model_is_kept(repository, put):
     put("double", "1", 2)
 
-    model = repository.load("double")
+    model = repository.get("double")
 
     assert answer(model) == [2]
-    assert repository.load("double") is model
+    assert repository.get("double") is model
     assert repository.loaded("double") is model
 
 
@@ -65,7 +67,7 @@ def test_the_highest_version_is_served(repository, put, versions, latest):
     for version in versions:
         put("model", version)
 
-    assert repository.load("model").version == latest
+    assert repository.get("model").version == latest
 
 
 def test_requests_that_arrive_together_load_it_once(repository, put, caplog):
@@ -75,7 +77,7 @@ def test_requests_that_arrive_together_load_it_once(repository, put, caplog):
 
     def load(_):
         barrier.wait()
-        return repository.load("double")
+        return repository.get("double")
 
     with ThreadPoolExecutor(32) as pool:
         models = set(pool.map(load, range(32)))
@@ -90,24 +92,199 @@ def test_a_failed_load_is_told_to_all_who_wait_logged_once_and_tried_again(repos
     (folder / "double" / "1" / "saved_model.pb").write_bytes(b"corrupt")
 
     with pytest.raises(ModelUnavailableError, match="Model double could not be loaded"):
-        repository.load("double")
-    assert caplog.text.count("Model double could not be loaded") == 1
+        repository.get("double")
+    assert caplog.text.count("Model double/1 could not be loaded") == 1
     assert str(folder / "double") in caplog.text
     assert "tensorflow_errors.OutOfRangeError" in caplog.text
 
     (folder / "double" / "1" / "saved_model.pb").write_bytes(graph)
-    assert answer(repository.load("double")) == [2]
+    assert answer(repository.get("double")) == [2]
 
 
-@pytest.mark.parametrize("prepare", [lambda folder: None, lambda folder: (folder / "m" / "1").mkdir(parents=True)])
-def test_a_model_that_is_not_there_says_in_the_log_what_was_expected(repository, folder, prepare, caplog):
-    prepare(folder)
+@pytest.mark.parametrize("name", ["m", "", "..", ".", "a/b", "../models/double", ".hidden", "double/1", "x\0y"])
+def test_a_name_that_is_no_models_is_not_found(repository, put, name):
+    put("double", 1)
+
+    with pytest.raises(ModelNotFoundError, match="There is no model"):
+        repository.get(name)
+
+
+def test_a_version_folder_without_a_model_is_unavailable(repository, folder, caplog):
+    (folder / "m" / "1").mkdir(parents=True)
 
     with pytest.raises(ModelUnavailableError) as caught:
-        repository.load("m")
+        repository.get("m")
 
-    assert str(folder) in caplog.text
+    assert "holds neither a SavedModel nor files to export one from" in caplog.text
     assert str(folder) not in str(caught.value)
+
+
+# --- versions ---
+
+
+def test_an_older_version_is_loaded_when_it_is_asked_for(repository, put):
+    put("model", 1, 10)
+    put("model", 2, 20)
+
+    assert answer(repository.get("model")) == [20]
+    assert states(repository) == {2: "AVAILABLE", 1: "START"}
+    assert answer(repository.get("model", 1)) == [10]
+    assert states(repository) == {2: "AVAILABLE", 1: "AVAILABLE"}
+
+
+def test_a_version_that_is_not_there_is_not_found_and_those_that_are_get_named(repository, put):
+    put("model", 1)
+    put("model", 3)
+
+    with pytest.raises(ModelNotFoundError, match=r"no version 2; there are: 1, 3"):
+        repository.get("model", 2)
+
+
+def test_a_broken_version_leaves_the_newest_that_loads_and_says_why(repository, folder, put):
+    put("model", 1, 10)
+    put("model", 2, 20)
+    (folder / "model" / "2" / "saved_model.pb").write_bytes(b"broken")
+
+    assert answer(repository.get("model")) == [10]
+    with pytest.raises(ModelUnavailableError, match="model/2 could not be loaded"):
+        repository.get("model", 2)
+    [second, first] = repository.status("model")
+    assert (first.state, first.error) == ("AVAILABLE", "")
+    assert second.state == "END"
+    assert "OutOfRangeError" in second.error
+
+
+def test_a_broken_model_leaves_the_others_alone(repository, folder, put):
+    put("good", 1, 10)
+    put("bad", 1)
+    (folder / "bad" / "1" / "saved_model.pb").write_bytes(b"broken")
+
+    with pytest.raises(ModelUnavailableError):
+        repository.get("bad")
+
+    assert answer(repository.get("good")) == [10]
+    assert repository.names() == ["bad", "good"]
+
+
+def test_labels_stand_for_versions(repository, folder, put):
+    put("model", 1)
+    (folder / "model" / "labels.json").write_text('{"stable": 1}')
+
+    assert repository.version_of("model", "stable") == 1
+    with pytest.raises(ModelNotFoundError, match="no label 'canary'; there are: stable"):
+        repository.version_of("model", "canary")
+
+
+# --- versions that appear while serving ---
+
+
+def states(repository, name="model"):
+    return {status.version: str(status.state) for status in repository.status(name)}
+
+
+def test_a_new_version_is_served_once_two_looks_at_it_were_alike(repository, put):
+    put("model", 1, 10)
+    repository.get("model")
+    put("model", 2, 20)
+
+    repository.upgrade()
+    assert answer(repository.get("model")) == [10]
+    repository.upgrade()
+    assert answer(repository.get("model")) == [20]
+
+
+def test_a_folder_that_is_still_being_copied_is_not_served(repository, folder, put):
+    put("model", 1, 10)
+    repository.get("model")
+    put("model", 2, 20)
+    late = (folder / "model" / "2" / "variables" / "variables.index").read_bytes()
+    (folder / "model" / "2" / "variables" / "variables.index").unlink()
+
+    for size in range(3):
+        (folder / "model" / "2" / "arriving").write_bytes(b"x" * size)
+        repository.upgrade()
+        assert states(repository) == {2: "START", 1: "AVAILABLE"}
+
+    (folder / "model" / "2" / "variables" / "variables.index").write_bytes(late)
+    repository.upgrade()
+    repository.upgrade()
+    assert answer(repository.get("model")) == [20]
+
+
+def test_a_new_version_that_is_broken_is_left_alone_until_its_files_change(repository, folder, put, caplog):
+    put("model", 1, 10)
+    repository.get("model")
+    put("model", 2, 20)
+    graph = (folder / "model" / "2" / "saved_model.pb").read_bytes()
+    (folder / "model" / "2" / "saved_model.pb").write_bytes(b"broken")
+
+    for _ in range(5):
+        repository.upgrade()
+    assert answer(repository.get("model")) == [10]
+    assert states(repository) == {2: "END", 1: "AVAILABLE"}
+    assert caplog.text.count("model/2 could not be loaded") == 1
+
+    (folder / "model" / "2" / "saved_model.pb").write_bytes(graph)
+    repository.upgrade()
+    repository.upgrade()
+    assert answer(repository.get("model")) == [20]
+
+
+def test_the_old_version_is_released_when_the_last_who_has_it_lets_go(repository, put):
+    put("model", 1, 10)
+    old = repository.get("model")
+    released = weakref.ref(old)
+    put("model", 2, 20)
+    repository.upgrade()
+    repository.upgrade()
+
+    assert answer(old) == [10]
+    del old
+    assert released() is None
+
+
+def test_newer_versions_are_looked_for_in_the_background(folder, tmp_path, put):
+    repository = Repository(Settings(model_path=folder, cache_path=tmp_path / "cache", poll_seconds=0.01))
+    put("model", 1, 10)
+    repository.get("model")
+
+    put("model", 2, 20)
+    deadline = time.monotonic() + 60
+    while repository.get("model").version == 1 and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+    assert answer(repository.get("model")) == [20]
+    repository.close()
+
+
+def test_no_request_fails_while_versions_change(folder, tmp_path, put):
+    repository = Repository(Settings(model_path=folder, cache_path=tmp_path / "cache", poll_seconds=0.01))
+    put("model", 1, 1)
+    repository.get("model")
+    seen, stop = set(), Event()
+
+    def request():
+        while not stop.is_set():
+            model = repository.get("model")
+            assert answer(model) == [model.version]
+            seen.add(model.version)
+
+    with ThreadPoolExecutor(4) as pool:
+        futures = [pool.submit(request) for _ in range(4)]
+        for version in (2, 3, 4):
+            put("model", version, version)
+            deadline = time.monotonic() + 60
+            while version not in seen and time.monotonic() < deadline:
+                time.sleep(0.005)
+        stop.set()
+        for future in futures:
+            future.result()
+
+    assert seen == {1, 2, 3, 4}
+    repository.close()
+
+
+# --- without an export ---
 
 
 def test_without_an_export_one_is_made_in_the_cache_and_used_from_then_on(repository, folder, tmp_path, caplog):
@@ -115,7 +292,7 @@ def test_without_an_export_one_is_made_in_the_cache_and_used_from_then_on(reposi
     keras_files.write_xor_of_2017(folder / "xor" / "1")
     rows = np.array([[1, 1], [1, 0]], np.float32)
 
-    model = repository.load("xor")
+    model = repository.get("xor")
 
     [name] = model.signature().inputs
     [labels] = model.predict({name: rows}).values()
@@ -126,7 +303,7 @@ def test_without_an_export_one_is_made_in_the_cache_and_used_from_then_on(reposi
     written = (export / "saved_model.pb").stat().st_mtime_ns
 
     again = Repository(repository.settings)
-    again.load("xor")
+    again.get("xor")
 
     assert [path.name for path in (tmp_path / "cache" / "xor").iterdir()] == [export.name]
     assert (export / "saved_model.pb").stat().st_mtime_ns == written
@@ -141,7 +318,7 @@ def test_where_keras_is_not_deployed_the_log_says_to_run_the_export(repository, 
     monkeypatch.syspath_prepend(without_keras)
 
     with pytest.raises(ModelUnavailableError):
-        repository.load("xor")
+        repository.get("xor")
 
     assert "Export it where the model is developed" in caplog.text
     assert list((tmp_path / "cache" / "xor").iterdir()) == []
@@ -152,7 +329,7 @@ def test_a_corrupt_source_leaves_nothing_in_the_cache(repository, folder, tmp_pa
     (folder / "xor" / "1" / "model.h5").write_bytes(b"corrupt")
 
     with pytest.raises(ModelUnavailableError):
-        repository.load("xor")
+        repository.get("xor")
 
     assert "model.h5: " in caplog.text
     assert list((tmp_path / "cache" / "xor").iterdir()) == []

@@ -18,11 +18,12 @@ def test_every_setting_is_read():
     environ = {
         "SERVING_MODEL_PATH": "/mnt/models",
         "SERVING_ENGINE": "python",
+        "SERVING_POLL_SECONDS": "0.5",
         "SERVING_MAX_BODY_BYTES": "1000",
         "SERVING_CACHE_PATH": "/var/cache",
     }
 
-    assert Settings.from_environment(environ) == Settings(Path("/mnt/models"), "python", 1000, Path("/var/cache"))
+    assert Settings.from_environment(environ) == Settings(Path("/mnt/models"), "python", 0.5, 1000, Path("/var/cache"))
 
 
 def test_an_empty_setting_is_an_unset_one():
@@ -33,6 +34,9 @@ def test_an_empty_setting_is_an_unset_one():
     ("name", "value"),
     [
         ("SERVING_ENGINE", "gpu"),
+        ("SERVING_POLL_SECONDS", "-1"),
+        ("SERVING_POLL_SECONDS", "nan"),
+        ("SERVING_POLL_SECONDS", "5 s"),
         ("SERVING_MAX_BODY_BYTES", "0"),
         ("SERVING_MAX_BODY_BYTES", "-1"),
         ("SERVING_MAX_BODY_BYTES", "20 MB"),

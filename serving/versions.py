@@ -1,0 +1,74 @@
+"""Where models lie: ``<model path>/<name>/<version>/``, TensorFlow Serving's own convention.
+
+Versions are whole numbers, also zero-padded ones (``00000123``). Knows names and folders; loads nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+# A model's name is one folder's: no separators, no "..", nothing hidden.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
+
+LABELS = "labels.json"
+
+# What tells a folder's content from that of a moment ago: each file's path, size and time of change.
+Fingerprint = tuple[tuple[str, int, int], ...]
+
+
+def names(model_path: Path) -> list[str]:
+    """Return the names of the models that have a version, in alphabetical order."""
+    return sorted(name for name in _subfolders(model_path) if _NAME.fullmatch(name) and find(model_path, name))
+
+
+def find(model_path: Path, name: str) -> dict[int, Path]:
+    """Return the version folders of a model by number; none where there is no such model."""
+    if not _NAME.fullmatch(name):
+        return {}
+    folder = model_path / name
+    return {int(version): folder / version for version in _subfolders(folder) if version.isdecimal()}
+
+
+def labels(model_path: Path, name: str) -> dict[str, int]:
+    """Return the versions that a model's labels stand for, from ``labels.json`` beside its versions.
+
+    The file holds an object such as ``{"stable": 1, "canary": 2}``. Raises ValueError where it holds anything else.
+    """
+    try:
+        content = json.loads((model_path / name / LABELS).read_bytes())
+    except FileNotFoundError:
+        return {}
+    if not isinstance(content, dict) or not all(type(version) is int for version in content.values()):
+        raise ValueError(f"{model_path / name / LABELS} must hold an object of version numbers by label")
+    return content
+
+
+def fingerprint(folder: Path) -> Fingerprint:
+    """Return what changes when a file in the folder does: two looks at one that is being copied differ."""
+    return tuple(sorted(_files(folder, "")))
+
+
+def _files(folder: Path, prefix: str) -> Iterator[tuple[str, int, int]]:
+    try:
+        entries = list(folder.iterdir())
+    except OSError:  # taken away meanwhile
+        return
+    for entry in entries:
+        try:
+            status = entry.stat()
+        except OSError:
+            continue
+        if entry.is_dir():
+            yield from _files(entry, f"{prefix}{entry.name}/")
+        else:
+            yield prefix + entry.name, status.st_size, status.st_mtime_ns
+
+
+def _subfolders(folder: Path) -> list[str]:
+    try:
+        return [entry.name for entry in folder.iterdir() if entry.is_dir()]
+    except OSError:
+        return []
