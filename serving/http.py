@@ -1,149 +1,113 @@
-"""HTTP: from an Azure Functions request to its response. The one place that knows status codes and headers.
+"""HTTP: from an Azure Functions request to its response. The one place that knows ``azure.functions``.
 
-Calls down into the repository, a wire format and the model; everything they raise becomes a response here.
+Hands the request to a protocol; whatever the protocol raises becomes the protocol's own error reply here.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from http import HTTPStatus
 from typing import Protocol
 
 import azure.functions as func
-import numpy as np
 
 from serving import repository
 from serving.errors import (
     BodyTooLargeError,
     MethodNotAllowedError,
-    ModelNotFoundError,
     ModelUnavailableError,
     PredictionError,
     ServingError,
-    UnsupportedMediaTypeError,
 )
-from serving.model import Model
-from serving.repository import Repository
-from serving.signature import Signature
-from serving.stopwatch import Stopwatch
+from serving.exchange import Exchange, Reply
 
 _logger = logging.getLogger("serving.request")
 
 
-class Wire(Protocol):
-    """A wire format: a module of two pure functions."""
+class Answering(Protocol):
+    """A protocol: how its requests are answered, and how it tells a client of an error."""
 
-    SIGNATURE: str
-    CONTENT_TYPE: str
+    def answer(self, exchange: Exchange) -> Reply:
+        """Answer a request; raises ServingError."""
 
-    def decode(self, body: bytes, signature: Signature) -> dict[str, np.ndarray]:
-        """Return the feeds in a request body; raises BadRequestError."""
-
-    def encode(self, outputs: dict[str, np.ndarray]) -> bytes:
-        """Return the response body for the fetches; raises PredictionError for what the format can't carry."""
+    def error(self, error: ServingError) -> Reply:
+        """Return the reply that tells a client of an error."""
 
 
-def predict(request: func.HttpRequest, model_name: str, wire: Wire) -> func.HttpResponse:
-    """Answer a prediction request: 200 with the wire format's body, or a problem (RFC 9457) saying what is wrong.
+def handle(request: func.HttpRequest, protocol: Answering) -> func.HttpResponse:
+    """Answer a request by a protocol. Never raises: a client gets the protocol's error, the log gets the cause.
 
     Writes one log line of JSON with the outcome and the time each part took, and nothing of the data.
     """
-    stopwatch = Stopwatch()
-    facts: dict[str, object] = {"model": model_name}
     try:
-        response = _predict(request, model_name, wire, stopwatch, facts)
+        exchange = Exchange(
+            method=request.method,
+            path=request.route_params.get("path", ""),
+            headers=request.headers,
+            body=request.get_body(),
+            models=repository.shared(),
+        )
+    except Exception as error:  # a bad app setting
+        _logger.exception("The app can't answer")
+        return _response(protocol.error(_hidden(error)), {})
+    reply = _reply(exchange, protocol)
+    _log(exchange, reply)
+    return _response(reply, _told_of(exchange))
+
+
+def _reply(exchange: Exchange, protocol: Answering) -> Reply:
+    try:
+        _check_size(exchange)
+        return protocol.answer(exchange)
     except ServingError as error:
         if isinstance(error, PredictionError):
-            _logger.exception("Model %s failed", model_name)
-        facts["error"] = type(error).__name__
-        response = _problem(error)
+            _logger.exception("Model %s failed", exchange.facts.get("model"))
+        exchange.facts["error"] = type(error).__name__
+        reply = protocol.error(error)
+        return Reply(reply.body, reply.status, reply.content_type, {**reply.headers, **_headers_of(error)})
     except Exception as error:
         _logger.exception("Unexpected error")
-        facts["error"] = type(error).__name__
-        response = _problem(ServingError("An unexpected error occurred; the server's log has it."))
-    if stopwatch.laps:
-        response.headers["Server-Timing"] = stopwatch.server_timing()
-    if "version" in facts:
-        response.headers["X-Model"] = f"{model_name}/{facts['version']}"
-    _log(response, facts, stopwatch)
-    return response
+        exchange.facts["error"] = type(error).__name__
+        return protocol.error(_hidden(error))
 
 
-def _predict(
-    request: func.HttpRequest, model_name: str, wire: Wire, stopwatch: Stopwatch, facts: dict[str, object]
-) -> func.HttpResponse:
-    models = repository.shared()
-    body = _checked_body(request, models.settings.max_body_bytes)
-    model = models.loaded(model_name)
-    if model is None:
-        model = _load(models, model_name)
-        stopwatch.lap("load")
-    facts["version"] = model.version
-    feeds = wire.decode(body, model.signature(wire.SIGNATURE))
-    stopwatch.lap("parse")
-    outputs = model.predict(feeds, wire.SIGNATURE)
-    stopwatch.lap("predict")
-    content = wire.encode(outputs)
-    stopwatch.lap("encode")
-    facts["rows"] = max((len(array) for array in feeds.values() if array.ndim), default=1)
-    return func.HttpResponse(content, mimetype=wire.CONTENT_TYPE)
+def _check_size(exchange: Exchange) -> None:
+    size, limit = len(exchange.body), exchange.models.settings.max_body_bytes
+    if size > limit:
+        raise BodyTooLargeError(f"The body has {size} bytes; at most {limit} are taken.", limit=limit)
 
 
-def _load(models: Repository, name: str) -> Model:
-    try:
-        return models.get(name)
-    except ModelNotFoundError as error:
-        # The client did not name it: the function did.
-        _logger.error(
-            "No version of model %r lies under %s; expected %s/1/ or the like", name, models.settings.model_path, name
-        )
-        raise ModelUnavailableError(f"Model {name} could not be loaded; the server's log says why.") from error
+def _hidden(error: Exception) -> ServingError:
+    hidden = ServingError("An unexpected error occurred; the server's log has it.")
+    hidden.__cause__ = error
+    return hidden
 
 
-def _checked_body(request: func.HttpRequest, max_bytes: int) -> bytes:
-    if request.method != "POST":
-        raise MethodNotAllowedError(f"{request.method} is not answered here; send POST.", allow="POST")
-    body: bytes = request.get_body()
-    if len(body) > max_bytes:
-        raise BodyTooLargeError(f"The body has {len(body)} bytes; at most {max_bytes} are taken.", limit=max_bytes)
-    content_type = request.headers.get("content-type")
-    if content_type and not _is_json(content_type):
-        raise UnsupportedMediaTypeError(f"The content type is {content_type}; expected application/json.")
-    return body
-
-
-def _is_json(content_type: str) -> bool:
-    media_type = content_type.partition(";")[0].strip().lower()
-    return media_type in ("application/json", "text/json") or media_type.endswith("+json")
-
-
-def _problem(error: ServingError) -> func.HttpResponse:
-    body = {
-        "type": "about:blank",
-        "title": HTTPStatus(error.status).phrase,
-        "status": error.status,
-        "detail": str(error),
-        **error.extra,
-    }
-    headers = {}
+def _headers_of(error: ServingError) -> dict[str, str]:
     if isinstance(error, MethodNotAllowedError):
-        headers["Allow"] = error.allow
+        return {"Allow": error.allow}
     if isinstance(error, ModelUnavailableError):
-        headers["Retry-After"] = str(error.retry_after_seconds)
+        return {"Retry-After": str(error.retry_after_seconds)}
+    return {}
+
+
+def _told_of(exchange: Exchange) -> dict[str, str]:
+    headers = {}
+    if exchange.stopwatch.laps:
+        headers["Server-Timing"] = exchange.stopwatch.server_timing()
+    if "version" in exchange.facts:
+        headers["X-Model"] = f"{exchange.facts['model']}/{exchange.facts['version']}"
+    return headers
+
+
+def _response(reply: Reply, headers: dict[str, str]) -> func.HttpResponse:
     return func.HttpResponse(
-        json.dumps(body, ensure_ascii=False),
-        status_code=error.status,
-        headers=headers,
-        mimetype="application/problem+json",
+        reply.body, status_code=reply.status, headers={**reply.headers, **headers}, mimetype=reply.content_type
     )
 
 
-def _log(response: func.HttpResponse, facts: dict[str, object], stopwatch: Stopwatch) -> None:
-    status = response.status_code
-    timings = {f"{part}_ms": round(milliseconds, 3) for part, milliseconds in stopwatch.laps.items()}
-    _logger.log(
-        logging.ERROR if status >= 500 else logging.INFO,
-        "%s",
-        json.dumps({"status": status, **facts, **timings}),
-    )
+def _log(exchange: Exchange, reply: Reply) -> None:
+    level = logging.ERROR if reply.status >= 500 else logging.INFO
+    if _logger.isEnabledFor(level):
+        timings = {f"{part}_ms": round(milliseconds, 3) for part, milliseconds in exchange.stopwatch.laps.items()}
+        _logger.log(level, "%s", json.dumps({"status": reply.status, **exchange.facts, **timings}))

@@ -18,7 +18,6 @@ from serving.signature import DEFAULT_SIGNATURE, Signature, TensorSpec
 from serving.wire import json_tensors
 
 SIGNATURE = DEFAULT_SIGNATURE
-CONTENT_TYPE = "application/json"
 
 _EXAMPLE = '{"X": "1 0|1 1"} or {"X": [[1, 0], [1, 1]]}'
 

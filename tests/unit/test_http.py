@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from serving import http, repository
+from serving.protocols.predict_x import PredictX
 from serving.wire import x_labels
 
 
@@ -36,7 +37,7 @@ def post(body='{"X": "1 2|0.5 0.25"}', method="POST", model="adder", **headers):
     request = func.HttpRequest(
         method=method, url="https://app/api/Adder", headers=headers, params={}, route_params={}, body=body
     )
-    return http.predict(request, model, x_labels)
+    return http.handle(request, PredictX(model))
 
 
 def problem(response):

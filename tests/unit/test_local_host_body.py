@@ -1,0 +1,50 @@
+"""Reading a request's body up to a limit, and no further."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from local_host.body import BodyTooLargeError, ClientDisconnectedError, read_body
+
+MAX_BYTES = 8
+
+
+def read(*messages: dict[str, Any], declared: int | None = None) -> tuple[bytes, int]:
+    """Read a body from these ASGI messages; returns it with the number of messages that were left unread."""
+    left = list(messages)
+    headers = [] if declared is None else [(b"content-length", str(declared).encode())]
+
+    async def receive() -> dict[str, Any]:
+        return left.pop(0)
+
+    return asyncio.run(read_body({"headers": headers}, receive, MAX_BYTES)), len(left)
+
+
+def part(body: bytes, *, last: bool = False) -> dict[str, Any]:
+    return {"type": "http.request", "body": body, "more_body": not last}
+
+
+def test_the_parts_of_a_body_are_joined() -> None:
+    assert read(part(b"1234"), part(b"5678"), part(b"", last=True)) == (b"12345678", 0)
+
+
+def test_a_request_may_have_no_body() -> None:
+    assert read({"type": "http.request"}) == (b"", 0)
+
+
+def test_a_body_declared_too_large_is_refused_before_any_of_it_is_read() -> None:
+    with pytest.raises(BodyTooLargeError):
+        # Without messages, an attempt to read would fail.
+        read(declared=MAX_BYTES + 1)
+
+
+def test_a_body_is_refused_as_soon_as_it_gets_too_large() -> None:
+    with pytest.raises(BodyTooLargeError):
+        # The body would go on, but there is nothing more to read.
+        read(part(b"12345678"), part(b"9"))
+
+
+def test_a_client_that_goes_before_its_body_is_complete_is_not_taken_for_one_that_has_sent_it() -> None:
+    with pytest.raises(ClientDisconnectedError):
+        read(part(b"1234"), {"type": "http.disconnect"})

@@ -1,0 +1,95 @@
+"""How functions are imported, and which of them are refused."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local_host import function_app, loader
+
+HTTP_TRIGGER = {"type": "httpTrigger", "direction": "in", "name": "req"}
+HTTP_ANSWER = {"type": "http", "direction": "out", "name": "$return"}
+
+
+@pytest.fixture(autouse=True)
+def _imports_are_undone() -> Iterator[None]:
+    path = list(sys.path)
+    yield
+    sys.path[:] = path
+    for name in [name for name in sys.modules if name.partition(".")[0] == "__app__"]:
+        del sys.modules[name]
+
+
+def load(root: Path, code: str, script: str = "__init__.py", **function_json: Any) -> loader.EntryPoint | None:
+    """Load a function ``F`` with this code in this script; by default an HTTP function."""
+    (root / "host.json").write_text("{}")
+    (root / "F").mkdir()
+    (root / "F" / script).write_text(code)
+    content = {"scriptFile": script, "bindings": [HTTP_TRIGGER, HTTP_ANSWER]} | function_json
+    (root / "F" / "function.json").write_text(json.dumps(content))
+    return loader.load(function_app.read(root))["F"]
+
+
+@pytest.mark.parametrize(
+    ("script", "module"),
+    [("__init__.py", "__app__.F"), ("predict.py", "__app__.F.predict"), ("../beside.py", "__app__.beside")],
+)
+def test_a_function_is_a_module_of_the_app_package(tmp_path: Path, script: str, module: str) -> None:
+    entry_point = load(tmp_path, "def main(req): return __name__", script)
+
+    assert entry_point is not None
+    assert entry_point(None) == module
+
+
+def test_the_app_s_root_can_be_imported_from(tmp_path: Path) -> None:
+    (tmp_path / "beside_the_functions.py").write_text("answer = 42")
+
+    entry_point = load(tmp_path, "import beside_the_functions as b\ndef main(req): return b.answer")
+
+    assert entry_point is not None
+    assert entry_point(None) == 42
+
+
+def test_a_function_is_called_by_its_entry_point(tmp_path: Path) -> None:
+    entry_point = load(tmp_path, "def predict(req): return 'predicted'", entryPoint="predict")
+
+    assert entry_point is not None
+    assert entry_point(None) == "predicted"
+
+
+def test_a_function_may_take_a_context_that_is_no_binding(tmp_path: Path) -> None:
+    assert load(tmp_path, "def main(req, context): pass") is not None
+
+
+def test_a_disabled_function_is_not_imported(tmp_path: Path) -> None:
+    with pytest.raises(KeyError):
+        load(tmp_path, "raise Exception", disabled=True)
+
+
+@pytest.mark.parametrize(
+    ("code", "bindings", "reason"),
+    [
+        ("import no_such_module", [HTTP_TRIGGER, HTTP_ANSWER], "No module named 'no_such_module'"),
+        ("def other(req): pass", [HTTP_TRIGGER, HTTP_ANSWER], "has no function main"),
+        ("main = 'text'", [HTTP_TRIGGER, HTTP_ANSWER], "has no function main"),
+        ("def main(): pass", [HTTP_TRIGGER, HTTP_ANSWER], "in function.json but not in Python: req"),
+        ("def main(req, blob): pass", [HTTP_TRIGGER, HTTP_ANSWER], "in Python but not in function.json: blob"),
+        (
+            "def main(req, q): pass",
+            [HTTP_TRIGGER, {"type": "queue", "direction": "out", "name": "q"}],
+            "bindings the local host doesn't have: queue",
+        ),
+    ],
+)
+def test_a_function_that_can_not_be_used_is_logged_with_the_reason(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, code: str, bindings: Any, reason: str
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        assert load(tmp_path, code, bindings=bindings) is None
+
+    assert "Function F can't be loaded" in caplog.text
+    assert reason in caplog.text
