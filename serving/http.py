@@ -23,6 +23,9 @@ from serving.exchange import Exchange, Reply
 
 _logger = logging.getLogger("serving.request")
 
+# Every HTTP function imports this module, and the worker imports the functions before it takes requests.
+repository.preload_in_background()
+
 
 class Answering(Protocol):
     """A protocol: how its requests are answered, and how it tells a client of an error."""

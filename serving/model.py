@@ -18,6 +18,7 @@ class Model:
     def __init__(self, name: str, version: int, session: Session) -> None:
         self.name = name
         self.version = version
+        self.has_answered = False  # a prediction, since it was loaded
         self._session = session
 
     def __str__(self) -> str:
@@ -43,13 +44,31 @@ class Model:
         """
         self._check(feeds, self.signature(signature).inputs)
         try:
-            return self._session.run(signature, feeds)
+            fetches = self._session.run(signature, feeds)
         except InvalidArgumentError as error:
             # Such as an embedding's index out of its range: the graph knows what the signature can't say.
             detail = error.message.splitlines()[0]
             raise BadRequestError(f"Model {self} can't take these values: {detail}") from error
         except TensorFlowError as error:
             raise PredictionError(f"Model {self} failed with TensorFlow's {error.code_name}.") from error
+        self.has_answered = True
+        return fetches
+
+    def warm_up(self) -> None:
+        """Answer a prediction of zeros, so that what TensorFlow does on the first run is done; raises PredictionError.
+
+        Values that the graph refuses are no failure: it has run. Dimensions that may vary are tried small, then at
+        what Keras's image models take at least.
+        """
+        key = DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in self.signatures else next(iter(self.signatures))
+        inputs = self.signatures[key].inputs
+        for size in (1, 32):
+            try:
+                self.predict({name: _zeros(spec, size) for name, spec in inputs.items()}, key)
+            except BadRequestError:
+                continue
+            return
+        self.has_answered = True
 
     def _check(self, feeds: Mapping[str, np.ndarray], inputs: Mapping[str, TensorSpec]) -> None:
         if feeds.keys() != inputs.keys():
@@ -67,6 +86,13 @@ class Model:
                     f"Input {name!r} of model {self} has shape {list(array.shape)}; expected {shape_text(spec.shape)}.",
                     input=name,
                 )
+
+
+def _zeros(spec: TensorSpec, size: int) -> np.ndarray:
+    """Return one row of zeros, or of empty strings, with ``size`` for each further dimension that may vary."""
+    dimensions = spec.shape or ()
+    shape = [(1 if axis == 0 else size) if length is None else length for axis, length in enumerate(dimensions)]
+    return np.full(shape, b"", object) if spec.dtype_name == "string" else np.zeros(shape, spec.dtype)
 
 
 def shape_fits(shape: tuple[int, ...], expected: tuple[int | None, ...] | None) -> bool:

@@ -10,10 +10,10 @@ from threading import Event, Lock, Thread
 from time import perf_counter
 
 from serving import engine, fallback_export, provenance, versions
-from serving.errors import ModelNotFoundError
+from serving.errors import ModelNotFoundError, ServingError
 from serving.model import Model
 from serving.served_model import ServedModel, VersionStatus
-from serving.settings import Settings
+from serving.settings import ConfigurationError, Settings
 
 _logger = logging.getLogger("serving")
 
@@ -22,6 +22,16 @@ _logger = logging.getLogger("serving")
 def shared() -> Repository:
     """Return the one repository of the process: the app's module-level cache. Raises ConfigurationError."""
     return Repository(Settings.from_environment())
+
+
+def preload_in_background() -> None:
+    """Begin to load the models that ``SERVING_PRELOAD`` names, if it names any; a request waits for what is left."""
+    try:
+        models = shared()
+    except ConfigurationError:  # the first request says so
+        return
+    if models.settings.preload:
+        Thread(target=models.preload, name="preload", daemon=True).start()
 
 
 class Repository:
@@ -53,6 +63,21 @@ class Repository:
             known = ", ".join(sorted(labels)) or "none"
             raise ModelNotFoundError(f"Model {name} has no label {label!r}; there are: {known}.", model=name)
         return labels[label]
+
+    def default_name(self) -> str:
+        """Return the name of the default model; raises ModelNotFoundError where there is no model at all."""
+        name = self.settings.default_model or next(iter(self.names()), "")
+        if not name:
+            raise ModelNotFoundError("There is no model.")
+        return name
+
+    def preload(self) -> None:
+        """Load the models that the settings name, or the default one, and have each answer once; log what fails."""
+        for name in self.settings.preload or ("",):
+            try:
+                self.get(name or self.default_name()).warm_up()
+            except ServingError as error:
+                _logger.error("Model %s was not loaded ahead: %s", name, error)
 
     def names(self) -> list[str]:
         """Return the names of all models on disk, loaded or not."""

@@ -35,7 +35,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class VersionStatus:
-    """One version's state; ``error`` says for the operator why one could not be loaded."""
+    """One version's state; ``error`` names the kind of error of one that could not be loaded, without its paths."""
 
     version: int
     state: State
@@ -130,7 +130,9 @@ class ServedModel:
             model = self._load(self.name, folder)
         except Exception as error:
             _logger.exception("Model %s/%d could not be loaded from %s", self.name, version, folder)
-            self._failures[version] = _Failure(versions.fingerprint(folder), f"{type(error).__name__}: {error}")
+            self._failures[version] = _Failure(
+                versions.fingerprint(folder), f"{type(error).__name__}; the log says why"
+            )
             raise ModelUnavailableError(
                 f"Model {self.name}/{version} could not be loaded; the server's log says why."
             ) from error

@@ -32,6 +32,15 @@ class Settings:
     # SERVING_ENGINE: "c" is TensorFlow's C API, "python" its Python session, "auto" the first of them that is there.
     engine: str = "auto"
 
+    # SERVING_DEFAULT_MODEL: the model that the app's health is told by and that a warm-up loads; the first by name
+    # where it is not set.
+    default_model: str = ""
+
+    # SERVING_PRELOAD: names of models, with commas between them, that begin to load when the worker imports the first
+    # function, so that the first request waits only for what is left of it; none by default, since an instance that is
+    # started for another function would load them too.
+    preload: tuple[str, ...] = ()
+
     # SERVING_POLL_SECONDS: how often the model folders are looked at for newer versions; 0 for never. A new version is
     # served once two looks at it were alike. Five seconds cost nothing even on a mounted share.
     poll_seconds: float = 5.0
@@ -55,6 +64,8 @@ class Settings:
         return cls(
             model_path=Path(environ.get("SERVING_MODEL_PATH") or cls.model_path),
             engine=engine,
+            default_model=environ.get("SERVING_DEFAULT_MODEL") or cls.default_model,
+            preload=tuple(name.strip() for name in environ.get("SERVING_PRELOAD", "").split(",") if name.strip()),
             poll_seconds=_seconds(environ, "SERVING_POLL_SECONDS", cls.poll_seconds),
             max_body_bytes=_positive_int(environ, "SERVING_MAX_BODY_BYTES", cls.max_body_bytes),
             cache_path=Path(environ.get("SERVING_CACHE_PATH") or cls.cache_path),

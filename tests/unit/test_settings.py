@@ -18,12 +18,22 @@ def test_every_setting_is_read():
     environ = {
         "SERVING_MODEL_PATH": "/mnt/models",
         "SERVING_ENGINE": "python",
+        "SERVING_DEFAULT_MODEL": "xor",
+        "SERVING_PRELOAD": "xor, words",
         "SERVING_POLL_SECONDS": "0.5",
         "SERVING_MAX_BODY_BYTES": "1000",
         "SERVING_CACHE_PATH": "/var/cache",
     }
 
-    assert Settings.from_environment(environ) == Settings(Path("/mnt/models"), "python", 0.5, 1000, Path("/var/cache"))
+    assert Settings.from_environment(environ) == Settings(
+        model_path=Path("/mnt/models"),
+        engine="python",
+        default_model="xor",
+        preload=("xor", "words"),
+        poll_seconds=0.5,
+        max_body_bytes=1000,
+        cache_path=Path("/var/cache"),
+    )
 
 
 def test_an_empty_setting_is_an_unset_one():

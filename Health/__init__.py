@@ -1,0 +1,16 @@
+"""GET api/health: whether the app is live and ready, for Traffic Manager, Front Door and App Service's health check.
+
+What live and ready mean is told in ``serving/protocols/health.py``.
+"""
+
+import azure.functions as func
+
+from serving.http import handle
+from serving.protocols.health import Health
+
+_protocol = Health()
+
+
+def main(req: func.HttpRequest) -> func.HttpResponse:
+    """Answer one probe."""
+    return handle(req, _protocol)

@@ -1,0 +1,162 @@
+"""Health probes, warming up, and loading ahead."""
+
+import json
+import threading
+
+import azure.functions as func
+import numpy as np
+import pytest
+
+import Health
+import Warmup
+from serving import repository
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch):
+    """The model folder that the app serves from, empty; the module-level cache is fresh before and after."""
+    monkeypatch.setenv("SERVING_MODEL_PATH", str(tmp_path))
+    repository.shared.cache_clear()
+    yield tmp_path
+    repository.shared.cache_clear()
+
+
+@pytest.fixture
+def put(models, saved_model):
+    """Return a function that puts a model of a TensorFlow function under a name, as version 1."""
+
+    def put_model(name, function=lambda x: {"y": x * 2}, shape=(None, 2), dtype="float32"):
+        source = saved_model(function, x=(shape, dtype))
+        (models / name).mkdir()
+        source.rename(models / name / "1")
+
+    return put_model
+
+
+def get(path="", method="GET"):
+    request = func.HttpRequest(
+        method=method, url="https://app/api/health", headers={}, params={}, route_params={"path": path}, body=b""
+    )
+    response = Health.main(request)
+    return response.status_code, json.loads(response.get_body())
+
+
+def test_live_touches_no_model(put):
+    put("model")
+
+    assert get("live") == (200, {"status": "live"})
+    assert repository.shared().loaded("model") is None
+
+
+@pytest.mark.parametrize("path", ["", "ready"])
+def test_ready_once_the_default_model_has_answered(put, path):
+    put("a_model")
+    put("b_model")
+
+    assert get(path) == (
+        200,
+        {"status": "ready", "model": "a_model/1", "models": {"a_model": {"1": "AVAILABLE"}, "b_model": {"1": "START"}}},
+    )
+    assert repository.shared().loaded("a_model").has_answered
+
+
+def test_the_default_model_is_a_setting(put, monkeypatch):
+    monkeypatch.setenv("SERVING_DEFAULT_MODEL", "b_model")
+    put("a_model")
+    put("b_model")
+
+    status, body = get()
+
+    assert (status, body["model"]) == (200, "b_model/1")
+
+
+def test_not_ready_without_a_model(models):
+    status, body = get()
+
+    assert (status, body["status"]) == (503, "not ready")
+
+
+def test_not_ready_while_the_model_cannot_be_loaded_and_ready_once_it_can(put, models):
+    put("model")
+    graph = (models / "model" / "1" / "saved_model.pb").read_bytes()
+    (models / "model" / "1" / "saved_model.pb").write_bytes(b"broken")
+
+    status, body = get()
+    assert status == 503
+    assert body["models"] == {"model": {"1": "END"}}
+    assert str(models) not in json.dumps(body)
+
+    (models / "model" / "1" / "saved_model.pb").write_bytes(graph)
+    assert get()[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("function", "shape", "dtype"),
+    [
+        pytest.param(lambda x: {"y": x}, (None,), "string", id="strings"),
+        pytest.param(lambda x: {"y": x}, (), "int64", id="a scalar"),
+        pytest.param(lambda x: {"y": x}, None, "float32", id="unknown rank"),
+        pytest.param("needs 30 columns", (None, None), "float32", id="refuses small shapes"),
+        pytest.param("refuses zeros", (None,), "float32", id="refuses zeros"),
+    ],
+)
+def test_a_warm_up_suits_any_signature(put, tf, function, shape, dtype):
+    def refuse(condition, x):
+        with tf.control_dependencies([tf.debugging.Assert(condition, [x])]):
+            return {"y": tf.identity(x)}
+
+    functions = {
+        "needs 30 columns": lambda x: refuse(tf.shape(x)[1] >= 30, x),
+        "refuses zeros": lambda x: refuse(tf.reduce_all(x > 0), x),
+    }
+    put("model", functions.get(function, function), shape, dtype)
+
+    assert get()[0] == 200
+
+
+@pytest.mark.parametrize(("path", "method", "status"), [("nothing", "GET", 404), ("", "POST", 405)])
+def test_what_is_no_probe_is_a_problem(models, path, method, status):
+    answered, body = get(path, method)
+
+    assert (answered, body["status"]) == (status, status)
+
+
+def test_the_warm_up_trigger_loads_the_default_model_and_has_it_answer(put):
+    put("model")
+
+    Warmup.main(None)
+
+    assert repository.shared().loaded("model").has_answered
+
+
+def test_the_warm_up_trigger_loads_the_models_that_the_setting_names(put, monkeypatch, caplog):
+    monkeypatch.setenv("SERVING_PRELOAD", "b, c ,missing")
+    for name in "abc":
+        put(name)
+
+    Warmup.main(None)
+
+    assert [name for name in "abc" if repository.shared().loaded(name)] == ["b", "c"]
+    assert "Model missing was not loaded ahead: There is no model 'missing'." in caplog.text
+
+
+def test_models_to_preload_begin_to_load_when_a_function_is_imported(put, monkeypatch):
+    monkeypatch.setenv("SERVING_PRELOAD", "model")
+    put("model")
+
+    repository.preload_in_background()
+    for thread in threading.enumerate():
+        if thread.name == "preload":
+            thread.join()
+
+    model = repository.shared().loaded("model")
+    assert model.predict({"x": np.ones((1, 2), np.float32)})["y"].tolist() == [[2, 2]]
+
+
+def test_nothing_is_preloaded_unless_the_setting_says_so(put):
+    put("model")
+
+    repository.preload_in_background()
+
+    assert "preload" not in [thread.name for thread in threading.enumerate()]
+    assert repository.shared().loaded("model") is None
