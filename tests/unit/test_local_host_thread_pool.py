@@ -1,6 +1,10 @@
-"""The thread pool when calls don't end as they should. What else it does is seen in test_local_host_invocation.py."""
+"""The thread pool when there are more calls than threads, and when calls don't end as they should.
+
+What else it does is seen in test_local_host_invocation.py.
+"""
 
 import asyncio
+import functools
 import threading
 from typing import Any
 
@@ -31,6 +35,18 @@ async def give_up(pool: ThreadPool, call: HeldCall) -> None:
 
 async def make_another_call(pool: ThreadPool) -> Any:
     return await asyncio.wait_for(pool.run(lambda: "made"), PATIENCE_SECONDS)
+
+
+def test_calls_beyond_the_number_of_threads_wait_for_one_in_their_order() -> None:
+    made: list[int] = []
+
+    async def story() -> None:
+        pool = ThreadPool(1)
+        await asyncio.gather(*(pool.run(functools.partial(made.append, number)) for number in range(5)))
+
+    asyncio.run(story())
+
+    assert made == [0, 1, 2, 3, 4]
 
 
 def test_a_result_nobody_waits_for_any_more_is_dropped() -> None:

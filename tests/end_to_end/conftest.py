@@ -1,0 +1,56 @@
+"""Fixtures which run the real host; a failed test shows what its host has written."""
+
+import socket
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.running_host import (
+    PATIENCE_SECONDS,
+    PROJECT_ROOT,
+    AppFolder,
+    Gate,
+    RunningHost,
+    running_host,
+    under_test,
+)
+
+StartHost = Callable[..., RunningHost]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        report.sections.extend(("log of the host", host.log) for host in under_test)
+    return report
+
+
+@pytest.fixture(scope="session")
+def app_host() -> Iterator[RunningHost]:
+    """A host which serves this project."""
+    with running_host(PROJECT_ROOT) as host:
+        yield host
+
+
+@pytest.fixture
+def app_folder(tmp_path: Path) -> AppFolder:
+    """A function app without functions."""
+    return AppFolder(tmp_path)
+
+
+@pytest.fixture
+def start_host() -> Iterator[StartHost]:
+    """Start hosts as ``running_host`` does; they are stopped when the test has ended."""
+    with ExitStack() as hosts:
+        yield lambda app, **environment: hosts.enter_context(running_host(app, **environment))
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    """A gate in front of which code in the host's process waits."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(PATIENCE_SECONDS)
+        yield Gate(listener)
