@@ -77,9 +77,13 @@ class Exchange:
         """Decode the feeds, run the model, encode the fetches, and note what each took; raises what they do."""
         feeds = decode(model.signature(signature))
         self.stopwatch.lap("parse")
+        body = encode(self.run(model, signature, feeds))
+        self.stopwatch.lap("encode")
+        return body
+
+    def run(self, model: Model, signature: str, feeds: Feeds) -> Fetches:
+        """Run the model, and note what it took and how many rows there were; raises what ``Model.predict`` does."""
         fetches = model.predict(feeds, signature)
         self.stopwatch.lap("predict")
-        body = encode(fetches)
-        self.stopwatch.lap("encode")
         self.facts["rows"] = max((len(array) for array in feeds.values() if array.ndim), default=1)
-        return body
+        return fetches

@@ -8,7 +8,7 @@ import numpy as np
 
 from serving.engine import Session
 from serving.errors import BadRequestError, PredictionError
-from serving.signature import DEFAULT_SIGNATURE, Signature, TensorSpec
+from serving.signature import DEFAULT_SIGNATURE, Signature, TensorSpec, shape_fits, shape_text
 from serving.tensorflow_errors import InvalidArgumentError, TensorFlowError
 
 
@@ -93,19 +93,3 @@ def _zeros(spec: TensorSpec, size: int) -> np.ndarray:
     dimensions = spec.shape or ()
     shape = [(1 if axis == 0 else size) if length is None else length for axis, length in enumerate(dimensions)]
     return np.full(shape, b"", object) if spec.dtype_name == "string" else np.zeros(shape, spec.dtype)
-
-
-def shape_fits(shape: tuple[int, ...], expected: tuple[int | None, ...] | None) -> bool:
-    """Tell whether a shape is one that a TensorSpec's allows."""
-    if expected is None:
-        return True
-    return len(shape) == len(expected) and all(
-        size is None or size == got for got, size in zip(shape, expected, strict=True)
-    )
-
-
-def shape_text(shape: tuple[int | None, ...] | None) -> str:
-    """Return a TensorSpec's shape as clients read it: ``[?, 2]``, or ``any shape``."""
-    if shape is None:
-        return "any shape"
-    return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"

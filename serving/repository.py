@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import weakref
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from threading import Event, Lock, Thread
@@ -14,6 +15,7 @@ from serving.errors import ModelNotFoundError, ServingError
 from serving.model import Model
 from serving.served_model import ServedModel, VersionStatus
 from serving.settings import ConfigurationError, Settings
+from serving.signature import Signature, read_signatures
 
 _logger = logging.getLogger("serving")
 
@@ -82,6 +84,21 @@ class Repository:
     def names(self) -> list[str]:
         """Return the names of all models on disk, loaded or not."""
         return versions.names(self.settings.model_path)
+
+    def signatures(self, name: str) -> tuple[int, Mapping[str, Signature]]:
+        """Return a model's latest version and its signatures: from its file, where it isn't loaded.
+
+        Raises ModelNotFoundError where there is no such model, ValueError or OSError where its file can't be read.
+        """
+        model = self.loaded(name)
+        if model is not None:
+            return model.version, model.signatures
+        folders = versions.find(self.settings.model_path, name)
+        if not folders:
+            raise ModelNotFoundError(f"There is no model {name!r}.", model=name)
+        latest = max(folders)
+        content = (folders[latest] / provenance.SAVED_MODEL).read_bytes()
+        return latest, read_signatures(content, engine.SERVE_TAG)
 
     def status(self, name: str) -> list[VersionStatus]:
         """Return the state of every version of a model, the highest first; raises ModelNotFoundError."""

@@ -49,6 +49,40 @@ class Signature:
     method_name: str
 
 
+def shape_fits(shape: tuple[int, ...], expected: tuple[int | None, ...] | None) -> bool:
+    """Tell whether a shape is one that a TensorSpec's allows."""
+    if expected is None:
+        return True
+    return len(shape) == len(expected) and all(
+        size is None or size == got for got, size in zip(shape, expected, strict=True)
+    )
+
+
+def shape_text(shape: tuple[int | None, ...] | None) -> str:
+    """Return a TensorSpec's shape as clients read it: ``[?, 2]``, or ``any shape``."""
+    if shape is None:
+        return "any shape"
+    return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"
+
+
+def read_signatures(saved_model: bytes | memoryview, tag: str) -> dict[str, Signature]:
+    """Return the signatures in a ``saved_model.pb``, without loading it: those of the MetaGraph with the tag.
+
+    Raises ValueError where the bytes are no SavedModel or it has no such MetaGraph.
+    """
+    for number, meta_graph in _fields(memoryview(saved_model)):
+        if number == 2 and tag in _tags(meta_graph):  # repeated MetaGraphDef meta_graphs (saved_model.proto)
+            return decode_signatures(meta_graph)
+    raise ValueError(f"no MetaGraph for {tag!r} in it")
+
+
+def _tags(meta_graph: memoryview) -> list[str]:
+    for number, meta_info in _fields(meta_graph):
+        if number == 1:  # MetaInfoDef meta_info_def, whose field 4 is repeated string tags
+            return [_text(value) for field, value in _fields(meta_info) if field == 4]
+    return []
+
+
 def decode_signatures(meta_graph_def: bytes | memoryview) -> dict[str, Signature]:
     """Return the signatures of a serialized MetaGraphDef by name.
 

@@ -31,6 +31,8 @@ _RUN_IN_CALLERS_THREAD = b"\x18" + b"\xff" * 9 + b"\x01"
 # branches of a graph side by side (docs/performance.md has the figures).
 _LONG_RUN_SECONDS = 0.005
 
+_SMALL_BYTES = 16 * 1024
+
 
 @dataclass
 class _Call:
@@ -168,9 +170,9 @@ def _new_tensor(api: Api, spec: TensorSpec, array: np.ndarray) -> int:
     tensor = api.TF_AllocateTensor(spec.dtype_number, dims, array.ndim, array.nbytes)
     if not tensor:
         raise MemoryError(f"no memory for a tensor of {array.nbytes} bytes")
-    # In C order; unlike ascontiguousarray, which makes a scalar a vector.
-    source = np.asarray(array, order="C")
-    ctypes.memmove(api.TF_TensorData(tensor), source.ctypes.data, array.nbytes)
+    # In C order either way. NumPy takes longer to tell an array's address than to copy a small one.
+    source = array.tobytes() if array.nbytes < _SMALL_BYTES else np.asarray(array, order="C").ctypes.data
+    ctypes.memmove(api.TF_TensorData(tensor), source, array.nbytes)
     return tensor
 
 

@@ -18,4 +18,4 @@ def problem(error: ServingError) -> Reply:
         "detail": str(error),
         **error.extra,
     }
-    return Reply(json.dumps(body, ensure_ascii=False).encode(), error.status, "application/problem+json")
+    return Reply(json.dumps(body).encode(), error.status, "application/problem+json")

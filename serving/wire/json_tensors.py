@@ -42,7 +42,7 @@ def to_tensor(value: Any, name: str, spec: TensorSpec) -> np.ndarray:
         index = next(i for i, leaf in enumerate(leaves) if type(leaf) not in types)
         raise not_a(noun, leaves[index], name, index, shape)
     if spec.dtype_name == "string":
-        return _strings(leaves, shape)
+        return _strings(leaves, shape, name)
     return to_numbers(leaves, shape, name, spec)
 
 
@@ -74,7 +74,8 @@ def to_numbers(leaves: Sequence[Any], shape: tuple[int, ...], name: str, spec: T
     """Return Python numbers as an array; raises BadRequestError for one that the dtype can't hold, or not finite."""
     try:
         with np.errstate(over="ignore"):
-            array = np.array(leaves, spec.dtype)
+            # NumPy makes no bfloat16, ml_dtypes' own type, of whole numbers beyond a C long.
+            array = np.array(leaves, np.float64 if spec.dtype_name == "bfloat16" else spec.dtype).astype(spec.dtype)
     except OverflowError:
         index = next(i for i, leaf in enumerate(leaves) if not _fits(leaf, spec.dtype))
         raise not_a(spec.dtype_name, leaves[index], name, index, shape) from None
@@ -109,6 +110,8 @@ def to_json(array: np.ndarray, name: str) -> str:
         return json.dumps(np.vectorize(_text, otypes=[object])(array).tolist() if array.size else array.tolist())
     if not np.isfinite(array).all():
         raise PredictionError(f"Output {name!r} holds NaN or Infinity, which JSON can't carry.")
+    if array.dtype.kind != "f":  # bfloat16 has no text of its own
+        array = array.astype(np.float32)
     # NumPy's text of a float is the shortest that reads back as the same float of that dtype, and is a JSON number;
     # the list's own text only quotes it.
     return str(array.astype(np.str_).tolist()).replace("'", "")
@@ -132,16 +135,20 @@ def _leaf_types(spec: TensorSpec) -> tuple[set[type], str]:
     return {int, float}, "number"
 
 
-def _strings(leaves: Sequence[str], shape: tuple[int, ...]) -> np.ndarray:
+def _strings(leaves: Sequence[str], shape: tuple[int, ...], name: str) -> np.ndarray:
     array = np.empty(len(leaves), object)
-    array[:] = [leaf.encode() for leaf in leaves]
+    try:
+        array[:] = [leaf.encode() for leaf in leaves]
+    except UnicodeEncodeError as error:  # half of a surrogate pair, such as "\ud800"
+        index = next(i for i, leaf in enumerate(leaves) if leaf == error.object)
+        raise not_a("string of whole Unicode characters", leaves[index], name, index, shape) from None
     return array.reshape(shape)
 
 
 def _fits(value: Any, dtype: np.dtype) -> bool:
     try:
         np.array(value, dtype)
-    except OverflowError:
+    except (OverflowError, TypeError):  # the latter from bfloat16
         return False
     return True
 
@@ -153,10 +160,17 @@ def _text(value: bytes) -> str:
 def not_a(noun: str, value: Any, name: str, index: int, shape: tuple[int, ...]) -> BadRequestError:
     """Return the error for the index-th value of a tensor, which is no ``noun``."""
     where, members = place_of(index, shape)
+    return BadRequestError(f"{name}: expected a {noun}, got {_quote(value)}{where}.", input=name, **members)
+
+
+def _quote(value: Any) -> str:
+    # A list or object can be as large as the body, and too deep to be written.
+    if isinstance(value, list | dict):
+        inner = value.values() if isinstance(value, dict) else value
+        if len(value) > 3 or any(isinstance(item, list | dict) for item in inner):
+            return f"a list of {len(value)}" if isinstance(value, list) else "an object"
     quote = json.dumps(value, ensure_ascii=False)
-    if len(quote) > _LONGEST_QUOTE:
-        quote = quote[:_LONGEST_QUOTE] + "..."
-    return BadRequestError(f"{name}: expected a {noun}, got {quote}{where}.", input=name, **members)
+    return quote if len(quote) <= _LONGEST_QUOTE else quote[:_LONGEST_QUOTE] + "..."
 
 
 def _wrong_size(expected: int, got: int, name: str, index: int, shape: tuple[int, ...]) -> BadRequestError:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from serving.signature import decode_signatures, needs_variables
+from serving.signature import decode_signatures, needs_variables, read_signatures
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +88,18 @@ def test_variables_are_needed_where_there_is_a_saver(meta_graph_pb2):
 
     message.saver_def.restore_op_name = "restore"
     assert needs_variables(message.SerializeToString())
+
+
+def test_signatures_are_read_from_a_file_by_the_tag_of_their_meta_graph(tf, meta_graph_pb2):
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    saved_model = saved_model_pb2.SavedModel(saved_model_schema_version=1)
+    for tags, name in ((["train"], "a"), (["serve", "tpu"], "b")):
+        message = meta_graph(meta_graph_pb2, **{name: (1, [-1])})
+        message.meta_info_def.tags.extend(tags)
+        saved_model.meta_graphs.append(message)
+    content = saved_model.SerializeToString()
+
+    assert list(read_signatures(content, "serve")["serving_default"].inputs) == ["b"]
+    with pytest.raises(ValueError, match="no MetaGraph for 'gpu'"):
+        read_signatures(content, "gpu")

@@ -55,7 +55,7 @@ def test_text_and_lists_give_the_same_array():
         ("bool", [[True, False]], [[True, False]]),
         ("float64", "0.1 1e300", [[0.1, 1e300]]),
         ("float16", [[0.5, 65504]], [[0.5, 65504]]),
-        ("bfloat16", [[0.5, 2]], [[0.5, 2]]),
+        ("bfloat16", [[0.5, 2**100]], [[0.5, 2.0**100]]),
         ("string", [["a", "ü"]], [[b"a", "ü".encode()]]),
     ],
 )
@@ -145,6 +145,14 @@ def test_a_bad_body_is_refused_with_its_place(body, detail, members):
         ("bool", [[True, 1]], "expected a true or false, got 1, in row 1, column 2"),
         ("string", [["a", 1]], "expected a string, got 1, in row 1, column 2"),
         ("string", "a b", "nested lists"),
+        (
+            "string",
+            [["a", "\ud800"]],
+            'expected a string of whole Unicode characters, got "\ud800", in row 1, column 2',
+        ),
+        ("bfloat16", [[1, 10**400]], "expected a bfloat16, got 1000"),
+        ("float32", [[1, [[0] * 1000]]], "expected a number, got a list of 1, in row 1, column 2"),
+        ("float32", [[1, {"b64": {}}]], "expected a number, got an object, in row 1, column 2"),
         ("float16", [[1, 70000]], "expected a finite float16, got 70000, in row 1, column 2"),
     ],
 )
@@ -178,6 +186,7 @@ def test_a_model_of_two_inputs_is_not_for_this_format():
         pytest.param(np.array([[0.98827], [0.0114]], np.float32), "[[0.98827], [0.0114]]", id="float32"),
         pytest.param(np.array([[1e-10], [3e38]], np.float32), "[[1e-10], [3e+38]]", id="exponents"),
         pytest.param(np.array([0.1], np.float16), "[0.1]", id="float16"),
+        pytest.param(np.array([0.5, 2], spec("bfloat16").dtype), "[0.5, 2.0]", id="bfloat16"),
         pytest.param(np.array([0.1, 1 / 3]), "[0.1, 0.3333333333333333]", id="float64"),
         pytest.param(np.array(0.5, np.float32), "0.5", id="rank 0"),
         pytest.param(np.zeros((0, 1), np.float32), "[]", id="no rows"),

@@ -1,0 +1,236 @@
+"""The Open Inference Protocol's inference (KServe v2, Triton over HTTP): a body to arrays by name, and back.
+
+The specification is kserve/open-inference-protocol's ``inference_rest.md``; tensors may also follow the JSON as raw
+bytes, by Triton's ``extension_binary_data.md``. ``docs/open_inference.md`` says where the two differ and what is done
+here. Pure functions. Members of a request that are null count as absent, since many serializers write those.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import reprlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from serving.errors import BadRequestError
+from serving.signature import Signature, TensorSpec, shape_fits, shape_text
+from serving.wire import json_tensors
+from serving.wire import open_inference_tensors as tensors
+
+# The header of a body with raw bytes: how many bytes of JSON come first.
+HEADER_LENGTH = "Inference-Header-Content-Length"
+
+# What a shape may claim. No body holds more values; an empty tensor, such as [0, 1000000], holds as many as it likes.
+_MOST_DIMENSIONS = 64  # NumPy's own limit
+_MOST_VALUES = 2**31 - 1
+
+_NOUNS = {bool: "true or false", int: "whole number", str: "string", list: "list", dict: "JSON object"}
+
+# Triton's other ways to send a tensor or get one: done without, an answer would not be what was asked for.
+_UNSUPPORTED = ("shared_memory_region", "classification")
+
+
+@dataclass(frozen=True)
+class InferRequest:
+    """A request: its ``id`` if it has one, arrays by input name, and which outputs to answer.
+
+    ``outputs`` tells of each requested output, or of all where none is named, whether it goes as binary data.
+    """
+
+    id: str | None
+    feeds: Mapping[str, np.ndarray]
+    outputs: Mapping[str, bool]
+
+
+def header_length(text: str | None) -> int | None:
+    """Return the header's value as a number, None without one; raises BadRequestError for anything else."""
+    if text is None:
+        return None
+    if not re.fullmatch("[0-9]{1,18}", text.strip()):
+        raise BadRequestError(f"{HEADER_LENGTH} must be a number of bytes; got {reprlib.repr(text)}.")
+    return int(text)
+
+
+def decode_infer(body: bytes, header_length: int | None, signature: Signature) -> InferRequest:
+    """Return the request in a body of JSON, of which raw bytes follow the first ``header_length`` bytes if it is given.
+
+    A ``header_length`` of 0 announces the raw bytes of the only input and nothing else; its outputs go as binary data.
+    Raises BadRequestError saying what is wrong, in which input or output, and what would be right.
+    """
+    if header_length == 0:
+        return _decode_raw(body, signature)
+    header, raw = _split(body, header_length)
+    try:
+        document = json_tensors.parse(header)
+        if type(document) is not dict:
+            raise BadRequestError('The request must be a JSON object such as {"inputs": [...]}.')
+        feeds = _feeds(document, raw, signature.inputs)
+        binary_by_default = _optional(_parameters(document, "the request"), "binary_data_output", bool, "the request")
+        outputs = _outputs(document, bool(binary_by_default), signature.outputs)
+        return InferRequest(_optional(document, "id", str, "the request"), feeds, outputs)
+    except RecursionError:  # a value that could just be parsed, but not be quoted in an error message
+        raise BadRequestError("The body is not JSON that this server takes: it is nested too deeply.") from None
+
+
+def encode_infer(
+    model_name: str, version: int, request: InferRequest, outputs: Mapping[str, np.ndarray], signature: Signature
+) -> tuple[bytes, int | None]:
+    """Return the response's body, and how many bytes of it are JSON where raw bytes follow, None where none do.
+
+    Raises PredictionError for an output that can't go as JSON, as it was asked for.
+    """
+    members = [f'"model_name": {json.dumps(model_name)}', f'"model_version": "{version}"']
+    if request.id is not None:
+        members.append(f'"id": {json.dumps(request.id)}')
+    entries: list[str] = []
+    raw: list[bytes | memoryview] = []
+    for name, binary in request.outputs.items():
+        array = outputs[name]
+        if binary:
+            raw.append(tensors.to_binary(array))
+            content = f'"parameters": {{"binary_data_size": {len(raw[-1])}}}'
+        else:
+            content = f'"data": {tensors.to_json(array, name)}'
+        datatype = tensors.datatype(name, signature.outputs[name])
+        shape = list(array.shape)
+        entries.append(f'{{"name": {json.dumps(name)}, "datatype": "{datatype}", "shape": {shape}, {content}}}')
+    members.append(f'"outputs": [{", ".join(entries)}]')
+    header = f"{{{', '.join(members)}}}".encode()
+    return (b"".join([header, *raw]), len(header)) if raw else (header, None)
+
+
+def _decode_raw(body: bytes, signature: Signature) -> InferRequest:
+    if len(signature.inputs) != 1:
+        names = ", ".join(signature.inputs)
+        raise BadRequestError(f"{HEADER_LENGTH} of 0 is for a model of one input; this one's are: {names}.")
+    [(name, spec)] = signature.inputs.items()
+    _check_datatypes(signature.inputs, signature.inputs)
+    _check_datatypes(signature.outputs, signature.outputs)
+    feeds = {name: tensors.from_raw(memoryview(body), name, spec)}
+    return InferRequest(None, feeds, dict.fromkeys(signature.outputs, True))
+
+
+def _split(body: bytes, length: int | None) -> tuple[bytes, memoryview]:
+    if length is None:
+        return body, memoryview(b"")
+    if not 0 < length <= len(body):
+        raise BadRequestError(f"{HEADER_LENGTH} is {length}; expected a part of the body's {len(body)} bytes.")
+    return body[:length], memoryview(body)[length:]
+
+
+def _feeds(document: Mapping[str, Any], raw: memoryview, specs: Mapping[str, TensorSpec]) -> dict[str, np.ndarray]:
+    feeds: dict[str, np.ndarray] = {}
+    for number, entry in enumerate(_required(document, "inputs", list, "the request"), 1):
+        name = _name(entry, "input", number, specs, feeds)
+        _check_datatype(entry, name, specs[name])
+        shape = _shape(entry, name, specs[name])
+        size = _binary_size(entry, name, len(raw))
+        if size is None:
+            data = _required(entry, "data", list, f"input {name!r}")
+            feeds[name] = tensors.from_json(data, shape, name, specs[name])
+        else:
+            feeds[name] = tensors.from_binary(raw[:size], shape, name, specs[name])
+            raw = raw[size:]
+    missing = [name for name in specs if name not in feeds]
+    if missing:
+        raise BadRequestError(f"The model expects the inputs {', '.join(specs)}; missing: {', '.join(missing)}.")
+    if raw:
+        raise BadRequestError(f"{len(raw)} bytes follow the last tensor.")
+    return feeds
+
+
+def _outputs(document: Mapping[str, Any], binary_by_default: bool, specs: Mapping[str, TensorSpec]) -> dict[str, bool]:
+    outputs: dict[str, bool] = {}
+    for number, entry in enumerate(_optional(document, "outputs", list, "the request") or (), 1):
+        name = _name(entry, "output", number, specs, outputs)
+        binary = _optional(_parameters(entry, f"output {name!r}"), "binary_data", bool, f"output {name!r}")
+        outputs[name] = binary_by_default if binary is None else binary
+    outputs = outputs or dict.fromkeys(specs, binary_by_default)
+    _check_datatypes(outputs, specs)  # before the model is run for an answer that can't be given
+    return outputs
+
+
+def _check_datatypes(names: Collection[str], specs: Mapping[str, TensorSpec]) -> None:
+    for name in names:
+        tensors.datatype(name, specs[name])
+
+
+def _name(entry: Any, kind: str, number: int, known: Collection[str], taken: Collection[str]) -> str:
+    if type(entry) is not dict:
+        raise _not_a(dict, entry, f"{kind} {number}")
+    name: str = _required(entry, "name", str, f"{kind} {number}")
+    if name not in known:
+        raise BadRequestError(f"The model has no {kind} {reprlib.repr(name)}; it has: {', '.join(known)}.")
+    if name in taken:
+        raise BadRequestError(f"The {kind} {name!r} is given twice.")
+    return name
+
+
+def _check_datatype(entry: Mapping[str, Any], name: str, spec: TensorSpec) -> None:
+    expected = tensors.datatype(name, spec)
+    got = _required(entry, "datatype", str, f"input {name!r}")
+    if got != expected:
+        raise BadRequestError(f"Input {name!r} has datatype {reprlib.repr(got)}; expected {expected!r}.", input=name)
+
+
+def _shape(entry: Mapping[str, Any], name: str, spec: TensorSpec) -> tuple[int, ...]:
+    sizes = _required(entry, "shape", list, f"input {name!r}")
+    if not set(map(type, sizes)) <= {int} or any(size < 0 for size in sizes):
+        got = reprlib.repr(sizes)
+        raise BadRequestError(f"Input {name!r} has shape {got}; expected whole numbers, none negative.", input=name)
+    shape = tuple(sizes)
+    if not shape_fits(shape, spec.shape):
+        got, expected = reprlib.repr(sizes), shape_text(spec.shape)
+        raise BadRequestError(f"Input {name!r} has shape {got}; expected {expected}.", input=name)
+    if len(shape) > _MOST_DIMENSIONS or math.prod(size or 1 for size in shape) > _MOST_VALUES:
+        raise BadRequestError(f"Input {name!r} has shape {reprlib.repr(sizes)}, which is too large.", input=name)
+    return shape
+
+
+def _binary_size(entry: Mapping[str, Any], name: str, available: int) -> int | None:
+    """Return how many of the available raw bytes are this input's; None where it comes as JSON data."""
+    size: int | None = _optional(_parameters(entry, f"input {name!r}"), "binary_data_size", int, f"input {name!r}")
+    if size is None:
+        return None
+    if entry.get("data") is not None:
+        raise BadRequestError(f"Input {name!r} has both data and binary_data_size; expected one of them.", input=name)
+    if not 0 <= size <= available:
+        got = reprlib.repr(size)
+        raise BadRequestError(
+            f"Input {name!r} has binary_data_size {got}; {available} bytes are left after the JSON and the tensors "
+            f"before it.",
+            input=name,
+        )
+    return size
+
+
+def _parameters(owner: Mapping[str, Any], place: str) -> Mapping[str, Any]:
+    parameters = _optional(owner, "parameters", dict, place) or {}
+    for key in _UNSUPPORTED:
+        if key in parameters:
+            raise BadRequestError(f"{key} of {place}: this server doesn't offer it.")
+    return parameters
+
+
+def _required(owner: Mapping[str, Any], key: str, kind: type, place: str) -> Any:
+    value = _optional(owner, key, kind, place)
+    if value is None:
+        raise BadRequestError(f"{key} of {place} is missing; expected a {_NOUNS[kind]}.")
+    return value
+
+
+def _optional(owner: Mapping[str, Any], key: str, kind: type, place: str) -> Any:
+    """Return a member of a JSON object, None where it is absent or null; raises where it is of another type."""
+    value = owner.get(key)
+    if value is not None and type(value) is not kind:
+        raise _not_a(kind, value, f"{key} of {place}")
+    return value
+
+
+def _not_a(kind: type, value: Any, place: str) -> BadRequestError:
+    return json_tensors.not_a(_NOUNS[kind], value, place, 0, ())

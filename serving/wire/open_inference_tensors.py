@@ -1,0 +1,180 @@
+"""One tensor of the Open Inference Protocol: from JSON numbers or raw bytes to an array, and back.
+
+Raw bytes are those of Triton's binary tensor data extension: row-major, little-endian (as is every machine that
+TensorFlow's wheels are built for), and each element of BYTES behind its length as a 4-byte unsigned integer.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from serving.errors import BadRequestError, PredictionError
+from serving.signature import TensorSpec
+from serving.wire import json_tensors
+
+# TensorFlow's name of a type -> the protocol's.
+DATATYPES = {
+    "bool": "BOOL",
+    "uint8": "UINT8",
+    "uint16": "UINT16",
+    "uint32": "UINT32",
+    "uint64": "UINT64",
+    "int8": "INT8",
+    "int16": "INT16",
+    "int32": "INT32",
+    "int64": "INT64",
+    "float16": "FP16",
+    "float32": "FP32",
+    "float64": "FP64",
+    "bfloat16": "BF16",
+    "string": "BYTES",
+}
+
+_LENGTH_BYTES = 4  # what stands before each element of BYTES
+
+_ASK_FOR_BINARY = 'Ask for it as binary data: {"parameters": {"binary_data": true}}.'
+
+
+def datatype(name: str, spec: TensorSpec) -> str:
+    """Return the protocol's name of a tensor's type, e.g. ``"FP32"``; raises BadRequestError where it has none."""
+    if spec.dtype_name not in DATATYPES:
+        raise BadRequestError(f"{name}: the Open Inference Protocol has no datatype for {spec.dtype_name}.", input=name)
+    return DATATYPES[spec.dtype_name]
+
+
+def from_json(data: list, shape: tuple[int, ...], name: str, spec: TensorSpec) -> np.ndarray:
+    """Return an array of the spec's dtype from JSON values in row-major order, flat or nested as the shape is.
+
+    Raises BadRequestError naming the input, the place in the shape, what was expected and what was got.
+    """
+    leaves = _leaves(data, shape, name, spec)
+    types, noun = _json_types(spec)
+    if not set(map(type, leaves)) <= types:
+        index = next(i for i, leaf in enumerate(leaves) if type(leaf) not in types)
+        raise json_tensors.not_a(noun, leaves[index], name, index, shape)
+    if spec.dtype_name == "string":
+        try:
+            return _objects([leaf.encode() for leaf in leaves], shape)
+        except UnicodeEncodeError as error:  # half of a surrogate pair, such as "\ud800"
+            index = leaves.index(error.object)
+            raise json_tensors.not_a("string of whole characters", error.object, name, index, shape) from None
+    if spec.dtype_name == "bfloat16":
+        # ml_dtypes takes no whole number beyond a C long, and says so with a TypeError; floats it takes all.
+        doubles = replace(spec, dtype=np.dtype(np.float64))
+        leaves = json_tensors.to_numbers(leaves, shape, name, doubles).ravel().tolist()
+    return json_tensors.to_numbers(leaves, shape, name, spec)
+
+
+def to_json(array: np.ndarray, name: str) -> str:
+    """Return an array as a flat JSON list in row-major order, floats as short as their dtype reads them back.
+
+    Raises PredictionError for what only binary data can carry: NaN, infinities, and bytes that are no UTF-8.
+    """
+    try:
+        if array.dtype == object:
+            return json.dumps([value.decode() for value in array.ravel().tolist()])
+        if array.dtype.name == "bfloat16":  # NumPy has no text of it, but of float32, which holds every value of it
+            array = array.astype(np.float32)
+        return json_tensors.to_json(array.ravel(), name)
+    except UnicodeDecodeError:
+        raise PredictionError(f"Output {name!r} holds bytes that are no UTF-8. {_ASK_FOR_BINARY}") from None
+    except PredictionError as error:
+        raise PredictionError(f"{error} {_ASK_FOR_BINARY}") from None
+
+
+def from_binary(data: memoryview, shape: tuple[int, ...], name: str, spec: TensorSpec) -> np.ndarray:
+    """Return raw bytes as an array of the spec's dtype: a read-only view of them, but for BYTES.
+
+    Raises BadRequestError where they are too few or too many for the shape, or no values of the dtype.
+    """
+    if spec.dtype_name == "string":
+        return _objects(_elements(data, shape, name), shape)
+    expected = math.prod(shape) * spec.dtype.itemsize
+    if len(data) != expected:
+        tensor = f"{datatype(name, spec)} of shape {list(shape)}"
+        raise BadRequestError(f"{name}: expected {expected} bytes for {tensor}, got {len(data)}.", input=name)
+    if spec.dtype.kind == "b":
+        values = np.frombuffer(data, np.uint8)
+        if (values > 1).any():  # TensorFlow's kernels, as C++ does, rely on 0 or 1
+            index = int(np.argmax(values > 1))
+            raise json_tensors.not_a("byte 0 or 1", int(values[index]), name, index, shape)
+    return np.ndarray(shape, spec.dtype, buffer=data)
+
+
+def to_binary(array: np.ndarray) -> bytes | memoryview:
+    """Return an array's raw bytes: a view of the array where it is contiguous and not of strings."""
+    if array.dtype == object:
+        values: list[bytes] = array.ravel().tolist()
+        return b"".join(part for value in values for part in (len(value).to_bytes(_LENGTH_BYTES, "little"), value))
+    # By way of uint8, as bfloat16 has no buffer of its own.
+    return array.ravel().view(np.uint8).data
+
+
+def from_raw(body: memoryview, name: str, spec: TensorSpec) -> np.ndarray:
+    """Return a body without any description as an array, in the one shape that the spec leaves it.
+
+    One dimension that may vary follows from the number of bytes; where there are more, the first must be the batch's,
+    and is 1. For BYTES the body is one element. Raises BadRequestError where the shape doesn't follow.
+    """
+    shape = spec.shape
+    if shape is not None and shape.count(None) > 1 and shape[0] is None:
+        shape = (1, *shape[1:])
+    if shape is None or shape.count(None) > 1:
+        raise BadRequestError(f"{name}: its shape doesn't follow from the number of bytes; send a header.", input=name)
+    if spec.dtype_name == "string":
+        sizes = tuple(1 if size is None else size for size in shape)
+        if math.prod(sizes) != 1:
+            raise BadRequestError(f"{name}: {math.prod(sizes)} elements of BYTES need a header.", input=name)
+        return _objects([bytes(body)], sizes)
+    row = math.prod(size for size in shape if size is not None) * spec.dtype.itemsize
+    rows = len(body) // row if row else 0
+    return from_binary(body, tuple(rows if size is None else size for size in shape), name, spec)
+
+
+def _leaves(data: list, shape: tuple[int, ...], name: str, spec: TensorSpec) -> Sequence[Any]:
+    if data and type(data[0]) is list:
+        leaves, _ = json_tensors.flatten(data, name, replace(spec, shape=shape))
+        return leaves
+    expected = math.prod(shape)
+    if len(data) != expected:
+        wanted = f"{expected} values for shape {list(shape)}"
+        raise BadRequestError(f"{name}: expected {wanted}, got {len(data)}.", input=name)
+    return data
+
+
+def _json_types(spec: TensorSpec) -> tuple[set[type], str]:
+    if spec.dtype_name == "string":
+        return {str}, "string"
+    if spec.dtype.kind == "b":
+        return {bool}, "true or false"
+    if spec.dtype.kind in "iu":
+        return {int}, "whole number"
+    return {int, float}, "number"
+
+
+def _elements(data: memoryview, shape: tuple[int, ...], name: str) -> list[bytes]:
+    values: list[bytes] = []
+    position = 0
+    while position < len(data):
+        start = position + _LENGTH_BYTES
+        position = start + int.from_bytes(data[position:start], "little")
+        if position > len(data):
+            where = f"element {len(values) + 1} runs past the end of the tensor's {len(data)} bytes"
+            raise BadRequestError(f"{name}: {where}.", input=name)
+        values.append(bytes(data[start:position]))
+    if len(values) != math.prod(shape):
+        wanted = f"{math.prod(shape)} elements for shape {list(shape)}"
+        raise BadRequestError(f"{name}: expected {wanted}, got {len(values)}.", input=name)
+    return values
+
+
+def _objects(values: list[bytes], shape: tuple[int, ...]) -> np.ndarray:
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array.reshape(shape)

@@ -1,0 +1,818 @@
+"""The Open Inference Protocol's inference: what it takes, what it refuses and how it says so, and what it answers."""
+
+import copy
+import json
+import random
+import struct
+
+import numpy as np
+import pytest
+
+from serving.errors import BadRequestError, PredictionError
+from serving.signature import Signature, TensorSpec
+from serving.wire.open_inference import InferRequest, decode_infer, encode_infer, header_length
+from tests.unit.specs import signature, spec
+
+ROWS = np.array([[1, 0], [1, 1]], np.float32)
+
+COMPLEX = TensorSpec("x:0", 8, np.dtype(np.complex64), "complex64", (None,))
+
+# Every datatype with values at its edges.
+VALUES = [
+    pytest.param("BOOL", "bool", [True, False, True], id="BOOL"),
+    pytest.param("UINT8", "uint8", [0, 255], id="UINT8"),
+    pytest.param("UINT16", "uint16", [0, 2**16 - 1], id="UINT16"),
+    pytest.param("UINT32", "uint32", [0, 2**32 - 1], id="UINT32"),
+    pytest.param("UINT64", "uint64", [0, 2**64 - 1], id="UINT64"),
+    pytest.param("INT8", "int8", [-128, 127], id="INT8"),
+    pytest.param("INT16", "int16", [-(2**15), 2**15 - 1], id="INT16"),
+    pytest.param("INT32", "int32", [-(2**31), 2**31 - 1], id="INT32"),
+    pytest.param("INT64", "int64", [-(2**63), 2**63 - 1], id="INT64"),
+    pytest.param("FP16", "float16", [0.0999755859375, -65504.0], id="FP16"),
+    pytest.param("FP32", "float32", [0.10000000149011612, 3.4028234663852886e38], id="FP32"),
+    pytest.param("FP64", "float64", [0.1, -1.7976931348623157e308], id="FP64"),
+    pytest.param("BF16", "bfloat16", [0.10009765625, 1.0141204801825835e31], id="BF16"),
+    pytest.param("BYTES", "string", [b"a", "ü".encode(), b""], id="BYTES"),
+]
+
+
+def tensor(**members):
+    return {"name": "x", "shape": [2, 2], "datatype": "FP32", "data": [1, 0, 1, 1], **members}
+
+
+def without(key, members):
+    return {name: value for name, value in members.items() if name != key}
+
+
+def body(document, raw=None):
+    """Return a body and its header length, None without raw bytes."""
+    header = json.dumps(document).encode()
+    return (header, None) if raw is None else (header + raw, len(header))
+
+
+def decode(document, raw=None, of=None):
+    return decode_infer(*body(document, raw), of or signature(x=spec()))
+
+
+def decode_x(raw=None, of=None, **members):
+    return decode({"inputs": [tensor(**members)]}, raw, signature(x=of or spec())).feeds["x"]
+
+
+def decode_binary(raw, of=None, **members):
+    return decode_x(raw, of, **{"data": None, "parameters": {"binary_data_size": len(raw)}, **members})
+
+
+def requests(outputs):
+    return InferRequest(None, {}, outputs)
+
+
+def answering(**outputs):
+    return Signature({}, outputs, "tensorflow/serving/predict")
+
+
+def encode_y(array, dtype, binary=False):
+    of = answering(y=spec(dtype, (None,) * array.ndim))
+    return encode_infer("xor", 1, requests({"y": binary}), {"y": array}, of)
+
+
+# --- what is taken
+
+
+@pytest.mark.parametrize(
+    ("shape", "data"),
+    [
+        pytest.param([2, 2], [1, 0, 1, 1], id="flat"),
+        pytest.param([2, 2], [[1, 0], [1, 1]], id="nested"),
+        pytest.param([2, 2], [1.0, 0.0, 1e0, 10e-1], id="floats"),
+    ],
+)
+def test_data_may_be_flat_or_nested(shape, data):
+    array = decode_x(shape=shape, data=data)
+
+    assert array.dtype == np.float32
+    np.testing.assert_array_equal(array, ROWS)
+
+
+@pytest.mark.parametrize(
+    ("of", "shape", "data"),
+    [
+        pytest.param((), [], [5], id="a scalar is one value"),
+        pytest.param((None,), [3], [1, 2, 3], id="rank 1"),
+        pytest.param((None, 1, 2), [2, 1, 2], [[[1, 2]], [[3, 4]]], id="rank 3, nested"),
+        pytest.param(None, [1, 2], [1, 2], id="unknown rank"),
+        pytest.param((None, 2), [0, 2], [], id="no rows"),
+        pytest.param((None, None), [2, 0], [[], []], id="empty rows"),
+    ],
+)
+def test_a_tensor_may_have_any_shape_that_the_signature_allows(of, shape, data):
+    array = decode_x(of=spec(shape=of), shape=shape, data=data)
+
+    assert array.shape == tuple(shape)
+    np.testing.assert_array_equal(array, np.array(data, np.float32).reshape(shape))
+
+
+def test_raw_bytes_become_arrays_without_a_copy():
+    content, length = body(
+        {"inputs": [tensor(data=None, parameters={"binary_data_size": 16})]}, ROWS.astype("<f4").tobytes()
+    )
+
+    array = decode_infer(content, length, signature(x=spec())).feeds["x"]
+
+    assert np.shares_memory(array, np.frombuffer(content, np.uint8))
+    np.testing.assert_array_equal(array, ROWS)
+
+
+def test_raw_bytes_follow_in_the_order_of_the_inputs_and_json_data_may_stand_between():
+    entries = [
+        tensor(name="b", data=None, datatype="INT32", shape=[1], parameters={"binary_data_size": 4}),
+        tensor(name="j", datatype="INT32", shape=[1], data=[2]),
+        tensor(name="a", data=None, datatype="INT32", shape=[2], parameters={"binary_data_size": 8}),
+    ]
+    of = {name: spec("int32", (None,)) for name in "abj"}
+
+    feeds = decode({"inputs": entries}, struct.pack("<3i", 1, 3, 4), signature(**of)).feeds
+
+    assert {name: array.tolist() for name, array in feeds.items()} == {"b": [1], "j": [2], "a": [3, 4]}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_raw_bytes_may_hold_what_json_cannot_carry(value):
+    raw = np.array([[value, 1]], np.float32).tobytes()
+
+    np.testing.assert_array_equal(decode_binary(raw, shape=[1, 2]), [[value, 1]])
+
+
+def test_an_empty_tensor_may_come_as_no_bytes():
+    assert decode_binary(b"", shape=[0, 2]).shape == (0, 2)
+    assert decode_binary(b"", spec("string", (None,)), shape=[0], datatype="BYTES").shape == (0,)
+
+
+def test_null_members_count_as_absent():
+    nulls = {"id": None, "parameters": None, "outputs": None}
+
+    request = decode({**nulls, "inputs": [tensor(parameters=None)]})
+
+    assert (request.id, dict(request.outputs)) == (None, {"labels": False})
+
+
+def test_members_and_parameters_that_mean_nothing_here_are_ignored():
+    request = decode(
+        {
+            "model_name": "xor",
+            "inputs": [tensor(parameters={"content_type": "np"})],
+            "parameters": {"sequence_id": 5, "priority": 1, "timeout": 100},
+        }
+    )
+
+    np.testing.assert_array_equal(request.feeds["x"], ROWS)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "parameters", "expected"),
+    [
+        pytest.param(None, {}, {"a": False, "b": False}, id="none named: all, as JSON"),
+        pytest.param([], {}, {"a": False, "b": False}, id="an empty list names none"),
+        pytest.param(None, {"binary_data_output": True}, {"a": True, "b": True}, id="all as binary data"),
+        pytest.param([{"name": "b"}], {}, {"b": False}, id="one, as JSON"),
+        pytest.param(
+            [{"name": "b", "parameters": {"binary_data": True}}, {"name": "a"}],
+            {},
+            {"b": True, "a": False},
+            id="each as it asks, in the order of the request",
+        ),
+        pytest.param(
+            [{"name": "a"}, {"name": "b", "parameters": {"binary_data": False}}],
+            {"binary_data_output": True},
+            {"a": True, "b": False},
+            id="an output's own parameter comes before the request's",
+        ),
+    ],
+)
+def test_outputs_are_those_asked_for_in_the_form_asked_for(outputs, parameters, expected):
+    of = Signature({"x": spec()}, {"a": spec(), "b": spec()}, "")
+
+    request = decode({"inputs": [tensor()], "outputs": outputs, "parameters": parameters}, of=of)
+
+    assert list(request.outputs.items()) == list(expected.items())
+
+
+def test_the_request_of_the_binary_extensions_example_is_taken():
+    parameters = [{"binary_data_size": 16}, {"binary_data_size": 3}]
+    entries = [
+        {"name": "input0", "shape": [2, 2], "datatype": "UINT32", "parameters": parameters[0]},
+        {"name": "input1", "shape": [3], "datatype": "BOOL", "parameters": parameters[1]},
+    ]
+    of = signature(input0=spec("uint32", (None, 2)), input1=spec("bool", (None,)))
+
+    feeds = decode({"model_name": "mymodel", "inputs": entries}, struct.pack("<4I3?", 1, 2, 3, 4, 1, 0, 1), of).feeds
+
+    assert feeds["input0"].tolist() == [[1, 2], [3, 4]]
+    assert feeds["input1"].tolist() == [True, False, True]
+
+
+# --- bodies without JSON
+
+
+@pytest.mark.parametrize(
+    ("of", "raw", "expected"),
+    [
+        pytest.param(spec(shape=(None, 2)), ROWS.tobytes(), ROWS, id="as many rows as there are bytes for"),
+        pytest.param(spec(shape=(2, 2)), ROWS.tobytes(), ROWS, id="a fixed shape"),
+        pytest.param(spec(shape=(None, None)), ROWS.tobytes(), ROWS.reshape(1, 4), id="a batch of one"),
+        pytest.param(spec("string", (None, 1)), b"a\0b", np.array([[b"a\0b"]], object), id="one string"),
+        pytest.param(spec(shape=(None, 2)), b"", np.zeros((0, 2), np.float32), id="no rows"),
+    ],
+)
+def test_a_header_length_of_0_sends_the_only_input_as_it_is(of, raw, expected):
+    request = decode_infer(raw, 0, signature(x=of))
+
+    np.testing.assert_array_equal(request.feeds["x"], expected)
+    assert request.outputs == {"labels": True}
+
+
+@pytest.mark.parametrize(
+    ("of", "raw", "detail"),
+    [
+        pytest.param({"x": spec()}, b"12345", "x: expected 0 bytes for FP32 of shape [0, 2], got 5", id="half a row"),
+        pytest.param({"x": spec(shape=(None, 0))}, b"1", "x: expected 0 bytes", id="rows of nothing"),
+        pytest.param({"x": spec(shape=(2, None, None))}, b"1", "shape doesn't follow", id="two unknown dimensions"),
+        pytest.param({"x": spec(shape=None)}, b"1", "shape doesn't follow", id="unknown rank"),
+        pytest.param({"x": spec("string", (None, 2))}, b"1", "2 elements of BYTES need a header", id="two strings"),
+        pytest.param({"a": spec(), "b": spec()}, b"1", "this one's are: a, b", id="two inputs"),
+        pytest.param({"x": COMPLEX}, b"1", "no datatype for complex64", id="no datatype"),
+    ],
+)
+def test_a_body_without_json_is_refused_where_its_shape_does_not_follow(of, raw, detail):
+    with pytest.raises(BadRequestError) as caught:
+        decode_infer(raw, 0, signature(**of))
+
+    assert detail in str(caught.value)
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize(
+    ("content", "detail"),
+    [
+        pytest.param(b"", "not JSON", id="no body"),
+        pytest.param(b"x=1", "not JSON", id="a form"),
+        pytest.param(b'{"inputs": [', "not JSON", id="cut off"),
+        pytest.param(b'{"id": "\xff"}', "not JSON", id="not UTF-8"),
+        pytest.param(b'{"inputs": ' + b"[" * 100_000, "nested too deeply", id="100,000 levels"),
+        pytest.param(b"[]", "must be a JSON object", id="a list"),
+        pytest.param(b"null", "must be a JSON object", id="null"),
+        pytest.param(b"{}", "inputs of the request is missing", id="no inputs"),
+        pytest.param(b'{"inputs": {}}', "inputs of the request: expected a list, got {}", id="inputs are an object"),
+        pytest.param(b'{"inputs": []}', "expects the inputs x; missing: x", id="an empty list of inputs"),
+        pytest.param(b'{"inputs": [5]}', "input 1: expected a JSON object, got 5", id="an input is a number"),
+    ],
+)
+def test_a_body_that_is_no_request_is_refused(content, detail):
+    with pytest.raises(BadRequestError) as caught:
+        decode_infer(content, None, signature(x=spec()))
+
+    assert detail in str(caught.value)
+
+
+def test_a_value_that_can_be_parsed_but_not_quoted_is_refused_all_the_same():
+    for depth in range(900, 1000):  # somewhere here Python's limit lies between the two
+        with pytest.raises(BadRequestError):
+            decode_infer(b'{"inputs": [{"name": ' + b"[" * depth + b"]" * depth + b"}]}", None, signature(x=spec()))
+
+
+@pytest.mark.parametrize(
+    ("members", "detail"),
+    [
+        pytest.param({"id": 42}, "id of the request: expected a string, got 42", id="id is a number"),
+        pytest.param({"parameters": []}, "parameters of the request: expected a JSON object", id="parameters: list"),
+        pytest.param({"parameters": {"binary_data_output": 1}}, "expected a true or false, got 1", id="binary: 1"),
+        pytest.param({"outputs": {}}, "outputs of the request: expected a list", id="outputs are an object"),
+        pytest.param({"outputs": ["labels"]}, 'output 1: expected a JSON object, got "labels"', id="output: a string"),
+        pytest.param({"outputs": [{}]}, "name of output 1 is missing", id="output without a name"),
+        pytest.param({"outputs": [{"name": "y"}]}, "no output 'y'; it has: labels", id="an unknown output"),
+        pytest.param({"outputs": [{"name": "labels"}] * 2}, "output 'labels' is given twice", id="an output twice"),
+        pytest.param(
+            {"outputs": [{"name": "labels", "parameters": 5}]},
+            "parameters of output 'labels': expected a JSON object, got 5",
+            id="an output's parameters are a number",
+        ),
+        pytest.param(
+            {"outputs": [{"name": "labels", "parameters": {"binary_data": "true"}}]},
+            "binary_data of output 'labels': expected a true or false, got \"true\"",
+            id="binary_data is a string",
+        ),
+        pytest.param(
+            {"outputs": [{"name": "labels", "parameters": {"classification": 3}}]},
+            "classification of output 'labels': this server doesn't offer it",
+            id="classification",
+        ),
+        pytest.param(
+            {"outputs": [{"name": "labels", "parameters": {"shared_memory_region": "r"}}]},
+            "shared_memory_region of output 'labels': this server doesn't offer it",
+            id="an output in shared memory",
+        ),
+    ],
+)
+def test_a_bad_member_of_the_request_is_refused(members, detail):
+    with pytest.raises(BadRequestError) as caught:
+        decode({"inputs": [tensor()], **members})
+
+    assert detail in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("members", "detail"),
+    [
+        pytest.param({"name": None}, "name of input 1 is missing; expected a string", id="no name"),
+        pytest.param({"name": 5}, "name of input 1: expected a string, got 5", id="name is a number"),
+        pytest.param({"name": "y"}, "no input 'y'; it has: x", id="unknown name"),
+        pytest.param({"datatype": None}, "datatype of input 'x' is missing", id="no datatype"),
+        pytest.param({"datatype": 1}, "datatype of input 'x': expected a string, got 1", id="datatype is a number"),
+        pytest.param({"datatype": "FP64"}, "Input 'x' has datatype 'FP64'; expected 'FP32'", id="another datatype"),
+        pytest.param({"datatype": "float32"}, "has datatype 'float32'; expected 'FP32'", id="no datatype's name"),
+        pytest.param({"shape": None}, "shape of input 'x' is missing", id="no shape"),
+        pytest.param({"shape": "2,2"}, "shape of input 'x': expected a list", id="shape is a string"),
+        pytest.param({"shape": [2, 2.0]}, "has shape [2, 2.0]; expected whole numbers", id="shape of a float"),
+        pytest.param({"shape": [True, 2]}, "has shape [True, 2]; expected whole numbers", id="shape of a boolean"),
+        pytest.param({"shape": [-2, -2]}, "has shape [-2, -2]; expected whole numbers, none negative", id="negative"),
+        pytest.param({"shape": [2, 3]}, "Input 'x' has shape [2, 3]; expected [?, 2]", id="a wrong size"),
+        pytest.param({"shape": [4]}, "Input 'x' has shape [4]; expected [?, 2]", id="a wrong rank"),
+        pytest.param({"shape": [2**62, 2]}, "which is too large", id="beyond any memory"),
+        pytest.param({"shape": [10**4000, 2]}, "which is too large", id="a size of 4,000 digits"),
+        pytest.param({"data": None}, "data of input 'x' is missing; expected a list", id="no data"),
+        pytest.param({"data": 5}, "data of input 'x': expected a list, got 5", id="data is a number"),
+        pytest.param({"data": [1, 0, 1]}, "x: expected 4 values for shape [2, 2], got 3", id="too few values"),
+        pytest.param({"data": [1] * 5}, "x: expected 4 values for shape [2, 2], got 5", id="too many values"),
+        pytest.param({"data": [[1, 0]]}, "x: expected 2 rows, got 1", id="nested: too few rows"),
+        pytest.param({"data": [[1, 0], [1]]}, "x: expected 2 columns, got 1, in row 2", id="nested: ragged"),
+        pytest.param({"data": [[1, 0], 1]}, "expected a list", id="nested and flat"),
+        pytest.param({"data": [1, [0], 1, 1]}, "expected a number, got [0], in row 1, column 2", id="flat and nested"),
+        pytest.param({"data": [[[1], [0]], [[1], [1]]]}, "expected a number, got [1]", id="nested too deep"),
+        pytest.param({"data": [1, 0, 1, "1"]}, 'a number, got "1", in row 2, column 2', id="a string"),
+        pytest.param({"data": [1, None, 1, 1]}, "expected a number, got null, in row 1, column 2", id="null"),
+        pytest.param({"data": [1, 0, True, 1]}, "expected a number, got true, in row 2, column 1", id="a boolean"),
+        pytest.param({"data": [1, 0, 1, {}]}, "expected a number, got {}, in row 2, column 2", id="an object"),
+        pytest.param({"data": [1, np.nan, 1, 1]}, "finite float32, got NaN, in row 1, column 2", id="NaN"),
+        pytest.param({"data": [1, 0, -np.inf, 1]}, "finite float32, got -Infinity, in row 2", id="-Infinity"),
+        pytest.param({"data": [1, 0, 1, 1e39]}, "expected a finite float32, got 1e+39", id="beyond float32"),
+        pytest.param({"data": [1, 0, 1, 10**400]}, "expected a float32, got 1000", id="beyond any float"),
+        pytest.param({"parameters": "x"}, "parameters of input 'x': expected a JSON object", id="parameters: string"),
+        pytest.param(
+            {"parameters": {"binary_data_size": 16}},
+            "Input 'x' has both data and binary_data_size",
+            id="data and bytes",
+        ),
+        pytest.param(
+            {"data": None, "parameters": {"shared_memory_region": "r"}},
+            "shared_memory_region of input 'x': this server doesn't offer it",
+            id="shared memory",
+        ),
+    ],
+)
+def test_a_bad_input_is_refused_with_its_place(members, detail):
+    with pytest.raises(BadRequestError) as caught:
+        decode_x(**members)
+
+    assert detail in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("of", "datatype", "data", "detail"),
+    [
+        ("int32", "INT32", [1, 0.5], "expected a whole number, got 0.5, in row 2"),
+        ("int32", "INT32", [1, 2**31], "expected a int32, got 2147483648, in row 2"),
+        ("uint8", "UINT8", [256, 1], "expected a uint8, got 256, in row 1"),
+        ("uint64", "UINT64", [1, -1], "expected a uint64, got -1, in row 2"),
+        ("int64", "INT64", [1, 2**63], "expected a int64, got 9223372036854775808, in row 2"),
+        ("float16", "FP16", [1, 65520], "expected a finite float16, got 65520, in row 2"),
+        ("bfloat16", "BF16", [1, 3.4e38], "expected a finite bfloat16, got 3.4e+38, in row 2"),
+        ("bfloat16", "BF16", [1, 10**400], "expected a bfloat16, got 1000"),
+        ("bool", "BOOL", [True, 1], "expected a true or false, got 1, in row 2"),
+        ("string", "BYTES", ["a", 1], "expected a string, got 1, in row 2"),
+        ("string", "BYTES", ["a", "\ud800"], "expected a string of whole characters"),
+    ],
+)
+def test_a_value_that_the_datatype_cannot_hold_is_refused(of, datatype, data, detail):
+    with pytest.raises(BadRequestError) as caught:
+        decode_x(of=spec(of, (None,)), shape=[2], datatype=datatype, data=data)
+
+    assert detail in str(caught.value)
+
+
+def test_one_value_for_three_as_in_the_specifications_example_is_refused():
+    with pytest.raises(BadRequestError, match=r"x: expected 3 values for shape \[3\], got 1"):
+        decode_x(of=spec("bool", (None,)), shape=[3], datatype="BOOL", data=[True])
+
+
+def test_an_input_given_twice_is_refused():
+    with pytest.raises(BadRequestError, match="The input 'x' is given twice"):
+        decode({"inputs": [tensor(), tensor()]})
+
+
+def test_a_missing_input_is_named():
+    with pytest.raises(BadRequestError, match="expects the inputs x, y; missing: y"):
+        decode({"inputs": [tensor()]}, of=signature(x=spec(), y=spec()))
+
+
+def test_a_shape_of_65_dimensions_is_refused_where_the_rank_is_unknown():
+    with pytest.raises(BadRequestError, match="too large"):
+        decode_x(of=spec(shape=None), shape=[1] * 65, data=[1])
+
+
+def test_an_empty_tensor_cannot_claim_sizes_beyond_any_memory():
+    with pytest.raises(BadRequestError, match="too large"):
+        decode_x(of=spec(shape=(None, None)), shape=[0, 2**62], data=[])
+
+
+@pytest.mark.parametrize("side", ["inputs", "outputs"])
+def test_a_type_that_the_protocol_has_no_datatype_for_is_refused_before_the_model_is_run(side):
+    specs = {"inputs": {"x": spec()}, "outputs": {"y": spec()}} | {side: {"z": COMPLEX}}
+    inputs = [tensor(name=name) for name in specs["inputs"]]
+
+    with pytest.raises(BadRequestError, match="z: the Open Inference Protocol has no datatype for complex64"):
+        decode({"inputs": inputs}, of=Signature(specs["inputs"], specs["outputs"], ""))
+
+
+@pytest.mark.parametrize(
+    ("size", "raw", "detail"),
+    [
+        pytest.param(15, 15, "x: expected 16 bytes for FP32 of shape [2, 2], got 15", id="too few for the shape"),
+        pytest.param(17, 17, "x: expected 16 bytes for FP32 of shape [2, 2], got 17", id="too many for the shape"),
+        pytest.param(16, 15, "has binary_data_size 16; 15 bytes are left", id="beyond the body"),
+        pytest.param(16, None, "has binary_data_size 16; 0 bytes are left", id="no header length"),
+        pytest.param(16, 18, "2 bytes follow the last tensor", id="bytes left over"),
+        pytest.param(-1, 16, "has binary_data_size -1", id="negative"),
+        pytest.param(2**70, 16, "has binary_data_size 1180591620717411303424", id="absurd"),
+        pytest.param("16", 16, "binary_data_size of input 'x': expected a whole number, got \"16\"", id="a string"),
+        pytest.param(16.0, 16, "expected a whole number, got 16.0", id="a float"),
+        pytest.param(True, 16, "expected a whole number, got true", id="a boolean"),
+    ],
+)
+def test_a_binary_data_size_that_does_not_match_is_refused(size, raw, detail):
+    with pytest.raises(BadRequestError) as caught:
+        decode_x(None if raw is None else bytes(raw), data=None, parameters={"binary_data_size": size})
+
+    assert detail in str(caught.value)
+
+
+def test_a_byte_that_is_neither_true_nor_false_is_refused():
+    with pytest.raises(BadRequestError, match="x: expected a byte 0 or 1, got 2, in row 3"):
+        decode_binary(b"\0\1\2", spec("bool", (None,)), shape=[3], datatype="BOOL")
+
+
+@pytest.mark.parametrize(
+    ("raw", "detail"),
+    [
+        pytest.param(b"\1\0\0\0a", "expected 2 elements for shape [2], got 1", id="too few"),
+        pytest.param(b"\0\0\0\0" * 3, "expected 2 elements for shape [2], got 3", id="too many"),
+        pytest.param(b"\1\0\0\0a\2\0\0\0b", "element 2 runs past the end of the tensor's 10 bytes", id="cut off"),
+        pytest.param(b"\1\0\0\0a\xff\xff\xff\xff", "element 2 runs past the end", id="a length of 4 GiB"),
+        pytest.param(b"\1\0\0\0a\0\0", "element 2 runs past the end", id="half a length"),
+    ],
+)
+def test_strings_that_do_not_fill_their_bytes_are_refused(raw, detail):
+    with pytest.raises(BadRequestError) as caught:
+        decode_binary(raw, spec("string", (None,)), shape=[2], datatype="BYTES")
+
+    assert detail in str(caught.value)
+
+
+@pytest.mark.parametrize("length", [-1, 10_000], ids=["negative", "beyond the body"])
+def test_a_header_length_outside_the_body_is_refused(length):
+    content, _ = body({"inputs": [tensor()]})
+
+    with pytest.raises(BadRequestError, match=f"Inference-Header-Content-Length is {length}; expected a part of"):
+        decode_infer(content, length, signature(x=spec()))
+
+
+@pytest.mark.parametrize(("text", "expected"), [(None, None), ("0", 0), ("135", 135), (" 135 ", 135)])
+def test_a_header_length_is_read(text, expected):
+    assert header_length(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "abc", "-1", "+1", "1.5", "1_0", "１", "9" * 5000])
+def test_a_header_length_that_is_no_number_of_bytes_is_refused(text):
+    with pytest.raises(BadRequestError, match="must be a number of bytes") as caught:
+        header_length(text)
+
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param({"id": ["x" * 10_000], "inputs": [tensor()]}, id="a value"),
+        pytest.param({"inputs": [tensor(name="x" * 10_000)]}, id="a name"),
+        pytest.param({"inputs": [tensor(datatype="x" * 10_000)]}, id="a datatype"),
+        pytest.param({"inputs": [tensor(shape=[1] * 10_000)]}, id="a shape"),
+    ],
+)
+def test_an_error_repeats_only_the_beginning_of_a_long_value(document):
+    with pytest.raises(BadRequestError) as caught:
+        decode(document)
+
+    assert len(str(caught.value)) < 200
+
+
+# --- what is answered
+
+
+def test_a_response_names_the_model_its_version_and_the_requests_id():
+    request = InferRequest("42", {}, {"labels": False})
+    labels = np.array([[0.98827], [0.0114]], np.float32)
+
+    content, length = encode_infer("xor", 3, request, {"labels": labels}, signature())
+
+    assert length is None
+    assert content == (
+        b'{"model_name": "xor", "model_version": "3", "id": "42", "outputs": '
+        b'[{"name": "labels", "datatype": "FP32", "shape": [2, 1], "data": [0.98827, 0.0114]}]}'
+    )
+
+
+@pytest.mark.parametrize("identifier", ["", 'a"b', "ü", "\ud800"], ids=["empty", "quote", "umlaut", "half a character"])
+def test_any_id_is_returned_as_it_came(identifier):
+    content, _ = encode_infer("xor", 1, InferRequest(identifier, {}, {}), {}, answering())
+
+    assert json.loads(content)["id"] == identifier
+
+
+def test_a_response_without_an_id_has_no_such_member():
+    content, _ = encode_infer("xor", 1, requests({}), {}, answering())
+
+    assert "id" not in json.loads(content)
+
+
+def test_raw_bytes_follow_the_json_in_the_order_of_the_outputs_and_json_data_may_stand_between():
+    outputs = {"a": np.array([1], np.int32), "b": np.array([2], np.int32), "c": np.array([[3, 4]], np.int16)}
+    of = answering(a=spec("int32"), b=spec("int32"), c=spec("int16"))
+
+    content, length = encode_infer("m", 1, requests({"c": True, "b": False, "a": True}), outputs, of)
+
+    assert content[length:] == struct.pack("<2hi", 3, 4, 1)
+    assert json.loads(content[:length])["outputs"] == [
+        {"name": "c", "datatype": "INT16", "shape": [1, 2], "parameters": {"binary_data_size": 4}},
+        {"name": "b", "datatype": "INT32", "shape": [1], "data": [2]},
+        {"name": "a", "datatype": "INT32", "shape": [1], "parameters": {"binary_data_size": 4}},
+    ]
+
+
+def test_only_the_outputs_asked_for_are_answered():
+    outputs = {"a": np.array([1], np.int32), "b": np.array([2], np.int32)}
+
+    content, _ = encode_infer("m", 1, requests({"b": False}), outputs, answering(a=spec("int32"), b=spec("int32")))
+
+    assert [output["name"] for output in json.loads(content)["outputs"]] == ["b"]
+
+
+def test_data_are_flat_and_row_major_whatever_the_memory_layout():
+    array = np.asfortranarray([[1, 2], [3, 4]], np.int32)
+
+    content, _ = encode_y(array, "int32")
+    raw, length = encode_y(array, "int32", binary=True)
+
+    assert json.loads(content)["outputs"][0]["data"] == [1, 2, 3, 4]
+    assert raw[length:] == struct.pack("<4i", 1, 2, 3, 4)
+
+
+def test_every_float32_is_printed_as_short_as_it_reads_back():
+    bits = np.random.default_rng(0).integers(0, 2**32, 20_000, dtype=np.uint32)
+    values = bits.view(np.float32)
+    values = values[np.isfinite(values)]
+
+    [output] = json.loads(encode_y(values, "float32")[0])["outputs"]
+
+    np.testing.assert_array_equal(np.array(output["data"], np.float32), values)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values", "detail"),
+    [
+        ("float32", [np.nan], "Output 'y' holds NaN or Infinity, which JSON can't carry. Ask for it as binary data"),
+        ("float64", [-np.inf], "holds NaN or Infinity"),
+        ("bfloat16", [np.inf], "holds NaN or Infinity"),
+        ("string", [b"\xff"], "Output 'y' holds bytes that are no UTF-8. Ask for it as binary data"),
+    ],
+)
+def test_an_output_that_json_cannot_carry_is_an_error_that_points_to_binary_data(dtype, values, detail):
+    array = np.array(values, spec(dtype).dtype)
+
+    with pytest.raises(PredictionError) as caught:
+        encode_y(array, dtype)
+
+    assert detail in str(caught.value)
+    assert encode_y(array, dtype, binary=True)[1] is not None
+
+
+# --- decode and encode are inverses
+
+
+@pytest.mark.parametrize("binary", [False, True], ids=["JSON", "binary"])
+@pytest.mark.parametrize("shape", [(), (-1,), (1, -1), (-1, 1), (0, 3)], ids=str)
+@pytest.mark.parametrize(("datatype", "dtype", "values"), VALUES)
+def test_an_answer_can_be_sent_as_a_request(datatype, dtype, values, shape, binary):
+    of = spec(dtype, (None,) * len(shape))
+    array = np.array(values, of.dtype)
+    array = array[0:1].reshape(()) if shape == () else array[:0].reshape(shape) if 0 in shape else array.reshape(shape)
+
+    content, length = encode_y(array, dtype, binary)
+    document = json.loads(content[:length])
+    raw = None if length is None else content[length:]
+    again = decode({"inputs": document["outputs"]}, raw, signature(y=of)).feeds["y"]
+
+    assert document["outputs"][0]["datatype"] == datatype
+    assert (again.dtype, again.shape) == (array.dtype, array.shape)
+    assert again.tolist() == array.tolist()
+
+
+# --- bodies of a real client: what tritonclient 2.73.0 (http, python-rapidjson 1.25) sends
+
+TRITON_ROWS = ROWS.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "length", "identifier", "outputs"),
+    [
+        pytest.param(
+            b'{"id":"42","inputs":[{"name":"x","shape":[2,2],"datatype":"FP32","data":[1.0,0.0,1.0,1.0]}],'
+            b'"outputs":[{"name":"labels","parameters":{"binary_data":false}}]}',
+            None,
+            "42",
+            {"labels": False},
+            id="JSON both ways",
+        ),
+        pytest.param(
+            b'{"inputs":[{"name":"x","shape":[2,2],"datatype":"FP32","parameters":{"binary_data_size":16}}],'
+            b'"parameters":{"binary_data_output":true}}'
+            b"\x00\x00\x80?\x00\x00\x00\x00\x00\x00\x80?\x00\x00\x80?",
+            135,
+            None,
+            {"labels": True},
+            id="its defaults",
+        ),
+        pytest.param(
+            b'{"inputs":[{"name":"x","shape":[2,2],"datatype":"FP32","parameters":{"binary_data_size":16}}],'
+            b'"outputs":[{"name":"labels","parameters":{"binary_data":true}}],"parameters":{"timeout":100}}'
+            b"\x00\x00\x80?\x00\x00\x00\x00\x00\x00\x80?\x00\x00\x80?",
+            187,
+            None,
+            {"labels": True},
+            id="a named output, a timeout",
+        ),
+    ],
+)
+def test_what_tritonclient_sends_is_understood(content, length, identifier, outputs):
+    request = decode_infer(content, length, signature(x=spec()))
+
+    np.testing.assert_array_equal(request.feeds["x"], ROWS)
+    assert (request.id, dict(request.outputs)) == (identifier, outputs)
+
+
+def test_what_tritonclient_sends_for_three_inputs_is_understood():
+    content = (
+        b'{"inputs":[{"name":"s","shape":[3],"datatype":"BYTES","parameters":{"binary_data_size":15}},'
+        b'{"name":"x","shape":[2,2],"datatype":"FP32","parameters":{"binary_data_size":16}},'
+        b'{"name":"j","shape":[2],"datatype":"BOOL","data":[true,false]}],'
+        b'"outputs":[{"name":"labels","parameters":{"binary_data":true}}]}'
+        b"\x01\x00\x00\x00a\x02\x00\x00\x00\xc3\xbc\x00\x00\x00\x00"
+        b"\x00\x00\x80?\x00\x00\x00\x00\x00\x00\x80?\x00\x00\x80?"
+    )
+    of = signature(j=spec("bool", (None,)), s=spec("string", (None,)), x=spec())
+
+    feeds = decode_infer(content, 302, of).feeds
+
+    assert feeds["s"].tolist() == [b"a", "ü".encode(), b""]
+    assert feeds["j"].tolist() == [True, False]
+    np.testing.assert_array_equal(feeds["x"], ROWS)
+
+
+@pytest.mark.parametrize(
+    ("of", "content", "length", "expected"),
+    [
+        pytest.param(
+            spec("string", (None,)),
+            b'{"inputs":[{"name":"x","shape":[3],"datatype":"BYTES","data":["a","\\u00FC",""]}],'
+            b'"parameters":{"binary_data_output":true}}',
+            None,
+            [b"a", "ü".encode(), b""],
+            id="strings as JSON",
+        ),
+        pytest.param(
+            spec("bfloat16"),
+            b'{"inputs":[{"name":"x","shape":[1,2],"datatype":"BF16","parameters":{"binary_data_size":4}}],'
+            b'"parameters":{"binary_data_output":true}}\x80?\x00?',
+            134,
+            [[1.0, 0.5]],
+            id="BF16",
+        ),
+        pytest.param(
+            spec("float16"),
+            b'{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP16","data":[1.0,0.0999755859375]}],'
+            b'"parameters":{"binary_data_output":true}}',
+            None,
+            [[1.0, 0.0999755859375]],
+            id="FP16 as JSON",
+        ),
+        pytest.param(
+            spec(),
+            b'{"inputs":[{"name":"x","shape":[0,2],"datatype":"FP32","parameters":{"binary_data_size":0}}],'
+            b'"parameters":{"binary_data_output":true}}',
+            134,
+            [],
+            id="no rows",
+        ),
+    ],
+)
+def test_what_tritonclient_sends_for_other_datatypes_is_understood(of, content, length, expected):
+    assert decode_infer(content, length, signature(x=of)).feeds["x"].tolist() == expected
+
+
+def test_what_tritonclient_sends_for_nan_as_json_is_no_json():
+    content = (
+        b'{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[NaN,0.10000000149011612]}],'
+        b'"parameters":{"binary_data_output":true}}'
+    )
+
+    with pytest.raises(BadRequestError, match="expected a finite float32, got NaN, in row 1, column 1"):
+        decode_infer(content, None, signature(x=spec()))
+
+
+# --- hostile bodies: a seeded mutator; whatever comes in, only BadRequestError may come out
+
+FUZZED = signature(
+    b=spec("bool", None), f=spec("bfloat16", (None, None)), i=spec("int8", (None,)), s=spec("string", (None,)), x=spec()
+)
+
+FUZZED_REQUEST = {
+    "id": "1",
+    "inputs": [
+        tensor(),
+        {"name": "s", "shape": [2], "datatype": "BYTES", "parameters": {"binary_data_size": 10}},
+        {"name": "b", "shape": [2, 1], "datatype": "BOOL", "parameters": {"binary_data_size": 2}},
+        {"name": "f", "shape": [1, 2], "datatype": "BF16", "data": [[1, 2.5]]},
+        {"name": "i", "shape": [3], "datatype": "INT8", "data": [1, 2, 3]},
+    ],
+    "outputs": [{"name": "labels", "parameters": {"binary_data": True}}],
+    "parameters": {"binary_data_output": False},
+}
+FUZZED_RAW = b"\1\0\0\0a\1\0\0\0b\1\0"
+
+HOSTILE = [
+    *(None, True, False, 0, 1, -1, 2, 2**31, 2**63, 2**64, -(2**63) - 1, 10**400),
+    *(0.5, -0.0, 1e308, np.nan, np.inf),
+    *("", "x", "a" * 300, "\ud800", "\0", "NaN", "FP32", "BYTES", "BF16", "labels", "s"),
+    *([], [[]], [[[]]], [0], [-1], [0, 2**62], [1] * 70, json.loads("[" * 90 + "]" * 90)),
+    *({}, {"name": "x"}, {"binary_data_size": 4}),
+]
+
+
+def places(value):
+    """Yield each (container, key) inside a JSON value."""
+    for key in list(value) if isinstance(value, dict) else range(len(value)):
+        yield value, key
+        if isinstance(value[key], (dict, list)):
+            yield from places(value[key])
+
+
+def mutate(document, chance):
+    container, key = chance.choice(list(places(document)))
+    action = chance.random()
+    if action < 0.7:
+        container[key] = copy.deepcopy(chance.choice(HOSTILE))
+    elif action < 0.85:
+        del container[key]
+    elif isinstance(container, list):
+        container.append(copy.deepcopy(container[key]))
+    else:
+        container[chance.choice(["name", "data", "shape", "parameters", "x"])] = container[key]
+
+
+def mutate_bytes(content, chance):
+    content = bytearray(content)
+    for _ in range(chance.randrange(1, 4)):
+        start = chance.randrange(len(content))
+        content[start : start + chance.randrange(3)] = chance.randbytes(chance.randrange(3))
+    return bytes(content)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_hostile_body_raises_anything_but_a_bad_request(seed):
+    chance = random.Random(seed)
+    details = []
+    for _ in range(250):
+        document = copy.deepcopy(FUZZED_REQUEST)
+        for _ in range(chance.randrange(4)):
+            mutate(document, chance)
+        content, length = body(document, FUZZED_RAW)
+        if chance.random() < 0.3:
+            content = mutate_bytes(content, chance)
+        if chance.random() < 0.1:
+            length = chance.choice([None, -1, 0, 1, length + 1, len(content), 2**64])
+        try:
+            decode_infer(content, length, FUZZED)
+        except BadRequestError as error:
+            details.append(str(error))
+
+    assert 100 < len(details) < 250  # some bodies stay good
+    assert max(map(len, details)) < 400
