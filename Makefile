@@ -27,7 +27,7 @@ start: setup  ## serve on http://localhost:7071, with func where it is installed
 	@if command -v func >/dev/null; then . $(BIN)/activate && exec func start --port $(PORT); \
 	else exec $(BIN)/python -m local_host --port $(PORT); fi
 
-test: setup contract  ## run all tests
+test: setup .venv-clients/installed contract  ## run all tests
 	$(BIN)/python -m pytest
 
 # Microsoft's runtime needs Python 3.13; without one the tests say so and are skipped.
@@ -39,6 +39,12 @@ contract:  ## run the function folders in Microsoft's own worker runtime
 	@echo "Installing into .venv-contract ..."
 	@$(PYTHON313) -m venv .venv-contract
 	@.venv-contract/bin/$(INSTALL) -r requirements-contract.txt
+	@touch $@
+
+.venv-clients/installed: requirements-clients.txt
+	@echo "Installing clients of the protocols into .venv-clients ..."
+	@$(PYTHON) -m venv .venv-clients
+	@.venv-clients/bin/$(INSTALL) -r requirements-clients.txt
 	@touch $@
 
 train: setup  ## train the XOR model and plot it
@@ -56,4 +62,4 @@ lint: setup  ## check style and types
 	$(BIN)/mypy
 
 clean:  ## remove the virtual environments and caches
-	rm -rf .venv .venv-contract .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-clients .venv-contract .pytest_cache .mypy_cache .ruff_cache

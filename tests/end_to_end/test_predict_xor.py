@@ -46,7 +46,7 @@ def test_all_four_points_are_on_the_right_side(answer):
 def test_floats_are_as_short_as_float32_allows(answer):
     body = answer('{"X": "1 0|1 1"}').text
 
-    assert re.fullmatch(r'\{"labels": \[\[0\.\d{1,9}\], \[0\.\d{1,10}\]\]\}', body)
+    assert re.fullmatch(r'\{"labels": \[\[0\.\d{1,9}\],\[0\.\d{1,10}\]\]\}', body)
 
 
 def test_server_timing_tells_what_the_parts_took(answer):

@@ -54,7 +54,7 @@ def test_a_prediction_is_answered_as_json_with_model_and_version():
 
     assert response.status_code == 200
     assert response.mimetype == "application/json"
-    assert response.get_body() == b'{"labels": [[3.0], [0.75]]}'
+    assert response.get_body() == b'{"labels": [[3.0],[0.75]]}'
     assert response.headers["X-Model"] == "adder/3"
 
 

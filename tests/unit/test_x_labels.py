@@ -183,15 +183,15 @@ def test_a_model_of_two_inputs_is_not_for_this_format():
 @pytest.mark.parametrize(
     ("array", "text"),
     [
-        pytest.param(np.array([[0.98827], [0.0114]], np.float32), "[[0.98827], [0.0114]]", id="float32"),
-        pytest.param(np.array([[1e-10], [3e38]], np.float32), "[[1e-10], [3e+38]]", id="exponents"),
+        pytest.param(np.array([[0.98827], [0.0114]], np.float32), "[[0.98827],[0.0114]]", id="float32"),
+        pytest.param(np.array([[1e-10], [3e38]], np.float32), "[[1e-10],[3e+38]]", id="exponents"),
         pytest.param(np.array([0.1], np.float16), "[0.1]", id="float16"),
-        pytest.param(np.array([0.5, 2], spec("bfloat16").dtype), "[0.5, 2.0]", id="bfloat16"),
-        pytest.param(np.array([0.1, 1 / 3]), "[0.1, 0.3333333333333333]", id="float64"),
+        pytest.param(np.array([0.5, 2], spec("bfloat16").dtype), "[0.5,2.0]", id="bfloat16"),
+        pytest.param(np.array([0.1, 1 / 3]), "[0.1,0.3333333333333333]", id="float64"),
         pytest.param(np.array(0.5, np.float32), "0.5", id="rank 0"),
         pytest.param(np.zeros((0, 1), np.float32), "[]", id="no rows"),
-        pytest.param(np.array([[1], [-2]], np.int64), "[[1], [-2]]", id="integers"),
-        pytest.param(np.array([True, False]), "[true, false]", id="booleans"),
+        pytest.param(np.array([[1], [-2]], np.int64), "[[1],[-2]]", id="integers"),
+        pytest.param(np.array([True, False]), "[true,false]", id="booleans"),
         pytest.param(np.array([["ü".encode()], [b"'"]], object), '[["\\u00fc"], ["\'"]]', id="strings"),
     ],
 )

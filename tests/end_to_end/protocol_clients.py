@@ -1,0 +1,95 @@
+"""Real clients of the protocols asking the XOR model: run in ``.venv-clients``, each prints its answers as JSON.
+
+``python protocol_clients.py triton|kserve_v2|kserve_v1|ovms http://localhost:7071``
+"""
+
+import asyncio
+import json
+import sys
+
+import numpy as np
+
+ROWS = np.array([[1, 0], [1, 1]], np.float32)
+
+
+def triton(url):
+    import tritonclient.http as triton
+
+    client = triton.InferenceServerClient(f"{url.removeprefix('http://')}/api")
+    answers = {
+        "live": client.is_server_live(),
+        "ready": client.is_server_ready(),
+        "model ready": client.is_model_ready("xor", "1"),
+        "missing ready": client.is_model_ready("missing"),
+        "inputs": client.get_model_metadata("xor")["inputs"],
+        "index": client.get_model_repository_index()[0]["name"],
+    }
+    for sent in (True, False):
+        rows = triton.InferInput("X", list(ROWS.shape), "FP32")
+        rows.set_data_from_numpy(ROWS, binary_data=sent)
+        for asked in (True, False):
+            wanted = triton.InferRequestedOutput("labels", binary_data=asked)
+            result = client.infer("xor", [rows], outputs=[wanted], request_id="7")
+            answers[f"labels {sent} {asked}"] = result.as_numpy("labels").tolist()
+            answers["id"] = result.get_response()["id"]
+    answers["labels by default"] = client.infer("xor", [rows]).as_numpy("labels").tolist()
+    try:
+        client.infer("xor", [triton.InferInput("Y", [1, 2], "FP32")])
+    except triton.InferenceServerException as error:
+        answers["error"] = [error.status(), error.message()]
+    return answers
+
+
+async def _kserve_v2(url):
+    import kserve
+
+    client = kserve.InferenceRESTClient(kserve.RESTConfig(protocol="v2"))
+    base = f"{url}/api"
+    answers = {
+        "live": await client.is_server_live(base),
+        "ready": await client.is_server_ready(base),
+        "model ready": await client.is_model_ready(base, "xor"),
+    }
+    for binary in (False, True):
+        rows = kserve.InferInput("X", list(ROWS.shape), "FP32")
+        rows.set_data_from_numpy(ROWS, binary_data=binary)
+        request = kserve.InferRequest(model_name="xor", infer_inputs=[rows])
+        response = await client.infer(base, request, model_name="xor")
+        answers[f"labels {binary}"] = response.outputs[0].as_numpy().tolist()
+    return answers
+
+
+def kserve_v2(url):
+    return asyncio.run(_kserve_v2(url))
+
+
+async def _kserve_v1(url):
+    import kserve
+
+    client = kserve.InferenceRESTClient(kserve.RESTConfig(protocol="v1"))
+    base = f"{url}/api"
+    return {
+        "model ready": await client.is_model_ready(base, "xor"),
+        "predictions": (await client.infer(base, {"instances": ROWS.tolist()}, model_name="xor"))["predictions"],
+    }
+
+
+def kserve_v1(url):
+    return asyncio.run(_kserve_v1(url))
+
+
+def ovms(url):
+    from ovmsclient import make_http_client
+
+    client = make_http_client(f"{url.removeprefix('http://')}/api")
+    status = client.get_model_status(model_name="xor")
+    metadata = client.get_model_metadata(model_name="xor")
+    return {
+        "status": {str(version): state["state"] for version, state in status.items()},
+        "inputs": metadata["inputs"]["X"]["shape"],
+        "labels": client.predict(inputs={"X": ROWS}, model_name="xor").tolist(),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(globals()[sys.argv[1]](sys.argv[2])))

@@ -1,0 +1,29 @@
+"""The running app against its own OpenAPI document: schemathesis finds no server error and no undocumented answer."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+from openapi_spec_validator import validate
+
+CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+
+
+def test_the_document_is_valid_open_api_3_1(app_host):
+    document = httpx.get(f"{app_host.url}/api/openapi.json").json()
+
+    validate(document)
+    assert document["openapi"] == "3.1.0"
+    assert {"/PredictXor", "/v1/models/xor:predict", "/v2/models/xor/infer", "/health"} <= document["paths"].keys()
+
+
+def test_the_running_app_keeps_to_its_document(app_host):
+    schemathesis = Path(sys.executable).with_name("schemathesis")
+    command = [schemathesis, "run", f"{app_host.url}/api/openapi.json", "--url", f"{app_host.url}/api"]
+    options = ["--max-examples", "30", "--checks", CHECKS, "--phases", "examples,coverage,fuzzing", "--seed", "1"]
+
+    result = subprocess.run([*command, *options, "--no-color"], capture_output=True, text=True, check=False)
+
+    assert result.returncode == 0, result.stdout
+    assert " generated, " in result.stdout
