@@ -11,7 +11,6 @@ import os
 import weakref
 from collections.abc import Mapping
 from ctypes import c_char_p, c_int64, c_void_p
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from time import perf_counter
@@ -34,15 +33,18 @@ _LONG_RUN_SECONDS = 0.005
 _SMALL_BYTES = 16 * 1024
 
 
-@dataclass
 class _Call:
     """A signature bound to its graph: what every TF_SessionRun of it has in common, and how long the latest took."""
 
-    inputs: Mapping[str, TensorSpec]
-    input_array: ctypes.Array
-    outputs: Mapping[str, TensorSpec]
-    output_array: ctypes.Array
-    latest_seconds: float = 0.0
+    def __init__(self, signature: Signature, input_array: ctypes.Array, output_array: ctypes.Array) -> None:
+        self.inputs = list(signature.inputs.items())
+        self.input_array = input_array
+        self.input_values = c_void_p * len(self.inputs)
+        self.outputs = list(signature.outputs.items())
+        self.output_array = output_array
+        self.output_values = c_void_p * len(self.outputs)
+        self.takes_strings = any(spec.dtype_number == dtypes.STRING for _, spec in self.inputs)
+        self.latest_seconds = 0.0
 
 
 class Session:
@@ -69,12 +71,8 @@ class Session:
         self._release()
 
     def _bind(self, graph: int, signature: Signature) -> _Call:
-        return _Call(
-            signature.inputs,
-            self._graph_outputs(graph, signature.inputs),
-            signature.outputs,
-            self._graph_outputs(graph, signature.outputs),
-        )
+        inputs, outputs = (self._graph_outputs(graph, specs) for specs in (signature.inputs, signature.outputs))
+        return _Call(signature, inputs, outputs)
 
     def _graph_outputs(self, graph: int, specs: Mapping[str, TensorSpec]) -> ctypes.Array:
         array = (Output * len(specs))()
@@ -89,31 +87,29 @@ class Session:
     def run(self, signature: str, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run one signature; see ``serving.engine.Session.run``. The arrays it returns are read-only."""
         api, call = self._api, self._calls[signature]
-        inputs = (c_void_p * len(call.inputs))()
-        outputs = (c_void_p * len(call.outputs))()
+        inputs, outputs = call.input_values(), call.output_values()
         run_options = self._run_options if call.latest_seconds < _LONG_RUN_SECONDS else None
         status = api.TF_NewStatus()
         try:
-            for index, (name, spec) in enumerate(call.inputs.items()):
+            for index, (name, spec) in enumerate(call.inputs):
                 inputs[index] = _new_tensor(api, spec, feeds[name])
             start = perf_counter()
+            # fmt: off
             api.TF_SessionRun(
-                *(self._session, run_options),
-                *(call.input_array, inputs, len(inputs)),
-                *(call.output_array, outputs, len(outputs)),
-                *(None, 0, None, status),
+                self._session, run_options,
+                call.input_array, inputs, len(inputs),
+                call.output_array, outputs, len(outputs),
+                None, 0, None, status,
             )
+            # fmt: on
             call.latest_seconds = perf_counter() - start
             api.raise_for(status)
-            return {
-                name: _read_tensor(api, spec, tensor)
-                for (name, spec), tensor in zip(call.outputs.items(), outputs, strict=True)
-            }
+            return {name: _read_tensor(api, spec, outputs[index]) for index, (name, spec) in enumerate(call.outputs)}
         finally:
             api.TF_DeleteStatus(status)
-            for spec, tensor in zip(call.inputs.values(), inputs, strict=True):
-                _delete_input(api, spec, tensor)
-            for tensor in outputs:
+            if call.takes_strings:
+                _delete_strings(api, call, inputs)
+            for tensor in (*inputs, *outputs):
                 api.TF_DeleteTensor(tensor)
 
 
@@ -186,17 +182,17 @@ def _new_string_tensor(api: Api, dims: ctypes.Array, array: np.ndarray) -> int:
     return tensor
 
 
-def _delete_input(api: Api, spec: TensorSpec, tensor: int | None) -> None:
-    if tensor and spec.dtype_number == dtypes.STRING:
-        # TF_SessionRun copies the strings; TF_DeleteTensor frees the array of them, not what each points to.
-        place = api.TF_TensorData(tensor)
-        for _ in range(api.TF_TensorByteSize(tensor) // SIZEOF_TSTRING):
-            api.TF_StringDealloc(place)
-            place += SIZEOF_TSTRING
-    api.TF_DeleteTensor(tensor)
+def _delete_strings(api: Api, call: _Call, inputs: ctypes.Array) -> None:
+    # TF_SessionRun copies the strings; TF_DeleteTensor frees the array of them, not what each points to.
+    for (_, spec), tensor in zip(call.inputs, inputs, strict=True):
+        if tensor and spec.dtype_number == dtypes.STRING:
+            place = api.TF_TensorData(tensor)
+            for _ in range(api.TF_TensorByteSize(tensor) // SIZEOF_TSTRING):
+                api.TF_StringDealloc(place)
+                place += SIZEOF_TSTRING
 
 
-def _read_tensor(api: Api, spec: TensorSpec, tensor: int) -> np.ndarray:
+def _read_tensor(api: Api, spec: TensorSpec, tensor: int | None) -> np.ndarray:
     """Return a read-only array with a copy of the TF_Tensor."""
     shape = tuple(api.TF_Dim(tensor, axis) for axis in range(api.TF_NumDims(tensor)))
     place, size = api.TF_TensorData(tensor), api.TF_TensorByteSize(tensor)
