@@ -18,12 +18,15 @@ EXPORT_RECORD = "export.json"
 SAVED_MODEL_FILES = (SAVED_MODEL, "fingerprint.pb", "variables", "assets")
 EXPORTED = (*SAVED_MODEL_FILES, EXPORT_RECORD)
 
-# What a model can be exported from, the first that is there: architecture with weights, or one file of both.
+# What a model can be exported from, the first that is there: architecture with weights, or one file of both. A pattern
+# stands for the only file that it matches.
 SOURCES = (
     ("model.json", "model.h5"),
     ("model.json", "model.weights.h5"),
     ("model.keras",),
     ("model.h5",),
+    ("*.keras",),
+    ("*.h5",),
 )
 
 
@@ -47,8 +50,9 @@ class ExportRecord:
 def find_sources(folder: Path) -> list[Path]:
     """Return the files that the model in a folder is exported from; none where it holds only a SavedModel."""
     for names in SOURCES:
-        if all((folder / name).is_file() for name in names):
-            return [folder / name for name in names]
+        matches = [list(folder.glob(name)) for name in names]
+        if all(len(files) == 1 and files[0].is_file() for files in matches):
+            return [file for [file] in matches]
     return []
 
 

@@ -14,6 +14,8 @@ from serving import provenance
 from serving.export.safety import Trust
 from serving.provenance import SourceError
 
+_SUFFIXES = (".json", ".h5", ".keras")
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Export one model; return the exit code: 0, or 1 with one line on standard error saying what is wrong."""
@@ -36,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Export a Keras model to a SavedModel, which is what the function app serves. "
         f"The folder holds one of: {kinds}; written by Keras 1, 2 or 3.",
     )
-    parser.add_argument("folder", type=Path, help="the model's version folder, such as model/xor/1")
+    parser.add_argument("path", type=Path, help="the model's version folder, such as model/xor/1, or its file in there")
     parser.add_argument("--output", type=Path, help="where to write the SavedModel (default: into the same folder)")
     parser.add_argument(
         "--allow-lambda", action="store_true", help="run the code of Lambda layers; only for a model that you trust"
@@ -50,7 +52,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _export(options: argparse.Namespace) -> None:
-    sources = _sources(options.folder)
+    folder = options.path if options.path.suffix not in _SUFFIXES else options.path.parent
+    sources = _sources(folder, options.path)
     trust = Trust(options.allow_lambda, _custom_objects(options.custom_objects))
     # Keras and TensorFlow take seconds to import: not before the arguments have proved right.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -59,12 +62,14 @@ def _export(options: argparse.Namespace) -> None:
 
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     model, keras_version = load.load_model(sources, trust)
-    written = install.export(model, keras_version, sources, options.output or options.folder)
+    written = install.export(model, keras_version, sources, options.output or folder)
     print(f"Checked against {keras_version}: the largest difference is {written.difference:.2g}.")
     print(f"Wrote {written.folder}: {', '.join(written.names)}. Serve it with: make start")
 
 
-def _sources(folder: Path) -> list[Path]:
+def _sources(folder: Path, path: Path) -> list[Path]:
+    if path != folder and not path.is_file():
+        raise SourceError(f"{path} is missing")
     if not folder.is_dir():
         raise SourceError(f"{folder} is no folder; expected a model's version folder, such as model/xor/1")
     sources = provenance.find_sources(folder)
@@ -72,7 +77,9 @@ def _sources(folder: Path) -> list[Path]:
         if (folder / "model.json").is_file():
             raise SourceError(f"{folder / 'model.h5'} is missing: model.json has the architecture but no weights")
         kinds = "; ".join(" + ".join(names) for names in provenance.SOURCES)
-        raise SourceError(f"{folder} holds no Keras model; expected one of: {kinds}")
+        raise SourceError(f"{folder} holds no Keras model, or several; expected one of: {kinds}")
+    if path not in (folder, *sources):
+        raise SourceError(f"{path} is not what {folder} is served from, which is {sources[0].name}")
     return sources
 
 

@@ -193,6 +193,25 @@ def test_keras_3_weights_under_their_own_name_are_taken(tmp_path, keras):
     np.testing.assert_allclose(only(serve(tmp_path, x=np.ones((1, 3), np.float32))), model(np.ones((1, 3))), atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["classifier.keras", "classifier.h5"])
+@pytest.mark.parametrize("by_path", [True, False], ids=["the file", "its folder"])
+def test_the_only_model_in_a_folder_may_have_any_name(tmp_path, keras, name, by_path):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.save(tmp_path / name)
+
+    assert main([str(tmp_path / name if by_path else tmp_path)]) == 0
+
+    assert provenance.is_fresh(tmp_path)
+    np.testing.assert_allclose(only(serve(tmp_path, x=np.ones((1, 3), np.float32))), model(np.ones((1, 3))), atol=1e-6)
+
+
+def test_of_two_models_in_a_folder_neither_is_taken(tmp_path, keras, capsys):
+    for name in ("a.keras", "b.keras"):
+        keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(tmp_path / name)
+
+    assert "holds no Keras model, or several" in refuse(tmp_path, capsys)
+
+
 # --- any Keras model ---
 
 
@@ -435,7 +454,7 @@ def test_a_damaged_archive_is_refused_by_name(tmp_path, keras, capsys):
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path, capsys):
-    assert "holds no Keras model; expected one of: model.json + model.h5" in refuse(tmp_path, capsys)
+    assert "holds no Keras model, or several; expected one of: model.json + model.h5" in refuse(tmp_path, capsys)
 
 
 def test_a_path_that_is_no_folder_is_refused(tmp_path, capsys):
