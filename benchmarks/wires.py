@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -35,7 +36,7 @@ class Protocol(NamedTuple):
 
 
 def _median_seconds(call: Callable[[], Any]) -> float:
-    times = []
+    times: list[float] = []
     deadline = perf_counter() + _SECONDS
     while perf_counter() < deadline or len(times) < 5:
         start = perf_counter()
@@ -79,7 +80,7 @@ def _protocols(model: Model, rows: np.ndarray) -> dict[str, Protocol]:
         "TensorFlow Serving, rows": Protocol(
             json.dumps({"instances": lists}).encode(),
             lambda body: tf_serving.decode_predict(body, model.signatures).feeds,
-            lambda fetches: tf_serving.encode_predict(fetches, signature, row=True),
+            lambda fetches: tf_serving.encode_predict(fetches, by_rows=True),
         ),
         "Open Inference, JSON": Protocol(json_tensors, infer(None), encode(json_tensors, None)),
         "Open Inference, binary": Protocol(binary_body, infer(len(binary)), encode(binary_body, len(binary))),
@@ -91,11 +92,11 @@ def _wire_lines(model: Model) -> list[str]:
     for count in _ROWS:
         rows = np.random.default_rng(0).random((count, 2)).astype(np.float32).round(6)
         fetches = model.predict({"X": rows})
-        predict = _median_seconds(lambda rows=rows: model.predict({"X": rows}))
+        predict = _median_seconds(partial(model.predict, {"X": rows}))
         naive = 0.0
         for name, protocol in _protocols(model, rows).items():
-            parse = _median_seconds(lambda protocol=protocol: protocol.decode(protocol.body))
-            encode = _median_seconds(lambda protocol=protocol, fetches=fetches: protocol.encode(fetches))
+            parse = _median_seconds(partial(protocol.decode, protocol.body))
+            encode = _median_seconds(partial(protocol.encode, fetches))
             naive = naive or parse + encode
             ratio = naive / (parse + encode)
             figures = " | ".join(f"{seconds * 1e6:,.1f}" for seconds in (parse, predict, encode))

@@ -6,6 +6,7 @@ Places in error messages count from 1, as people count rows and columns.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
@@ -40,10 +41,11 @@ def _parse_leniently(body: bytes) -> Any:
         raise BadRequestError(f"The body is not JSON: {str(error).partition(';')[0]}.") from None
 
 
-def to_tensor(value: Any, name: str, spec: TensorSpec) -> np.ndarray:
+def to_tensor(value: Any, name: str, spec: TensorSpec, allow_nan: bool = False) -> np.ndarray:
     """Return nested lists of JSON values as an array of the spec's dtype, in a shape that the spec allows.
 
-    Raises BadRequestError naming the input, the place, what was expected and what was got.
+    ``allow_nan`` is for formats that take the bare NaN and Infinity. Raises BadRequestError naming the input, the
+    place, what was expected and what was got.
     """
     leaves, shape = flatten(value, name, spec)
     types, noun = _leaf_types(spec)
@@ -52,7 +54,7 @@ def to_tensor(value: Any, name: str, spec: TensorSpec) -> np.ndarray:
         raise not_a(noun, leaves[index], name, index, shape)
     if spec.dtype_name == "string":
         return _strings(leaves, shape, name)
-    return to_numbers(leaves, shape, name, spec)
+    return to_numbers(leaves, shape, name, spec, allow_nan)
 
 
 def flatten(value: Any, name: str, spec: TensorSpec) -> tuple[Sequence[Any], tuple[int, ...]]:
@@ -79,7 +81,9 @@ def flatten(value: Any, name: str, spec: TensorSpec) -> tuple[Sequence[Any], tup
     return level, shape
 
 
-def to_numbers(leaves: Sequence[Any], shape: tuple[int, ...], name: str, spec: TensorSpec) -> np.ndarray:
+def to_numbers(
+    leaves: Sequence[Any], shape: tuple[int, ...], name: str, spec: TensorSpec, allow_nan: bool = False
+) -> np.ndarray:
     """Return Python numbers as an array; raises BadRequestError for one that the dtype can't hold, or not finite."""
     try:
         with np.errstate(over="ignore"):
@@ -90,8 +94,9 @@ def to_numbers(leaves: Sequence[Any], shape: tuple[int, ...], name: str, spec: T
         raise not_a(spec.dtype_name, leaves[index], name, index, shape) from None
     if spec.dtype.kind not in "iub":
         finite = np.isfinite(array)
-        if not finite.all():
-            index = int(np.argmin(finite))
+        for index in np.flatnonzero(~finite).tolist() if not finite.all() else ():
+            if allow_nan and not math.isfinite(leaves[index]):
+                continue
             raise not_a(f"finite {spec.dtype_name}", leaves[index], name, index, shape)
     return array.reshape(shape)
 
