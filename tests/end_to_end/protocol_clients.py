@@ -86,7 +86,7 @@ def ovms(url):
     metadata = client.get_model_metadata(model_name="xor")
     return {
         "status": {str(version): state["state"] for version, state in status.items()},
-        "inputs": metadata["inputs"]["X"]["shape"],
+        "dtype": metadata["metadata"]["signature_def"]["signature_def"]["serving_default"]["inputs"]["X"]["dtype"],
         "labels": client.predict(inputs={"X": ROWS}, model_name="xor").tolist(),
     }
 

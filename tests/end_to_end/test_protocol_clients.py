@@ -75,4 +75,5 @@ def test_ovmsclient_asks_as_of_tensorflow_serving(ask, labels):
     answers = ask("ovms")
 
     assert answers["status"] == {"1": "AVAILABLE"}
+    assert answers["dtype"] == "DT_FLOAT"
     assert_are(answers["labels"], labels)
