@@ -1,0 +1,18 @@
+"""GET api/playground: a page to try the models on. It is one static file, ``index.html`` beside this one.
+
+The page itself is open to all; a function key that the app asks for is typed into it.
+"""
+
+from pathlib import Path
+
+import azure.functions as func
+
+from serving.http import handle
+from serving.protocols.page import Page
+
+_protocol = Page(Path(__file__).with_name("index.html"))
+
+
+def main(req: func.HttpRequest) -> func.HttpResponse:
+    """Answer one request for the page."""
+    return handle(req, _protocol)

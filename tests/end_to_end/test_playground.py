@@ -1,0 +1,214 @@
+"""The playground as a person uses it: the real page from the real host, in real headless Chromium."""
+
+import json
+import shutil
+import subprocess
+
+import httpx
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+ARGUMENTS += ["--disable-background-networking", "--disable-component-update"]
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; on Debian: apt-get install chromium")
+
+# Of every visible text element, its colour against the first opaque background behind it (WCAG 2.2, 1.4.3).
+CONTRASTS = """() => {
+  const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+  const luminance = (rgb) => {
+    const [r, g, b] = rgb.slice(0, 3).map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (element) => {
+    for (; element; element = element.parentElement) {
+      const colour = parse(getComputedStyle(element).backgroundColor);
+      if (colour.length < 4 || colour[3] === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const texts = [...document.querySelectorAll("h1, h2, p, label, legend, button, input, td, th, caption, pre, span")];
+  return texts.filter((e) => e.getClientRects().length && (e.textContent.trim() || e.value)).map((e) => {
+    const [a, b] = [luminance(parse(getComputedStyle(e).color)), luminance(behind(e))];
+    return [e.tagName + " " + e.textContent.trim().slice(0, 20), (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)];
+  });
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def open_page(browser, app_host):
+    """Return a function that opens the playground; what the page logs and asks other hosts for is gathered on it."""
+    pages = []
+
+    def open_playground(width=1400, scheme="light"):
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        page.errors, page.elsewhere = [], []
+        page.on("console", lambda message: page.errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: page.errors.append(str(error)))
+        page.on("request", lambda r: None if r.url.startswith(app_host.url) else page.elsewhere.append(r.url))
+        page.goto(f"{app_host.url}/api/playground")
+        expect(page.locator("#predict")).to_be_enabled()
+        page.wait_for_function("document.getElementById('picture').grid")
+        pages.append(page)
+        return page
+
+    yield open_playground
+    for page in pages:
+        assert page.errors == []
+        assert page.elsewhere == []
+        page.close()
+
+
+def answers(page):
+    """Return the numbers in the answer's table."""
+    page.locator("#answer table").wait_for()
+    return [float(text) for text in page.locator("#answer td").all_inner_texts()]
+
+
+def test_the_form_of_the_signature_predicts(open_page, app_host):
+    page = open_page()
+
+    page.click("#predict")
+
+    labels = httpx.post(f"{app_host.url}/api/PredictXor", json={"X": "1 0|1 1"}).json()["labels"]
+    assert answers(page) == [label for [label] in labels]
+    assert "ms there and back, by xor/1" in page.inner_text("#answer")
+    assert "On the server: parse" in page.inner_text("#answer")
+
+
+def test_enter_predicts_too(open_page):
+    page = open_page()
+
+    page.locator("#inputs input").first.press("Enter")
+
+    assert len(answers(page)) == 2
+
+
+def test_rows_can_be_added_and_removed(open_page):
+    page = open_page()
+
+    page.click("text=Add a row")
+    page.click("#predict")
+    assert len(answers(page)) == 3
+
+    page.locator("#inputs button[aria-label^=Remove]").first.click()
+    page.locator("#inputs button[aria-label^=Remove]").first.click()
+    page.click("#predict")
+    expect(page.locator("#answer td")).to_have_count(1)
+
+
+@pytest.mark.parametrize("text", ["", "one", "1,5", "Infinity"])
+def test_a_value_that_is_no_number_is_said_beside_its_field(open_page, text):
+    page = open_page()
+    field = page.locator("#inputs input").nth(2)
+
+    field.fill(text)
+    page.click("#predict")
+
+    expect(page.locator("#inputs .wrong")).to_have_text(f'X, row 2, column 1: "{text}" is no number.')
+    expect(field).to_have_attribute("aria-invalid", "true")
+    expect(field).to_be_focused()
+
+
+def test_the_curl_gives_the_same_answer(open_page):
+    page = open_page()
+    page.locator("#inputs input").first.fill("0.25")
+    page.click("#predict")
+    shown = answers(page)
+
+    command = page.inner_text("#curl").replace("\n", " ")
+    answer = json.loads(subprocess.run(["bash", "-c", command], capture_output=True, check=True).stdout)
+
+    assert answer["outputs"][0]["data"] == shown
+
+
+def test_a_click_on_the_surface_fills_the_form_and_asks(open_page):
+    page = open_page()
+    box = page.locator("#picture").bounding_box()
+
+    # From -0.25 to 1.25: a sixth of the way is 0, five sixths are 1. First input 0, second 1.
+    page.mouse.click(box["x"] + box["width"] / 6, box["y"] + box["height"] / 6)
+
+    fields = [float(page.locator("#inputs input").nth(index).input_value()) for index in (0, 1)]
+    assert fields == pytest.approx([0, 1], abs=0.01)
+    assert answers(page)[0] > 0.95
+
+
+def test_the_surface_shows_what_the_model_answers(open_page):
+    page = open_page()
+
+    low, high = float(page.inner_text("#low")), float(page.inner_text("#high"))
+    colours = page.evaluate("""() => {
+        const grid = document.getElementById("picture").grid.getContext("2d");
+        return [[10, 10], [50, 10]].map(([x, y]) => [...grid.getImageData(x, y, 1, 1).data.slice(0, 3)]);
+    }""")
+
+    assert 0 <= low < 0.05
+    assert 0.95 < high <= 1
+    [near_0_1, near_1_1] = colours
+    assert sum(near_0_1) > sum(near_1_1) + 200  # yellow is 1, violet is 0
+
+
+def test_another_range_is_drawn(open_page):
+    page = open_page()
+
+    page.fill("#from", "-3")
+    page.fill("#to", "3")
+    page.click("#redraw")
+
+    expect(page.locator("#left")).to_have_text("-3")
+    expect(page.locator("#top")).to_have_text("3")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 768, 1600])
+def test_it_reads_well_in_light_and_dark_narrow_and_wide(open_page, width, scheme):
+    page = open_page(width, scheme)
+    page.click("#predict")
+    answers(page)
+
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    contrasts = dict(page.evaluate(CONTRASTS))
+    assert len(contrasts) > 15
+    assert {name: ratio for name, ratio in contrasts.items() if ratio < 4.5} == {}
+
+
+def test_a_server_that_is_gone_is_said(open_page):
+    page = open_page()
+    page.route("**/infer", lambda route: route.abort())
+
+    page.click("#predict")
+
+    expect(page.locator("#answer")).to_contain_text("The server can't be reached. Is it running?")
+    page.errors.clear()  # the browser logs the failed request
+
+
+def test_an_app_without_models_says_what_to_do(browser, start_host, tmp_path):
+    from tests.end_to_end.running_host import PROJECT_ROOT
+
+    host = start_host(PROJECT_ROOT, SERVING_MODEL_PATH=tmp_path)
+    page = browser.new_page()
+
+    page.goto(f"{host.url}/api/playground")
+
+    expect(page.locator("#state")).to_have_text("There is no model. Put one under model/<name>/1/ and export it.")
+    page.close()
+
+
+def test_the_policy_lets_the_page_load_nothing_from_elsewhere(app_host):
+    response = httpx.get(f"{app_host.url}/api/playground")
+
+    assert response.headers["content-type"].startswith("text/html")
+    policy = response.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe-inline" not in policy
+    assert "http" not in response.text.replace("http-equiv", "").split("<script>")[0]
