@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.end_to_end import keras_models
+from tests.end_to_end.keras_models import KerasModel
 from tests.end_to_end.running_host import (
     PATIENCE_SECONDS,
     PROJECT_ROOT,
@@ -32,6 +34,21 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 def app_host() -> Iterator[RunningHost]:
     """A host which serves this project."""
     with running_host(PROJECT_ROOT) as host:
+        yield host
+
+
+@pytest.fixture(scope="session")
+def models() -> dict[str, KerasModel]:
+    """Keras models of all kinds by name, with Keras's own answers."""
+    return keras_models.build()
+
+
+@pytest.fixture(scope="session")
+def models_host(models: dict[str, KerasModel], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHost]:
+    """A host which serves those models."""
+    folder = tmp_path_factory.mktemp("models")
+    keras_models.export(models, folder)
+    with running_host(PROJECT_ROOT, SERVING_MODEL_PATH=folder) as host:
         yield host
 
 

@@ -6,25 +6,8 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.end_to_end import keras_models
-from tests.end_to_end.running_host import PROJECT_ROOT, running_host
-
 NAMES = ["several", "normalized", "image", "recurrent", "embedding", "lookup", "vectorized"]
 DATATYPES = {"float32": "FP32", "int32": "INT32", "int64": "INT64", "uint8": "UINT8", "object": "BYTES"}
-
-
-@pytest.fixture(scope="module")
-def models():
-    return keras_models.build()
-
-
-@pytest.fixture(scope="module")
-def host(models, tmp_path_factory):
-    """A host which serves the models."""
-    folder = tmp_path_factory.mktemp("models")
-    keras_models.export(models, folder)
-    with running_host(PROJECT_ROOT, SERVING_MODEL_PATH=folder) as running:
-        yield running
 
 
 def post(host, path, content, **headers):
@@ -49,45 +32,45 @@ def by_name(value, model):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_tensorflow_serving_by_rows(host, models, name):
+def test_tensorflow_serving_by_rows(models_host, models, name):
     model = models[name]
     rows = [
         dict(zip(model.feeds, row, strict=True))
         for row in zip(*(f.tolist() for f in model.feeds.values()), strict=True)
     ]
 
-    predictions = post(host, f"v1/models/{name}:predict", as_json({"instances": rows})).json()["predictions"]
+    predictions = post(models_host, f"v1/models/{name}:predict", as_json({"instances": rows})).json()["predictions"]
 
     columns = [by_name(row, model) for row in predictions]
     expect({output: [row[output] for row in columns] for output in model.answers}, model)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_tensorflow_serving_by_columns(host, models, name):
+def test_tensorflow_serving_by_columns(models_host, models, name):
     model = models[name]
     inputs = {input_name: feed.tolist() for input_name, feed in model.feeds.items()}
 
-    outputs = post(host, f"v1/models/{name}/versions/1:predict", as_json({"inputs": inputs})).json()["outputs"]
+    outputs = post(models_host, f"v1/models/{name}/versions/1:predict", as_json({"inputs": inputs})).json()["outputs"]
 
     expect(by_name(outputs, model), model)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_open_inference_with_json_tensors(host, models, name):
+def test_open_inference_with_json_tensors(models_host, models, name):
     model = models[name]
     inputs = [
         {"name": key, "datatype": DATATYPES[str(feed.dtype)], "shape": feed.shape, "data": feed.ravel().tolist()}
         for key, feed in model.feeds.items()
     ]
 
-    answer = post(host, f"v2/models/{name}/infer", as_json({"id": "7", "inputs": inputs})).json()
+    answer = post(models_host, f"v2/models/{name}/infer", as_json({"id": "7", "inputs": inputs})).json()
 
     assert (answer["model_name"], answer["model_version"], answer["id"]) == (name, "1", "7")
     expect({output["name"]: np.reshape(output["data"], output["shape"]) for output in answer["outputs"]}, model)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_open_inference_with_binary_tensors(host, models, name):
+def test_open_inference_with_binary_tensors(models_host, models, name):
     model = models[name]
     raw = {key: to_raw(feed) for key, feed in model.feeds.items()}
     inputs = [
@@ -102,7 +85,7 @@ def test_open_inference_with_binary_tensors(host, models, name):
     header = as_json({"inputs": inputs, "parameters": {"binary_data_output": True}})
     length = {"Inference-Header-Content-Length": str(len(header))}
 
-    response = post(host, f"v2/models/{name}/versions/1/infer", header + b"".join(raw.values()), **length)
+    response = post(models_host, f"v2/models/{name}/versions/1/infer", header + b"".join(raw.values()), **length)
 
     size = int(response.headers["inference-header-content-length"])
     answer, rest, got = json.loads(response.content[:size]), response.content[size:], {}
@@ -123,10 +106,10 @@ def to_raw(feed):
     return b"".join(len(value).to_bytes(4, "little") + value for value in encoded)
 
 
-def test_the_open_api_document_of_these_models_is_valid(host, models):
+def test_the_open_api_document_of_these_models_is_valid(models_host, models):
     from openapi_spec_validator import validate
 
-    document = httpx.get(f"{host.url}/api/openapi.json").json()
+    document = httpx.get(f"{models_host.url}/api/openapi.json").json()
 
     validate(document)
     assert {f"/v1/models/{name}:predict" for name in models} <= document["paths"].keys()
@@ -134,11 +117,11 @@ def test_the_open_api_document_of_these_models_is_valid(host, models):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_examples_in_the_document_are_answered(host, models, name):
-    paths = httpx.get(f"{host.url}/api/openapi.json").json()["paths"]
+def test_the_examples_in_the_document_are_answered(models_host, models, name):
+    paths = httpx.get(f"{models_host.url}/api/openapi.json").json()["paths"]
 
     for path in (f"/v1/models/{name}:predict", f"/v2/models/{name}/infer"):
         example = paths[path]["post"]["requestBody"]["content"]["application/json"]["example"]
         if name == "image" and path.startswith("/v1"):
             assert np.shape(example["instances"]) == (2, 6, 6, 3)
-        post(host, path.removeprefix("/"), as_json(example))
+        post(models_host, path.removeprefix("/"), as_json(example))

@@ -182,6 +182,22 @@ def test_it_reads_well_in_light_and_dark_narrow_and_wide(open_page, width, schem
     assert {name: ratio for name, ratio in contrasts.items() if ratio < 4.5} == {}
 
 
+@pytest.mark.parametrize("name", ["several", "normalized", "image", "recurrent", "embedding", "lookup", "vectorized"])
+def test_models_of_all_kinds_are_asked_as_their_form_comes(browser, models_host, models, name):
+    page = browser.new_page()
+    page.goto(f"{models_host.url}/api/playground")
+    expect(page.locator("#predict")).to_be_enabled()
+
+    page.select_option("#model", name)
+    expect(page.locator("#state")).to_have_text(f"{name}: version 1")
+    expect(page.locator("#inputs legend")).to_have_text(list(models[name].feeds))
+    page.click("#predict")
+
+    page.locator("#answer table").first.wait_for()
+    assert page.locator("#answer table").count() == len(models[name].answers)
+    page.close()
+
+
 def test_a_server_that_is_gone_is_said(open_page):
     page = open_page()
     page.route("**/infer", lambda route: route.abort())

@@ -1,5 +1,6 @@
 """JSON features as serialized tf.Example, read back with TensorFlow's own protocol buffers."""
 
+import numpy as np
 import pytest
 
 from serving.errors import BadRequestError
@@ -53,18 +54,23 @@ def test_long_values_have_long_lengths(tf):
     ("document", "says"),
     [
         ({}, "Missing 'examples' key"),
-        ({"examples": {}}, "to be a list of at least one example"),
-        ({"examples": []}, "to be a list of at least one example"),
-        ({"examples": [5]}, "Example must be a JSON object; item 0 of 'examples' is none"),
-        ({"examples": [{}], "context": []}, "Example must be a JSON object; context is none"),
-        ({"examples": [{}, {"f": None}]}, "feature 'f' of item 1 of 'examples' holds a list in a list, or null"),
-        ({"examples": [{"f": [[1]]}]}, "holds a list in a list"),
-        ({"examples": [{"f": [1, "a"]}]}, "mixes bytes and int64 values"),
-        ({"examples": [{"f": [1, 0.5]}]}, "mixes float and int64 values"),
-        ({"examples": [{"f": {"b64": "a"}}]}, 'an object that is not {"b64": ...} of base64'),
-        ({"examples": [{"f": {"x": 1}}]}, 'an object that is not {"b64": ...} of base64'),
-        ({"examples": [{"f": 2**63}]}, "beyond int64"),
-        ({"examples": [{"f": 1e39}]}, "beyond float"),
+        ({"examples": {}}, "Expecting 'examples' value to be an list/array"),
+        ({"examples": []}, "'examples' value is an empty array"),
+        ({"examples": [5]}, "Example must be JSON object but got JSON Number, in item 0 of 'examples'"),
+        ({"examples": [[{}]]}, "Example must be JSON object but got JSON Array, in item 0 of 'examples'"),
+        ({"examples": [{}], "context": []}, "Example must be JSON object but got JSON Array, in 'context'"),
+        ({"examples": [{}, {"f": None}]}, "has element with unexpected JSON type: Null, in item 1 of 'examples'"),
+        ({"examples": [{"f": [10, None]}]}, 'Feature: "f" has element with unexpected JSON type: Null'),
+        ({"examples": [{"f": [[1], 20]}]}, 'Feature: "f" has element with unexpected JSON type: Array'),
+        ({"examples": [{"f": [10, 10.0]}]}, 'Feature: "f" has unexpected element 10.0, expecting type: int64'),
+        ({"examples": [{"f": [0.5, 1]}]}, "unexpected element 1, expecting type: float"),
+        ({"examples": [{"f": ["a", True]}]}, "unexpected element true, expecting type: bytes"),
+        ({"examples": [{"f": [10, {"test": 10}]}]}, 'unexpected element {"test": 10}, expecting type: int64'),
+        ({"examples": [{"f": {"x": 1}}]}, 'JSON Value: {"x": 1} not formatted correctly for base64 data'),
+        ({"examples": [{"f": {"b64": "a"}}]}, 'Unable to base64 decode {"b64": "a"}'),
+        ({"examples": [{"f": [20, 18446744073709551603]}]}, "Only int64_t is supported"),
+        ({"examples": [{"f": "\ud800"}]}, "holds half a surrogate pair"),
+        ({"examples": [{"\ud800": 1}]}, "holds half a surrogate pair"),
     ],
 )
 def test_what_makes_no_example_is_refused_with_its_place(document, says):
@@ -72,3 +78,23 @@ def test_what_makes_no_example_is_refused_with_its_place(document, says):
         tf_example.serialize(document)
 
     assert says in str(caught.value)
+
+
+def test_floats_are_those_of_float32_and_infinite_beyond_it(tf):
+    [features] = read(tf, {"examples": [{"f": [0.1, 1e39, -1e39, float("nan")]}]})
+
+    kind, values = features["f"]
+    assert kind == "float"
+    assert values[:3] == [np.float32(0.1), np.inf, -np.inf]
+    assert np.isnan(values[3])
+
+
+def test_tensorflow_parses_examples_with_their_context(tf):
+    examples = tf_example.serialize({"context": {"c": "q"}, "examples": [{"f": [1.5, 2.5]}, {"f": [4.0, 4.0]}]})
+
+    parsed = tf.io.parse_example(
+        examples.tolist(), {"f": tf.io.FixedLenFeature([2], "float32"), "c": tf.io.FixedLenFeature([], "string")}
+    )
+
+    assert parsed["f"].numpy().tolist() == [[1.5, 2.5], [4.0, 4.0]]
+    assert parsed["c"].numpy().tolist() == [b"q", b"q"]

@@ -6,13 +6,20 @@ import numpy as np
 import pytest
 
 from serving.errors import BadRequestError
-from serving.signature import Signature
+from serving.signature import Signature, TensorSpec
 from serving.wire import tf_serving, tf_serving_server
 from serving.wire.tf_serving_server import Route, VersionEntry
 from tests.unit.specs import signature, spec
 
 ONE = {"serving_default": signature(x=spec())}
 TWO = {"serving_default": signature(a=spec(shape=(None,)), b=spec("string", (None, 2)))}
+
+
+ANY_SHAPE = {"serving_default": signature(x=spec(shape=None))}
+
+
+def nested(levels):
+    return [nested(levels - 1)] if levels else 1.0
 
 
 def body(**members):
@@ -78,32 +85,59 @@ def test_a_signature_is_chosen_by_its_name():
     [
         pytest.param(ONE, b"", "not JSON", id="no body"),
         pytest.param(ONE, b"{", "not JSON", id="cut off"),
-        pytest.param(ONE, b"[[1, 2]]", "not an object", id="a list"),
+        pytest.param(ONE, b"[[1, 2]]", "a list of 1 Is not object", id="a list"),
         pytest.param(ONE, b"{}", "Missing 'inputs' or 'instances' key", id="neither key"),
         pytest.param(ONE, body(instances=[[1, 2]], inputs=[[1, 2]]), "only one of", id="both keys"),
-        pytest.param(ONE, body(signature_name=5, instances=[[1, 2]]), "must be a string", id="signature_name: number"),
+        pytest.param(
+            ONE, body(signature_name=5, instances=[[1, 2]]), "'signature_name' key must be a string value", id="number"
+        ),
         pytest.param(
             ONE, body(signature_name="no", instances=[]), '"no" not found in signature def', id="no signature"
         ),
-        pytest.param(ONE, body(instances={"x": 1}), "'instances' to be a list", id="instances: object"),
+        pytest.param(ONE, body(instances={"x": 1}), "Expecting 'instances' to be an list/array", id="no list"),
         pytest.param(ONE, body(instances=[]), "No values in 'instances'", id="no instances"),
-        pytest.param(TWO, body(instances=[1, 2]), "is a plain list; expected a list of objects with a, b", id="plain"),
-        pytest.param(TWO, body(instances=[{"a": 1}]), "has the keys a; they must be a, b", id="a key is missing"),
         pytest.param(
-            ONE, body(instances=[{"x": [1, 2], "z": 1}]), "has the keys x, z; they must be x", id="a key too many"
+            TWO, body(instances=[1, 2]), "instances is a plain list, but expecting list of objects", id="plain"
         ),
         pytest.param(
-            ONE, body(instances=[[1, 2], {"x": [1, 2]}]), "Expecting value or list but got object at item 1", id="mixed"
+            TWO,
+            body(instances=[{"a": 1}]),
+            "element: 0 of 'instances' list. JSON object: {\"a\": 1} keys must be equal to: a,b",
+            id="key missing",
+        ),
+        pytest.param(ONE, body(instances=[{"x": [1, 2], "z": 1}]), "keys must be equal to: x.", id="a key too many"),
+        pytest.param(
+            ONE, body(instances=[[1, 2], {"x": [1, 2]}]), "Expecting value/list but got object at item 1", id="mixed"
         ),
         pytest.param(
-            ONE, body(instances=[{"x": [1, 2]}, [1, 2]]), "Expecting object but got value at item 1", id="mixed too"
+            ONE, body(instances=[{"x": [1, 2]}, [1, 2]]), "Expecting object but got list at item 1", id="mixed too"
         ),
-        pytest.param(TWO, body(inputs=[1, 2]), "'inputs' is a plain value; expected an object", id="plain columns"),
+        pytest.param(
+            TWO, body(inputs=[1, 2]), "inputs is a plain value/list, but expecting an object", id="plain columns"
+        ),
         pytest.param(TWO, body(inputs={"a": [1]}), "Missing named input: b in 'inputs' object", id="column missing"),
         pytest.param(ONE, body(instances=[[1, 2], [3]]), "x: expected 2 columns, got 1, in row 2", id="ragged"),
-        pytest.param(ONE, body(instances=[[1, [2]]]), "expected a number, got [2], in row 1, column 2", id="too deep"),
-        pytest.param(ONE, body(instances=[1, 2]), "2 levels of lists", id="too flat"),
-        pytest.param(ONE, body(instances=[[1, None]]), "got null, in row 1, column 2", id="null"),
+        pytest.param(
+            ONE,
+            body(instances=[[1, [2]]]),
+            "JSON Value: [2] Type: Array is not of expected type: float, in row 1, column 2",
+            id="too deep",
+        ),
+        pytest.param(ONE, body(instances=[1, 2]), "x: expected float of shape [?, 2], got shape [2].", id="too flat"),
+        pytest.param(
+            ONE, body(instances=[[1, 2, 3]]), "x: expected float of shape [?, 2], got shape [1, 3].", id="wide"
+        ),
+        pytest.param(ONE, body(instances=[[[1, 2]]]), "expected float of shape [?, 2], got shape [1, 1, 2]", id="deep"),
+        pytest.param(ONE, body(instances=[[1, None]]), "JSON Value: null Type: Null is not of expected", id="null"),
+        pytest.param(ONE, body(inputs=None), "x: expected float of shape [?, 2], got shape []", id="null for columns"),
+        pytest.param(ONE, body(inputs={"b64": "AA=="}), "got shape []", id="base64 for columns of numbers"),
+        pytest.param(TWO, body(instances=[{"b64": "AA=="}]), "is a plain list", id="base64 for rows of several inputs"),
+        pytest.param(
+            {"serving_default": signature()}, body(inputs=1), "Failed to get input map", id="a signature of no inputs"
+        ),
+        pytest.param(ANY_SHAPE, body(inputs=nested(65)), "at most 64 levels of lists", id="beyond NumPy's dimensions"),
+        pytest.param(ANY_SHAPE, body(instances=[1, [1]]), "JSON Value: [1] Type: Array", id="any shape: a list late"),
+        pytest.param(ANY_SHAPE, body(instances=[[1, 2], [3]]), "expected 2 columns, got 1, in row 2", id="any: ragged"),
     ],
 )
 def test_a_request_that_is_not_formatted_correctly_is_refused(signatures, content, says):
@@ -155,8 +189,11 @@ def test_values_of_every_type_come_back_as_they_went(dtype, values):
         ("int32", True),
         ("float32", True),
         ("float32", "1"),
-        ("float32", 1e39),
+        ("float32", 10**400),
         ("bool", 1),
+        ("int8", 128),
+        ("uint32", -1),
+        ("string", "\ud800"),
         ("string", 1),
         ("string", {"b64": 1}),
         ("string", {"b64": "a"}),
@@ -165,8 +202,125 @@ def test_values_of_every_type_come_back_as_they_went(dtype, values):
     ],
 )
 def test_a_value_of_another_type_is_refused(dtype, value):
-    with pytest.raises(BadRequestError, match="in row 1"):
+    with pytest.raises(BadRequestError, match=r"x: .*in row 1"):
         feed(dtype, {"x": [value]}, key="inputs")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "says"),
+    [
+        ("float32", {"a": 1}, 'x: JSON Value: {"a": 1} Type: Object is not of expected type: float, in row 1.'),
+        ("float64", "a", 'x: JSON Value: "a" Type: String is not of expected type: double, in row 1.'),
+        ("int32", 1.5, "x: JSON Value: 1.5 Type: Number is not of expected type: int32, in row 1."),
+        ("float16", True, "x: JSON Value: true Type: True is not of expected type: half, in row 1."),
+        ("string", {"c": 1}, 'x: JSON Value: {"c": 1} not formatted correctly for base64 data, in row 1.'),
+        ("string", {"b64": "?"}, 'x: Unable to base64 decode {"b64": "?"}, in row 1.'),
+        ("int8", 300, "x: expected a int8, got 300, in row 1."),
+    ],
+)
+def test_an_error_names_the_input_what_was_got_what_was_expected_and_the_place(dtype, value, says):
+    with pytest.raises(BadRequestError) as caught:
+        feed(dtype, [value], key="inputs")
+
+    assert str(caught.value) == says
+    assert caught.value.extra == {"input": "x", "row": 1}
+
+
+def test_complex_numbers_are_neither_taken_nor_answered():
+    complex64 = np.dtype(np.complex64)
+    inputs = {"x": TensorSpec("x:0", 8, complex64, "complex64", (None,))}
+
+    with pytest.raises(BadRequestError, match="x: no JSON value can be converted to type: complex64"):
+        decode({"serving_default": Signature(inputs, {}, tf_serving.PREDICT)}, instances=[1])
+    with pytest.raises(BadRequestError, match="Failed to write JSON value for tensor type: complex64"):
+        tf_serving.encode_predict({"y": np.zeros(2, complex64)}, by_rows=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1435774380", 1435774336.0),
+        ("1435774380.0", 1435774336.0),
+        ("1.7976931348623157e308", np.inf),
+        ("-1.7976931348623157e308", -np.inf),
+        ("2.2250738585072014e-308", 0.0),
+        ("1e400", np.inf),
+        ("1" + "0" * 30, np.float32(1e30)),
+        ("-0", 0.0),
+    ],
+)
+def test_numbers_are_rounded_to_float32_and_infinite_beyond_it(text, expected):
+    request = tf_serving.decode_predict(b'{"inputs": [[%s, 0]]}' % text.encode(), ONE)
+
+    assert request.feeds["x"][0, 0] == expected
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # of signalling NaNs
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+def test_every_float_that_is_answered_can_be_sent_again(dtype):
+    bits = np.random.default_rng(0).integers(0, 256, 8 * 4000, np.uint8)
+    values = bits.view(spec(dtype).dtype)[:4000].reshape(-1, 2)
+
+    assert_comes_back(values, dtype)
+    assert_comes_back(np.nan_to_num(values.astype(np.float64), posinf=1, neginf=-1).astype(values.dtype), dtype)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"])
+def test_every_whole_number_that_is_answered_can_be_sent_again(dtype):
+    bits = np.random.default_rng(0).integers(0, 256, 8 * 1000, np.uint8)
+
+    assert_comes_back(bits.view(dtype)[:1000].reshape(-1, 2), dtype)
+
+
+def test_every_text_and_byte_that_is_answered_can_be_sent_again():
+    texts = [chr(code).encode() for code in range(0x800) if not 0xD800 <= code < 0xE000]
+    assert_comes_back(np.array(texts, object).reshape(-1, 2), "string")
+    every_byte = [bytes([first, second]) for first in range(256) for second in range(0, 256, 5)]
+    assert_comes_back(np.array(every_byte, object).reshape(-1, 2), "string", output="y_bytes")
+
+
+def assert_comes_back(values, dtype, output="y"):
+    """Answer values by rows and by columns, alone and beside a further output, and send what was answered."""
+    values.flags.writeable = False
+    signatures = {"serving_default": signature(x=spec(dtype), z=spec("bool", (None,)))}
+    others = np.arange(len(values)) % 2 == 0
+    alone = tf_serving.encode_predict({output: values}, by_rows=True).replace(b"predictions", b"inputs", 1)
+    several = {output: values, "z": others}
+    rows = tf_serving.encode_predict(several, by_rows=True).replace(b'{"predictions"', b'{"instances"', 1)
+    columns = tf_serving.encode_predict(several, by_rows=False).replace(b'{"outputs"', b'{"inputs"', 1)
+    backs = [tf_serving.decode_predict(alone, {"serving_default": signature(x=spec(dtype))}).feeds["x"]]
+    for text in (rows, columns):
+        feeds = tf_serving.decode_predict(text.replace(b'"%s":' % output.encode(), b'"x":'), signatures).feeds
+        assert np.array_equal(feeds["z"], others)
+        backs.append(feeds["x"])
+    for back in backs:
+        assert back.dtype == values.dtype
+        assert np.array_equal(back, values, equal_nan=values.dtype.kind in "fV")
+
+
+@pytest.mark.parametrize(("shape", "expected"), [((None, 2), (0, 2)), ((None, None, 3), (0, 0, 3)), (None, (0,))])
+def test_below_an_empty_list_sizes_are_those_of_the_signature(shape, expected):
+    assert feed("float32", [], shape, key="inputs").shape == expected
+
+
+def test_members_beside_those_of_the_format_are_passed_over():
+    assert decode(instances=[[1, 2]], nested=nested(50)).feeds["x"].shape == (1, 2)
+    assert list(decode(inputs={"x": [[1, 2]], "y": 1}).feeds) == ["x"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"instances": [[1, 2]]} x',
+        b'{"instances": [[Inf, 2]]}',
+        b'{"inputs": "\xff"}',
+        b'{"instances": [[1, 2]], "nested": ' + b"[" * 500_000 + b"]" * 500_000 + b"}",
+    ],
+    ids=["more behind it", "Inf", "not UTF-8", "500,000 levels"],
+)
+def test_what_is_no_json_is_refused_also_where_rapidjson_is_lenient(text):
+    with pytest.raises(BadRequestError, match="not JSON"):
+        tf_serving.decode_predict(text, ONE)
 
 
 def test_the_bare_nan_and_infinities_are_numbers_both_ways():
@@ -175,7 +329,7 @@ def test_the_bare_nan_and_infinities_are_numbers_both_ways():
     values = request.feeds["x"]
     assert np.array_equal(values, np.array([[np.nan, np.inf], [-np.inf, 0.5]], np.float32), equal_nan=True)
     text = tf_serving.encode_predict({"y": values}, by_rows=False)
-    assert text == b'{"outputs": [[NaN, Infinity], [-Infinity, 0.5]]}'
+    assert text == b'{"outputs":[[NaN,Infinity],[-Infinity,0.5]]}'
 
 
 @pytest.mark.parametrize(
@@ -184,13 +338,20 @@ def test_the_bare_nan_and_infinities_are_numbers_both_ways():
         ("plain", b"plain"),
         ("grün", "grün".encode()),
         ({"b64": "/wA="}, b"\xff\x00"),
-        ({"b64": "_wA"}, b"\xff\x00"),
+        ({"b64": "/wA"}, b"\xff\x00"),
+        ({"b64": " /w A=\n"}, b"\xff\x00"),
         ("", b""),
     ],
 )
 def test_strings_come_as_text_or_base64(value, expected):
     assert feed("string", [value]).tolist() == [expected]
     assert decode({"serving_default": signature(x=spec("string", ()))}, inputs=value).feeds["x"].item() == expected
+
+
+@pytest.mark.parametrize("text", ["/wA==", "/wA=A", "_wA=", "/", "/wA====", "ü"])
+def test_what_is_no_base64_is_refused(text):
+    with pytest.raises(BadRequestError, match="Unable to base64 decode"):
+        feed("string", [{"b64": text}])
 
 
 # --- answers ---
@@ -221,14 +382,44 @@ def test_answers_have_the_form_that_was_asked_for(outputs, by_rows, expected):
 def test_floats_are_as_short_as_float32_allows_in_rows_of_several_outputs_too():
     outputs = {"p": np.array([[0.1]], np.float32), "q": np.array([0.2], np.float32)}
 
-    assert tf_serving.encode_predict(outputs, by_rows=True) == b'{"predictions": [{"p": [0.1], "q": 0.2}]}'
+    assert tf_serving.encode_predict(outputs, by_rows=True) == b'{"predictions":[{"p":[0.1],"q":0.2}]}'
+
+
+def test_rows_of_several_outputs_are_cut_at_the_first_dimension_whatever_the_rank():
+    outputs = {
+        "cube": np.arange(8).reshape(2, 2, 2),
+        "empty": np.zeros((2, 0, 3)),
+        "flags": np.array([True, False]),
+        "nan": np.array([[np.nan, 1], [np.inf, 2]], np.float16),
+        "text": np.array([["],[", "[1],[2]"], ['"', ""]], object).astype("S").astype(object),
+    }
+
+    assert json.loads(tf_serving.encode_predict(outputs, by_rows=True)) == {
+        "predictions": [
+            {
+                "cube": [[0, 1], [2, 3]],
+                "empty": [],
+                "flags": True,
+                "nan": [pytest.approx(np.nan, nan_ok=True), 1],
+                "text": ["],[", "[1],[2]"],
+            },
+            {"cube": [[4, 5], [6, 7]], "empty": [], "flags": False, "nan": [np.inf, 2], "text": ['"', ""]},
+        ]
+    }
+    assert tf_serving.encode_predict({"a": np.zeros((0, 2)), "b": np.zeros(0)}, True) == b'{"predictions":[]}'
+
+
+def test_strings_that_are_no_utf8_leave_as_the_bytes_they_are():
+    outputs = {"y": np.array([b"\xff\n", "ü".encode()], object)}
+
+    assert tf_serving.encode_predict(outputs, by_rows=True) == b'{"predictions":["\xff\\n", "\xc3\xbc"]}'
 
 
 @pytest.mark.parametrize(
     ("outputs", "says"),
     [
-        ({"y": np.array(7)}, "has no rows"),
-        ({"p": np.zeros(2), "q": np.zeros(3)}, "inconsistent batch size: 3, expecting 2"),
+        ({"y": np.array(7)}, "Tensor name: y has no shape information"),
+        ({"p": np.zeros(2), "q": np.zeros(3)}, "Tensor name: q has inconsistent batch size: 3 expecting: 2"),
     ],
 )
 def test_outputs_that_share_no_rows_can_only_go_by_columns(outputs, says):
@@ -251,6 +442,40 @@ def test_classifications_pair_labels_with_scores():
     }
 
 
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        {"classes": np.full((2, 3), b"", object), "scores": np.zeros((2, 2), np.float32)},
+        {"scores": np.zeros(2, np.float32)},
+        {"scores": np.zeros((2, 2))},
+        {"classes": np.zeros((2, 2), np.int64)},
+    ],
+    ids=["shapes differ", "scores of rank 1", "scores of double", "classes of int64"],
+)
+def test_classes_and_scores_are_strings_and_floats_in_one_shape(outputs):
+    with pytest.raises(BadRequestError, match="Expected the outputs classes"):
+        tf_serving.encode_classification(outputs)
+
+
+def test_labels_alone_score_nothing_and_no_classes_are_none():
+    assert json.loads(tf_serving.encode_classification({"classes": np.array([[b"a"], [b"b"]], object)})) == {
+        "results": [[["a", 0.0]], [["b", 0.0]]]
+    }
+    assert tf_serving.encode_classification({"scores": np.zeros((2, 0), np.float32)}) == b'{"results":[[],[]]}'
+
+
+@pytest.mark.parametrize("shape", [(), (1, 1, 1), (1, 2)])
+def test_a_regression_of_another_shape_is_refused(shape):
+    with pytest.raises(BadRequestError, match="Expected the output outputs"):
+        tf_serving.encode_regression({"outputs": np.zeros(shape, np.float32)})
+
+
+def test_regressions_may_be_nan_or_infinite():
+    values = np.array([0.2, np.inf, 1, -np.inf, np.nan], np.float32)
+
+    assert tf_serving.encode_regression({"outputs": values}) == b'{"results":[0.2,Infinity,1.0,-Infinity,NaN]}'
+
+
 @pytest.mark.parametrize("shape", [(2,), (2, 1)])
 def test_regressions_are_one_value_an_example(shape):
     outputs = {"outputs": np.array([0.5, 2], np.float32).reshape(shape)}
@@ -267,6 +492,19 @@ def test_outputs_that_are_no_such_result_are_refused(encode):
 def test_examples_need_a_signature_of_their_method():
     with pytest.raises(BadRequestError, match="to have the method_name tensorflow/serving/classify"):
         tf_serving.decode_examples(body(examples=[{}]), ONE, tf_serving.CLASSIFY)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "got"),
+    [({}, "Failed to get input map"), ({"inputs": spec()}, "inputs (float32)"), ({"x": spec("string")}, "x (string)")],
+)
+def test_examples_need_one_string_input_named_inputs(inputs, got):
+    signatures = {"serving_default": Signature(inputs, {}, tf_serving.REGRESS)}
+
+    with pytest.raises(BadRequestError) as caught:
+        tf_serving.decode_examples(body(examples=[{}]), signatures, tf_serving.REGRESS)
+
+    assert got in str(caught.value)
 
 
 def test_examples_go_to_the_one_input_of_the_signature():
