@@ -6,7 +6,6 @@ Places in error messages count from 1, as people count rows and columns.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
@@ -41,11 +40,10 @@ def _parse_leniently(body: bytes) -> Any:
         raise BadRequestError(f"The body is not JSON: {str(error).partition(';')[0]}.") from None
 
 
-def to_tensor(value: Any, name: str, spec: TensorSpec, allow_nan: bool = False) -> np.ndarray:
+def to_tensor(value: Any, name: str, spec: TensorSpec) -> np.ndarray:
     """Return nested lists of JSON values as an array of the spec's dtype, in a shape that the spec allows.
 
-    ``allow_nan`` is for formats that take the bare NaN and Infinity. Raises BadRequestError naming the input, the
-    place, what was expected and what was got.
+    Raises BadRequestError naming the input, the place, what was expected and what was got.
     """
     leaves, shape = flatten(value, name, spec)
     types, noun = _leaf_types(spec)
@@ -54,7 +52,7 @@ def to_tensor(value: Any, name: str, spec: TensorSpec, allow_nan: bool = False) 
         raise not_a(noun, leaves[index], name, index, shape)
     if spec.dtype_name == "string":
         return _strings(leaves, shape, name)
-    return to_numbers(leaves, shape, name, spec, allow_nan)
+    return to_numbers(leaves, shape, name, spec)
 
 
 def flatten(value: Any, name: str, spec: TensorSpec) -> tuple[Sequence[Any], tuple[int, ...]]:
@@ -84,7 +82,10 @@ def flatten(value: Any, name: str, spec: TensorSpec) -> tuple[Sequence[Any], tup
 def to_numbers(
     leaves: Sequence[Any], shape: tuple[int, ...], name: str, spec: TensorSpec, allow_nan: bool = False
 ) -> np.ndarray:
-    """Return Python numbers as an array; raises BadRequestError for one that the dtype can't hold, or not finite."""
+    """Return Python numbers as an array; raises BadRequestError for one that the dtype can't hold, or not finite.
+
+    ``allow_nan`` is for formats that take NaN and Infinity: there a float beyond its dtype becomes infinite.
+    """
     try:
         with np.errstate(over="ignore"):
             # NumPy makes no bfloat16, ml_dtypes' own type, of whole numbers beyond a C long.
@@ -92,11 +93,10 @@ def to_numbers(
     except OverflowError:
         index = next(i for i, leaf in enumerate(leaves) if not _fits(leaf, spec.dtype))
         raise not_a(spec.dtype_name, leaves[index], name, index, shape) from None
-    if spec.dtype.kind not in "iub":
+    if spec.dtype.kind not in "iub" and not allow_nan:
         finite = np.isfinite(array)
-        for index in np.flatnonzero(~finite).tolist() if not finite.all() else ():
-            if allow_nan and not math.isfinite(leaves[index]):
-                continue
+        if not finite.all():
+            index = int(np.argmin(finite))
             raise not_a(f"finite {spec.dtype_name}", leaves[index], name, index, shape)
     return array.reshape(shape)
 
@@ -174,10 +174,11 @@ def _text(value: bytes) -> str:
 def not_a(noun: str, value: Any, name: str, index: int, shape: tuple[int, ...]) -> BadRequestError:
     """Return the error for the index-th value of a tensor, which is no ``noun``."""
     where, members = place_of(index, shape)
-    return BadRequestError(f"{name}: expected a {noun}, got {_quote(value)}{where}.", input=name, **members)
+    return BadRequestError(f"{name}: expected a {noun}, got {quote(value)}{where}.", input=name, **members)
 
 
-def _quote(value: Any) -> str:
+def quote(value: Any) -> str:
+    """Return a client's value as an error message repeats it: its beginning, or what it is."""
     # A list or object can be as large as the body, and too deep to be written.
     if isinstance(value, list | dict):
         inner = value.values() if isinstance(value, dict) else value

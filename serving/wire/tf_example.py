@@ -7,38 +7,44 @@ with a fraction or an exponent float.
 
 from __future__ import annotations
 
-import base64
 import binascii
-import math
-import struct
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from serving.errors import BadRequestError
+from serving.wire import json_tensors
 
 _KINDS = {str: "bytes", dict: "bytes", int: "int64", bool: "int64", float: "float"}
-_FIELD = {"bytes": 1, "float": 2, "int64": 3}  # of Feature
+_FIELDS = {"bytes": 1, "float": 2, "int64": 3}  # of Feature
+
+_TYPE_NAMES = {type(None): "Null", dict: "Object", list: "Array", str: "String", int: "Number", float: "Number"}
 
 
 def serialize(document: Mapping[str, Any]) -> np.ndarray:
     """Return the ``examples`` of a request as an object array of serialized ``tf.Example``, shape (n,).
 
-    Raises BadRequestError naming the example and the feature.
+    The features of ``context``, where there is one, stand before each example's own. Raises BadRequestError naming the
+    example, counted from 0 as TensorFlow Serving does, and the feature.
     """
+    context = _example(document["context"], "'context'") if "context" in document else b""
     if "examples" not in document:
         raise BadRequestError("Missing 'examples' key.")
     examples = document["examples"]
-    if type(examples) is not list or not examples:
-        raise BadRequestError("Expecting 'examples' to be a list of at least one example.")
-    context = _features(document.get("context", {}), "context")
+    if type(examples) is not list:
+        raise BadRequestError(f"Expecting 'examples' value to be an list/array; got {json_tensors.quote(examples)}.")
+    if not examples:
+        raise BadRequestError("'examples' value is an empty array.")
     array = np.empty(len(examples), object)
-    for number, example in enumerate(examples):
-        features = {**context, **_features(example, f"item {number} of 'examples'")}
-        entries = (_message(1, name.encode()) + _message(2, feature) for name, feature in features.items())
-        array[number] = _message(1, b"".join(_message(1, entry) for entry in entries))  # Example.features
+    # Protocol buffers merge where they are concatenated: an Example's map gets the entries of both.
+    array[:] = [context + _example(example, f"item {item} of 'examples'") for item, example in enumerate(examples)]
     return array
+
+
+def type_name(value: Any) -> str:
+    """Return the name of a JSON value's type as TensorFlow Serving's errors have it."""
+    return str(value) if type(value) is bool else _TYPE_NAMES[type(value)]
 
 
 def is_base64(value: Any) -> bool:
@@ -47,52 +53,79 @@ def is_base64(value: Any) -> bool:
 
 
 def to_bytes(value: Any) -> bytes:
-    """Return the bytes of a JSON string or a base64 object; raises ValueError for anything else."""
+    """Return the bytes of a JSON string or of a base64 object; raises ValueError saying why there are none."""
     if type(value) is str:
-        return value.encode()
+        try:
+            return value.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"JSON Value: {json_tensors.quote(value)} holds half a surrogate pair") from None
     if not is_base64(value):
-        raise ValueError
-    text = value["b64"].translate({ord("-"): "+", ord("_"): "/"})  # both alphabets, with padding or without
+        raise ValueError(f"JSON Value: {json_tensors.quote(value)} not formatted correctly for base64 data")
+    # As absl::Base64Unescape takes it: white space anywhere, padding in full or not at all.
+    text = "".join(value["b64"].split())
+    digits = text.rstrip("=")
+    padding = "=" * (-len(digits) % 4)
     try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except binascii.Error as error:
-        raise ValueError from error
+        if len(text) not in (len(digits), len(digits + padding)):
+            raise ValueError
+        return binascii.a2b_base64(digits + padding, strict_mode=True)
+    except ValueError:  # binascii.Error is one too
+        raise ValueError(f"Unable to base64 decode {json_tensors.quote(value)}") from None
 
 
-def _features(example: Any, place: str) -> dict[str, bytes]:
-    if type(example) is not dict:
-        raise BadRequestError(f"Example must be a JSON object; {place} is none.")
-    return {name: _feature(value, f"feature {name!r} of {place}") for name, value in example.items()}
+def _example(features: Any, place: str) -> bytes:
+    if type(features) is not dict:
+        raise BadRequestError(f"Example must be JSON object but got JSON {type_name(features)}, in {place}.")
+    try:
+        return _message(1, b"".join(map(_entry, features.keys(), features.values())))  # Example.features
+    except ValueError as error:
+        raise BadRequestError(f"{error}, in {place}.") from None
 
 
-def _feature(value: Any, place: str) -> bytes:
-    values = value if type(value) is list else [value]
-    kinds = {_KINDS.get(type(item)) for item in values}
-    if None in kinds:
-        raise BadRequestError(f"The {place} holds a list in a list, or null; expected strings or numbers.")
-    if len(kinds) > 1:
-        raise BadRequestError(f"The {place} mixes {' and '.join(sorted(map(str, kinds)))} values; expected one kind.")
+def _entry(name: str, value: Any) -> bytes:
+    """Return one entry of ``map<string, Feature> feature``; raises ValueError saying what is wrong with it."""
+    try:
+        feature = _feature(value if type(value) is list else [value])
+        return _message(1, _message(1, to_bytes(name)) + _message(2, feature))
+    except ValueError as error:
+        raise ValueError(f"Feature: {json_tensors.quote(name)} {error}") from None
+
+
+def _feature(values: list[Any]) -> bytes:
+    kinds = {_KINDS.get(type(value)) for value in values}
     if not values:
         return b""
-    [kind] = kinds
-    return _message(_FIELD[str(kind)], _list(str(kind), values, place))
+    if len(kinds) > 1 or None in kinds:
+        raise _mixed(values)
+    kind = str(kinds.pop())
+    return _message(_FIELDS[kind], _LISTS[kind](values))
 
 
-def _list(kind: str, values: list, place: str) -> bytes:
-    if kind == "bytes":
-        try:
-            return b"".join(_message(1, to_bytes(value)) for value in values)
-        except ValueError:
-            raise BadRequestError(f'The {place} holds an object that is not {{"b64": ...}} of base64.') from None
-    if kind == "float":
-        for value in values:
-            if math.isfinite(value) and abs(value) > float(np.finfo(np.float32).max):
-                raise BadRequestError(f"The {place} holds {value}, which is beyond float.")
-        return _message(1, struct.pack(f"<{len(values)}f", *values))  # packed
-    for value in values:
-        if not -(2**63) <= value < 2**63:
-            raise BadRequestError(f"The {place} holds {value}, which is beyond int64.")
+def _mixed(values: list[Any]) -> ValueError:
+    """Return the error for the first value that is of no kind, or not of the first one's."""
+    kind = _KINDS.get(type(values[0]))
+    value = next(value for value in values if (_KINDS.get(type(value)) or "none") != kind)
+    if type(value) not in _KINDS:
+        return ValueError(f"has element with unexpected JSON type: {type_name(value)}")
+    return ValueError(f"has unexpected element {json_tensors.quote(value)}, expecting type: {kind}")
+
+
+def _bytes_list(values: list[Any]) -> bytes:
+    return b"".join(_message(1, to_bytes(value)) for value in values)
+
+
+def _float_list(values: list[Any]) -> bytes:
+    with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite
+        return _message(1, np.array(values, np.float64).astype("<f4").tobytes())  # packed
+
+
+def _int64_list(values: list[Any]) -> bytes:
+    if not all(-(2**63) <= value < 2**63 for value in values):
+        raise ValueError("has uint64_t element. Only int64_t is supported")
     return _message(1, b"".join(_varint(value & 2**64 - 1) for value in values))  # packed
+
+
+_LISTS = {"bytes": _bytes_list, "float": _float_list, "int64": _int64_list}
 
 
 def _message(field: int, content: bytes) -> bytes:

@@ -2,31 +2,48 @@
 
 The reference is its ``api_rest.md``, and for what that leaves open its ``json_tensor.cc``; ``docs/tf_serving.md`` has
 the cases one by one. Here, and only here, the bare NaN, Infinity and -Infinity are numbers. Pure functions.
+
+Errors have TensorFlow Serving's own sentences where it has one; in those, items count from 0.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from serving.errors import BadRequestError
-from serving.signature import DEFAULT_SIGNATURE, Signature, TensorSpec
+from serving.signature import DEFAULT_SIGNATURE, Signature, TensorSpec, shape_fits, shape_text
 from serving.wire import json_tensors, tf_example
-from serving.wire.tf_example import is_base64, to_bytes
+from serving.wire.json_tensors import quote
+from serving.wire.tf_example import is_base64, to_bytes, type_name
 
 PREDICT, CLASSIFY, REGRESS = (f"tensorflow/serving/{method}" for method in ("predict", "classify", "regress"))
 
 # The one input of a signature that takes examples, and its outputs (signature_constants.h).
-_CLASSES, _SCORES, _REGRESSION = "classes", "scores", "outputs"
+_EXAMPLES, _CLASSES, _SCORES, _REGRESSION = "inputs", "classes", "scores", "outputs"
 
 # String outputs with names that end so hold bytes, which go as {"b64": ...}.
 _BYTES_SUFFIX = "_bytes"
 
+# A NumPy dtype's kind -> the types of its JSON values; bfloat16 is of kind V. Complex numbers have none.
+_JSON_TYPES: dict[str, set[type]] = {
+    "b": {bool},
+    "i": {int},
+    "u": {int},
+    "f": {int, float},
+    "V": {int, float},
+    "O": {str, dict},
+}
+
+# What TensorFlow calls a dtype in its errors, where that isn't NumPy's name too.
+_TYPE_NAMES = {"float16": "half", "float32": "float", "float64": "double"}
+
+_MOST_DIMENSIONS = 64  # NumPy's own limit
 
 # From fetches to a response's body.
 Encode = Callable[[Mapping[str, np.ndarray]], bytes]
@@ -49,7 +66,7 @@ def decode_predict(body: bytes, signatures: Mapping[str, Signature]) -> PredictR
     document, key = _document(body)
     inputs = _signature(key, signatures).inputs
     if "instances" in document and "inputs" in document:
-        raise BadRequestError("Not formatted correctly: expecting only one of 'inputs' or 'instances'.")
+        raise BadRequestError("Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist.")
     if "instances" in document:
         return PredictRequest(key, _from_rows(document["instances"], inputs), by_rows=True)
     if "inputs" in document:
@@ -60,21 +77,20 @@ def decode_predict(body: bytes, signatures: Mapping[str, Signature]) -> PredictR
 def encode_predict(outputs: Mapping[str, np.ndarray], by_rows: bool) -> bytes:
     """Return ``{"predictions": [...]}`` by rows or ``{"outputs": ...}`` by columns; one output goes without its name.
 
-    Raises BadRequestError where the outputs share no rows, as TensorFlow Serving does.
+    Raises BadRequestError where the outputs share no rows, or are of a type that JSON can't carry, as TensorFlow
+    Serving does.
     """
-    if not by_rows:
-        return f'{{"outputs": {_one_or_object(outputs)}}}'.encode()
-    _check_rows(outputs)
+    if by_rows:
+        _check_rows(outputs)
     if len(outputs) == 1:
         [(name, array)] = outputs.items()
-        return f'{{"predictions": {_to_json(array, name)}}}'.encode()
-    columns = [[_to_json(row, name) for row in array] for name, array in outputs.items()]
-    names = [json.dumps(name) for name in outputs]
-    rows = (
-        "{" + ", ".join(f"{name}: {value}" for name, value in zip(names, row, strict=True)) + "}"
-        for row in zip(*columns, strict=True)
-    )
-    return f'{{"predictions": [{", ".join(rows)}]}}'.encode()
+        text = _to_json(array, name)
+    elif by_rows:
+        members = [_members(name, _rows(array, name)) for name, array in outputs.items()]
+        text = "[" + ",".join("{" + ",".join(row) + "}" for row in zip(*members, strict=True)) + "]"
+    else:
+        text = "{" + ",".join(f"{json.dumps(name)}:{_to_json(array, name)}" for name, array in outputs.items()) + "}"
+    return _body("predictions" if by_rows else "outputs", text)
 
 
 def decode_examples(body: bytes, signatures: Mapping[str, Signature], method: str) -> PredictRequest:
@@ -88,88 +104,108 @@ def decode_examples(body: bytes, signatures: Mapping[str, Signature], method: st
         raise BadRequestError(
             f"Expected signature {key!r} to have the method_name {method}; it has {signature.method_name!r}."
         )
-    if len(signature.inputs) != 1:
-        raise BadRequestError(f"Expected one input, of examples; signature {key!r} has {len(signature.inputs)}.")
-    [name] = signature.inputs
-    return PredictRequest(key, {name: tf_example.serialize(document)}, by_rows=True)
+    if [(name, spec.dtype_name) for name, spec in signature.inputs.items()] != [(_EXAMPLES, "string")]:
+        got = ", ".join(f"{name} ({spec.dtype_name})" for name, spec in signature.inputs.items()) or "none"
+        raise BadRequestError(f"Expected signature {key!r} to have one input, {_EXAMPLES} (string); it has {got}.")
+    return PredictRequest(key, {_EXAMPLES: tf_example.serialize(document)}, by_rows=True)
 
 
 def encode_classification(outputs: Mapping[str, np.ndarray]) -> bytes:
-    """Return ``{"results": [[[label, score], ...], ...]}``, with "" or 0 where there is no such output."""
-    classes, scores = outputs.get(_CLASSES), outputs.get(_SCORES)
-    shape = next((array.shape for array in (classes, scores) if array is not None), None)
-    if shape is None or len(shape) != 2:
-        raise BadRequestError(f"Expected the outputs {_CLASSES!r} and {_SCORES!r} by rows; got {', '.join(outputs)}.")
-    labels = np.full(shape, b"", object) if classes is None else classes
-    values = np.zeros(shape, np.float32) if scores is None else scores
-    results = (
-        "[" + ", ".join(f"[{_string(label)}, {_to_json(value, _SCORES)}]" for label, value in row) + "]"
-        for row in (zip(*pair, strict=True) for pair in zip(labels, values, strict=True))
-    )
-    return f'{{"results": [{", ".join(results)}]}}'.encode()
+    """Return ``{"results": [[[label, score], ...], ...]}``, with "" or 0 where there is no such output.
+
+    Raises BadRequestError where the outputs are no classes and scores by rows, as TensorFlow Serving does.
+    """
+    found = {name: outputs[name] for name in (_CLASSES, _SCORES) if name in outputs}
+    dtypes = {_CLASSES: object, _SCORES: np.float32}
+    shapes = {array.shape for array in found.values()}
+    if {array.ndim for array in found.values()} != {2} or len(shapes) > 1 or not _are(found, dtypes):
+        expected = f"{_CLASSES} (string), {_SCORES} (float), or both in one shape, [examples, classes]"
+        raise BadRequestError(f"Expected the outputs {expected}; got {_described(outputs)}.")
+    [shape] = shapes
+    labels = _rows(found.get(_CLASSES, np.full(shape, b"", object)).ravel(), _CLASSES)
+    scores = _rows(found.get(_SCORES, np.zeros(shape, np.float32)).ravel(), _SCORES)
+    pairs = np.empty(len(labels), object)
+    pairs[:] = [f"[{label},{score}]" for label, score in zip(labels, scores, strict=True)]
+    return _body("results", "[" + ",".join(f"[{','.join(row)}]" for row in pairs.reshape(shape).tolist()) + "]")
 
 
 def encode_regression(outputs: Mapping[str, np.ndarray]) -> bytes:
-    """Return ``{"results": [value, ...]}``, one for each example."""
+    """Return ``{"results": [value, ...]}``, one for each example.
+
+    Raises BadRequestError where the output isn't one value for each, as TensorFlow Serving does.
+    """
     values = outputs.get(_REGRESSION)
-    if values is None or values.size != len(values):
-        raise BadRequestError(f"Expected the output {_REGRESSION!r} with one value a row; got {', '.join(outputs)}.")
-    return f'{{"results": {_to_json(values.reshape(-1), _REGRESSION)}}}'.encode()
+    if values is None or values.dtype != np.float32 or values.shape not in ((values.size,), (values.size, 1)):
+        expected = f"{_REGRESSION} (float) of shape [examples] or [examples, 1]"
+        raise BadRequestError(f"Expected the output {expected}; got {_described(outputs)}.")
+    return _body("results", _to_json(values.ravel(), _REGRESSION))
 
 
 def _document(body: bytes) -> tuple[dict[str, Any], str]:
     """Return a body's object and the name of the signature it asks for."""
     document = json_tensors.parse(body)
     if type(document) is not dict:
-        raise BadRequestError('The body is not an object such as {"instances": [...]}.')
+        raise BadRequestError(
+            f'JSON Value: {quote(document)} Is not object; expected one such as {{"instances": [...]}}.'
+        )
     key = document.get("signature_name", DEFAULT_SIGNATURE)
     if type(key) is not str:
-        raise BadRequestError("Not formatted correctly: 'signature_name' must be a string.")
+        raise BadRequestError(f"JSON Value: {quote(key)}: 'signature_name' key must be a string value.")
     return document, key or DEFAULT_SIGNATURE
 
 
 def _signature(key: str, signatures: Mapping[str, Signature]) -> Signature:
     if key not in signatures:
-        raise BadRequestError(f'Serving signature name: "{key}" not found in signature def.')
+        known = ", ".join(signatures) or "none"
+        raise BadRequestError(f"Serving signature name: {quote(key)} not found in signature def; there are: {known}.")
+    if not signatures[key].inputs:
+        raise BadRequestError(f"Failed to get input map for signature: {key}.")
     return signatures[key]
 
 
 def _from_rows(instances: Any, inputs: Mapping[str, TensorSpec]) -> dict[str, np.ndarray]:
     if type(instances) is not list:
-        raise BadRequestError("Expecting 'instances' to be a list.")
+        raise BadRequestError(f"Expecting 'instances' to be an list/array; got {quote(instances)}.")
     if not instances:
-        raise BadRequestError("No values in 'instances'.")
-    if not _is_named(instances[0]):
-        if len(inputs) > 1:
-            names = ", ".join(inputs)
-            raise BadRequestError(f"'instances' is a plain list; expected a list of objects with {names}.")
-        [(name, spec)] = inputs.items()
-        return {name: _to_tensor(_all_alike(instances, named=False), name, spec)}
-    for number, instance in enumerate(_all_alike(instances, named=True)):
-        if instance.keys() != inputs.keys():
-            got, expected = ", ".join(instance) or "none", ", ".join(inputs)
-            raise BadRequestError(f"Item {number} of 'instances' has the keys {got}; they must be {expected}.")
-    return {name: _to_tensor([item[name] for item in instances], name, spec) for name, spec in inputs.items()}
+        raise BadRequestError("No values in 'instances' array.")
+    if _is_named(instances[0]):
+        _check_objects(instances, inputs)
+        return {name: _to_tensor([item[name] for item in instances], name, spec) for name, spec in inputs.items()}
+    if len(inputs) > 1:
+        names = ", ".join(inputs)
+        raise BadRequestError(f"instances is a plain list, but expecting list of objects with the inputs {names}.")
+    if dict in set(map(type, instances)):
+        for number, item in enumerate(instances):
+            if _is_named(item):
+                raise BadRequestError(f"Expecting value/list but got object at item {number} of input list.")
+    [(name, spec)] = inputs.items()
+    return {name: _to_tensor(instances, name, spec)}
 
 
-def _all_alike(instances: list, named: bool) -> list:
-    """Return the instances, which are all objects or all plain values; raises where they are a mix."""
-    if named or dict in set(map(type, instances)):
-        for number, instance in enumerate(instances):
-            if _is_named(instance) != named:
-                expected, got = ("object", "value") if named else ("value or list", "object")
-                raise BadRequestError(f"Expecting {expected} but got {got} at item {number} of 'instances'.")
-    return instances
+def _check_objects(instances: list[Any], inputs: Mapping[str, TensorSpec]) -> None:
+    """Raise unless each of the instances is an object with one member for each input."""
+    if set(map(type, instances)) == {dict} and set(map(frozenset, instances)) == {frozenset(inputs)}:
+        return
+    for number, item in enumerate(instances):
+        if type(item) is not dict:
+            got = "list" if type(item) is list else "value"
+            raise BadRequestError(f"Expecting object but got {got} at item {number} of input list.")
+        if item.keys() != inputs.keys():
+            raise BadRequestError(
+                f"Failed to process element: {number} of 'instances' list. JSON object: {quote(item)} keys must be "
+                f"equal to: {','.join(inputs)}."
+            )
 
 
 def _from_columns(columns: Any, inputs: Mapping[str, TensorSpec]) -> dict[str, np.ndarray]:
     if not _is_named(columns):
         if len(inputs) > 1:
-            raise BadRequestError(f"'inputs' is a plain value; expected an object with {', '.join(inputs)}.")
+            names = ", ".join(inputs)
+            raise BadRequestError(f"inputs is a plain value/list, but expecting an object with the inputs {names}.")
         columns = dict.fromkeys(inputs, columns)
     for name in inputs:
         if name not in columns:
-            raise BadRequestError(f"Missing named input: {name} in 'inputs' object.")
+            raise BadRequestError(f"Missing named input: {name} in 'inputs' object.", input=name)
     return {name: _to_tensor(columns[name], name, spec) for name, spec in inputs.items()}
 
 
@@ -179,56 +215,124 @@ def _is_named(value: Any) -> bool:
 
 
 def _to_tensor(value: Any, name: str, spec: TensorSpec) -> np.ndarray:
-    if spec.dtype_name != "string":
-        return json_tensors.to_tensor(value, name, spec, allow_nan=True)
+    """Return nested lists of JSON values as an array; raises BadRequestError naming the input, expected and got."""
+    if spec.dtype.kind not in _JSON_TYPES:
+        raise BadRequestError(f"{name}: no JSON value can be converted to type: {spec.dtype_name}.", input=name)
+    _check_shape(value, name, spec)
     leaves, shape = json_tensors.flatten(value, name, spec)
+    types = _JSON_TYPES[spec.dtype.kind]
+    if not set(map(type, leaves)) <= types:
+        index = next(i for i, leaf in enumerate(leaves) if type(leaf) not in types)
+        raise _not_of_type(leaves[index], name, spec, index, shape)
+    if spec.dtype_name == "string":
+        return _strings(leaves, shape, name)
+    return json_tensors.to_numbers(leaves, shape, name, spec, allow_nan=True)
+
+
+def _check_shape(value: Any, name: str, spec: TensorSpec) -> None:
+    """Compare the shape that a value's first elements have with the spec's; that the others are alike is for later."""
+    shape: tuple[int, ...] = ()
+    first = value
+    while type(first) is list:
+        shape += (len(first),)
+        if not first or len(shape) > _MOST_DIMENSIONS:
+            break
+        first = first[0]
+    # Sizes below an empty list can't be seen.
+    expected = spec.shape[: len(shape)] if spec.shape is not None and 0 in shape else spec.shape
+    if len(shape) > _MOST_DIMENSIONS:
+        raise BadRequestError(f"{name}: expected at most {_MOST_DIMENSIONS} levels of lists.", input=name)
+    if not shape_fits(shape, expected):
+        wanted = f"{_type_of(spec)} of shape {shape_text(spec.shape)}"
+        raise BadRequestError(f"{name}: expected {wanted}, got shape {list(shape)}.", input=name)
+
+
+def _type_of(spec: TensorSpec) -> str:
+    return _TYPE_NAMES.get(spec.dtype_name, spec.dtype_name)
+
+
+def _strings(leaves: Sequence[Any], shape: tuple[int, ...], name: str) -> np.ndarray:
     array = np.empty(len(leaves), object)
     for index, leaf in enumerate(leaves):
         try:
             array[index] = to_bytes(leaf)
-        except ValueError:
-            raise json_tensors.not_a('string, or {"b64": ...} of base64', leaf, name, index, shape) from None
+        except ValueError as error:
+            where, members = json_tensors.place_of(index, shape)
+            raise BadRequestError(f"{name}: {error}{where}.", input=name, **members) from None
     return array.reshape(shape)
+
+
+def _not_of_type(value: Any, name: str, spec: TensorSpec, index: int, shape: tuple[int, ...]) -> BadRequestError:
+    where, members = json_tensors.place_of(index, shape)
+    got = f"JSON Value: {quote(value)} Type: {type_name(value)}"
+    return BadRequestError(f"{name}: {got} is not of expected type: {_type_of(spec)}{where}.", input=name, **members)
 
 
 def _check_rows(outputs: Mapping[str, np.ndarray]) -> None:
     expected: int | None = None
     for name, array in outputs.items():
         if not array.ndim:
-            raise BadRequestError(f'Output {name!r} has no rows; ask by columns, with "inputs".')
+            raise BadRequestError(f'Tensor name: {name} has no shape information; ask by columns, with "inputs".')
         if expected is not None and len(array) != expected:
             raise BadRequestError(
-                f"Output {name!r} has inconsistent batch size: {len(array)}, expecting {expected}; "
+                f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {expected}; "
                 'ask by columns, with "inputs".'
             )
         expected = len(array)
 
 
-def _one_or_object(outputs: Mapping[str, np.ndarray]) -> str:
-    texts = {name: _to_json(array, name) for name, array in outputs.items()}
-    if len(texts) == 1:
-        [text] = texts.values()
-        return text
-    return "{" + ", ".join(f"{json.dumps(name)}: {text}" for name, text in texts.items()) + "}"
+def _are(outputs: Mapping[str, np.ndarray], dtypes: Mapping[str, Any]) -> bool:
+    return all(array.dtype == dtypes[name] for name, array in outputs.items())
 
 
-def _to_json(value: Any, name: str) -> str:
-    array = np.asarray(value, object if isinstance(value, bytes) else None)
+def _described(outputs: Mapping[str, np.ndarray]) -> str:
+    names = {"object": "string", **_TYPE_NAMES}
+    return ", ".join(
+        f"{name} ({names.get(array.dtype.name, array.dtype.name)}) of shape {list(array.shape)}"
+        for name, array in outputs.items()
+    )
+
+
+def _members(name: str, values: Iterable[str]) -> list[str]:
+    key = json.dumps(name)
+    return [f"{key}:{value}" for value in values]
+
+
+def _body(member: str, text: str) -> bytes:
+    # Strings that are no UTF-8 leave as the bytes they are, as they do there: see _text.
+    return f'{{"{member}":{text}}}'.encode(errors="surrogateescape")
+
+
+def _to_json(array: np.ndarray, name: str) -> str:
     if array.dtype == object:
-        convert = _base64 if name.endswith(_BYTES_SUFFIX) else _text
-        return json.dumps(_nested(array, convert))
+        return json.dumps(_texts(array, name), ensure_ascii=False)
+    if array.dtype.kind == "c":
+        raise BadRequestError(f"Failed to write JSON value for tensor type: {array.dtype.name}, of output {name!r}.")
+    if array.dtype.name == "bfloat16":  # of which NumPy has no short text
+        array = array.astype(np.float32)
     if array.dtype.kind in "iub" or np.isfinite(array).all():
         return json_tensors.to_json(array, name)
-    text = str(array.astype(np.float32 if array.dtype.itemsize < 8 else np.float64).astype(np.str_).tolist())
-    return text.replace("'", "").replace("nan", "NaN").replace("inf", "Infinity")
+    text = str(array.astype(np.str_).tolist()).replace("'", "").replace(" ", "")
+    return text.replace("nan", "NaN").replace("inf", "Infinity")
 
 
-def _nested(array: np.ndarray, convert: Any) -> Any:
-    return convert(array.item()) if array.ndim == 0 else [_nested(item, convert) for item in map(_as_array, array)]
+def _rows(array: np.ndarray, name: str) -> list[str]:
+    """Return the JSON of each row of an array of rank 1 or more."""
+    if array.dtype == object:
+        return [json.dumps(row, ensure_ascii=False) for row in _texts(array, name)]
+    if not array.size:
+        return [_to_json(row, name) for row in array]
+    # Written as a whole and cut between rows, where more brackets meet than anywhere within one.
+    text = _to_json(array, name)
+    opening, closing = "[" * (array.ndim - 1), "]" * (array.ndim - 1)
+    rows = text[array.ndim : -array.ndim].split(f"{closing},{opening}")
+    return [f"{opening}{row}{closing}" for row in rows]
 
 
-def _as_array(item: Any) -> np.ndarray:
-    return np.asarray(item, object)
+def _texts(array: np.ndarray, name: str) -> Any:
+    """Return strings as nested lists of what JSON writes for them."""
+    convert = _base64 if name.endswith(_BYTES_SUFFIX) else _text
+    return np.asarray(np.frompyfunc(convert, 1, 1)(array), object).tolist()
 
 
 def _base64(value: bytes) -> dict[str, str]:
@@ -236,8 +340,4 @@ def _base64(value: bytes) -> dict[str, str]:
 
 
 def _text(value: bytes) -> str:
-    return value.decode(errors="replace")
-
-
-def _string(value: bytes) -> str:
-    return json.dumps(_text(value))
+    return value.decode(errors="surrogateescape")
