@@ -60,7 +60,7 @@ class Exchange:
     def model(self, name: str, version: int | None = None) -> Model:
         """Return a model, loading it where it isn't loaded; raises what ``Repository.get`` does."""
         self.facts["model"] = name
-        model = self.models.loaded(name) if version is None else None
+        model = self.models.loaded(name, version)
         if model is None:
             model = self.models.get(name, version)
             self.stopwatch.lap("load")

@@ -45,10 +45,10 @@ class Repository:
         self._lock = Lock()
         self._closed = Event()
 
-    def loaded(self, name: str) -> Model | None:
-        """Return a model's latest version if it is loaded: dict look-ups, no lock."""
+    def loaded(self, name: str, version: int | None = None) -> Model | None:
+        """Return a model's version, the latest by default, if it is loaded: dict look-ups, no lock."""
         model = self._models.get(name)
-        return model.latest if model else None
+        return model.loaded(version) if model else None
 
     def get(self, name: str, version: int | None = None) -> Model:
         """Return a model's version, the latest that loads by default, loading it first where it isn't loaded.

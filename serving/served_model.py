@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 from serving import versions
 from serving.errors import ModelNotFoundError, ModelUnavailableError
@@ -71,7 +70,11 @@ class ServedModel:
         """
         if version is None:
             return self.latest or self._once(None, self._load_latest)
-        return self._loaded.get(version) or self._once(version, lambda: self._load_version(version))
+        return self.loaded(version) or self._once(version, lambda: self._load_version(version))
+
+    def loaded(self, version: int | None = None) -> Model | None:
+        """Return a version, the latest by default, if it is loaded."""
+        return self.latest if version is None else self._loaded.get(version)
 
     def status(self) -> list[VersionStatus]:
         """Return the state of every version on disk or loaded, the highest first."""
@@ -143,7 +146,7 @@ class ServedModel:
     def _once(self, key: int | None, load: Callable[[], Model]) -> Model:
         """Load, or wait for the thread that is at it; a load that fails fails for all who waited for it."""
         with self._lock:
-            there: Any = self.latest if key is None else self._loaded.get(key)
+            there = self.loaded(key)
             if there is not None:
                 return there
             future = self._loading.get(key)

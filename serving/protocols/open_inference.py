@@ -81,7 +81,7 @@ def _server(exchange: Exchange, route: Route) -> Reply:
     if route.action == "live":
         return Reply(server.server_live())
     if route.action == "ready":
-        ready = _is_ready(exchange, exchange.models.default_name(), None)
+        ready = bool(exchange.models.names()) and _is_ready(exchange, exchange.models.default_name(), None)
         return Reply(server.server_ready(ready), 200 if ready else 503)
     return Reply(server.server_metadata(SERVER_NAME, SERVER_VERSION))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from serving.errors import BadRequestError, ServingError
+from serving.errors import BadRequestError, ModelNotFoundError, ServingError
 from serving.exchange import Exchange, Reply
 from serving.model import Model
 from serving.served_model import State
@@ -69,16 +69,13 @@ def _status(exchange: Exchange, route: Route) -> Reply:
     wanted = _version(exchange, route)
     statuses = exchange.models.status(route.model)
     if wanted is not None:
-        statuses = [status for status in statuses if status.version == wanted] or _not_found(exchange, route)
+        statuses = [status for status in statuses if status.version == wanted]
+        if not statuses:
+            raise ModelNotFoundError(f"Model {route.model} has no version {wanted}.")
     entries = [VersionEntry(status.version, status.state, status.error) for status in statuses]
     # A version that is only waiting to be asked for is ready to be.
     is_ready = any(status.state != State.END for status in statuses)
     return Reply(server.status(route.model, is_ready, entries))
-
-
-def _not_found(exchange: Exchange, route: Route) -> list:
-    exchange.model(route.model, _version(exchange, route))  # raises, naming the versions that there are
-    return []
 
 
 def _metadata(exchange: Exchange, route: Route) -> Reply:

@@ -46,7 +46,7 @@ def to_tensor(value: Any, name: str, spec: TensorSpec) -> np.ndarray:
     Raises BadRequestError naming the input, the place, what was expected and what was got.
     """
     leaves, shape = flatten(value, name, spec)
-    types, noun = _leaf_types(spec)
+    types, noun = leaf_types(spec)
     if not set(map(type, leaves)) <= types:
         index = next(i for i, leaf in enumerate(leaves) if type(leaf) not in types)
         raise not_a(noun, leaves[index], name, index, shape)
@@ -139,7 +139,8 @@ def _depth(value: Any) -> int:
     return depth
 
 
-def _leaf_types(spec: TensorSpec) -> tuple[set[type], str]:
+def leaf_types(spec: TensorSpec) -> tuple[set[type], str]:
+    """Return the Python types that JSON's values for a spec have, and what an error message calls one of them."""
     if spec.dtype_name == "string":
         return {str}, "string"
     if spec.dtype.kind == "b":

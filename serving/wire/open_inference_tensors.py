@@ -54,7 +54,7 @@ def from_json(data: list, shape: tuple[int, ...], name: str, spec: TensorSpec) -
     Raises BadRequestError naming the input, the place in the shape, what was expected and what was got.
     """
     leaves = _leaves(data, shape, name, spec)
-    types, noun = _json_types(spec)
+    types, noun = json_tensors.leaf_types(spec)
     if not set(map(type, leaves)) <= types:
         index = next(i for i, leaf in enumerate(leaves) if type(leaf) not in types)
         raise json_tensors.not_a(noun, leaves[index], name, index, shape)
@@ -146,16 +146,6 @@ def _leaves(data: list, shape: tuple[int, ...], name: str, spec: TensorSpec) -> 
         wanted = f"{expected} values for shape {list(shape)}"
         raise BadRequestError(f"{name}: expected {wanted}, got {len(data)}.", input=name)
     return data
-
-
-def _json_types(spec: TensorSpec) -> tuple[set[type], str]:
-    if spec.dtype_name == "string":
-        return {str}, "string"
-    if spec.dtype.kind == "b":
-        return {bool}, "true or false"
-    if spec.dtype.kind in "iu":
-        return {int}, "whole number"
-    return {int, float}, "number"
 
 
 def _elements(data: memoryview, shape: tuple[int, ...], name: str) -> list[bytes]:

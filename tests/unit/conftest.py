@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+from serving import repository
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
@@ -12,6 +14,18 @@ def tf():
     import tensorflow
 
     return tensorflow
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch):
+    """The model folder that the app serves from, empty; the module-level cache is fresh before and after."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    monkeypatch.setenv("SERVING_MODEL_PATH", str(folder))
+    monkeypatch.setenv("SERVING_POLL_SECONDS", "0")
+    repository.shared.cache_clear()
+    yield folder
+    repository.shared.cache_clear()
 
 
 @pytest.fixture

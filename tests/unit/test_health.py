@@ -13,15 +13,6 @@ from serving import repository
 
 
 @pytest.fixture
-def models(tmp_path, monkeypatch):
-    """The model folder that the app serves from, empty; the module-level cache is fresh before and after."""
-    monkeypatch.setenv("SERVING_MODEL_PATH", str(tmp_path))
-    repository.shared.cache_clear()
-    yield tmp_path
-    repository.shared.cache_clear()
-
-
-@pytest.fixture
 def put(models, saved_model):
     """Return a function that puts a model of a TensorFlow function under a name, as version 1."""
 

@@ -8,19 +8,15 @@ import azure.functions as func
 import numpy as np
 import pytest
 
-from serving import http, repository
+from serving import http
 from serving.protocols.predict_x import PredictX
 from serving.wire import x_labels
 
 
-@pytest.fixture
-def models(tmp_path, monkeypatch):
-    """The model folder that the app serves from, empty; the module-level cache is fresh before and after."""
-    monkeypatch.setenv("SERVING_MODEL_PATH", str(tmp_path))
+@pytest.fixture(autouse=True)
+def limit(monkeypatch):
+    """A limit for bodies that a test can exceed."""
     monkeypatch.setenv("SERVING_MAX_BODY_BYTES", "1000")
-    repository.shared.cache_clear()
-    yield tmp_path
-    repository.shared.cache_clear()
 
 
 @pytest.fixture

@@ -5,19 +5,8 @@ import json
 import azure.functions as func
 import pytest
 
-from serving import repository
 from serving.http import handle
 from serving.protocols.tf_serving import TfServing
-
-
-@pytest.fixture
-def models(tmp_path, monkeypatch):
-    """The model folder that the app serves from, empty; the module-level cache is fresh before and after."""
-    monkeypatch.setenv("SERVING_MODEL_PATH", str(tmp_path))
-    monkeypatch.setenv("SERVING_POLL_SECONDS", "0")
-    repository.shared.cache_clear()
-    yield tmp_path
-    repository.shared.cache_clear()
 
 
 @pytest.fixture
