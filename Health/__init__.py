@@ -11,6 +11,6 @@ from serving.protocols.health import Health
 _protocol = Health()
 
 
-def main(req: func.HttpRequest) -> func.HttpResponse:
+async def main(req: func.HttpRequest) -> func.HttpResponse:
     """Answer one probe."""
-    return handle(req, _protocol)
+    return await handle(req, _protocol)

@@ -12,6 +12,6 @@ from serving.protocols.openapi import OpenApi
 _protocol = OpenApi(endpoints={"PredictXor": "xor"})
 
 
-def main(req: func.HttpRequest) -> func.HttpResponse:
+async def main(req: func.HttpRequest) -> func.HttpResponse:
     """Answer one request for the document."""
-    return handle(req, _protocol)
+    return await handle(req, _protocol)

@@ -12,6 +12,6 @@ from serving.protocols.open_inference import OpenInference
 _protocol = OpenInference()
 
 
-def main(req: func.HttpRequest) -> func.HttpResponse:
+async def main(req: func.HttpRequest) -> func.HttpResponse:
     """Answer one request."""
-    return handle(req, _protocol)
+    return await handle(req, _protocol)

@@ -12,6 +12,6 @@ from serving.protocols.predict_x import PredictX
 _protocol = PredictX(model_name="xor")
 
 
-def main(req: func.HttpRequest) -> func.HttpResponse:
+async def main(req: func.HttpRequest) -> func.HttpResponse:
     """Answer one request; the first one loads the model into the module-level cache of ``serving.repository``."""
-    return handle(req, _protocol)
+    return await handle(req, _protocol)

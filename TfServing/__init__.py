@@ -11,6 +11,6 @@ from serving.protocols.tf_serving import TfServing
 _protocol = TfServing()
 
 
-def main(req: func.HttpRequest) -> func.HttpResponse:
+async def main(req: func.HttpRequest) -> func.HttpResponse:
     """Answer one request."""
-    return handle(req, _protocol)
+    return await handle(req, _protocol)

@@ -56,7 +56,7 @@ def _run(root: Path, port: int) -> None:
     app = function_app.read(root)
     settings.put_in_environment(root)
     limits = settings.Settings.from_environment()
-    console.start_logging(app.log_level)
+    console.start_logging(limits.log_level or app.log_level)
     # Before functions are imported, which can take seconds: a taken port is reported at once.
     sockets = server.listen(port)
 

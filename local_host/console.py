@@ -41,6 +41,10 @@ def start_logging(level: str) -> None:
     """Send everyone's log to stderr from a level of ``host.json`` on; raises HostError for an unknown level."""
     if level.lower() not in _LEVELS:
         raise HostError(f"host.json: log level {level!r} is unknown; known are {', '.join(_LEVELS)}")
+    # What a record holds beyond what is printed here takes most of the time of a line (Python's Logging HOWTO,
+    # "Optimization"), and functions log a line for each request.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     handler = logging.StreamHandler()
     handler.setFormatter(_Formatter())
     logging.basicConfig(level=_LEVELS[level.lower()], handlers=[handler])

@@ -59,13 +59,12 @@ def answer_from(response: func.HttpResponse) -> Answer:
     status = int(response.status_code)
     if not 200 <= status <= 599:
         raise ValueError(f"the status code is {status}; it must be from 200 to 599")
-    headers = [
-        (name.lower().encode("ascii"), str(value).encode())
-        for name, value in response.headers.items()
+    headers = [(name.lower().encode("ascii"), str(value).encode()) for name, value in response.headers.items()]
+    names = [name for name, _ in headers]
+    if b"content-length" in names:
         # The length is the body's own: a wrong one would break the connection.
-        if name.lower() != "content-length"
-    ]
-    if "content-type" not in response.headers:
+        headers = [(name, value) for name, value in headers if name != b"content-length"]
+    if b"content-type" not in names:
         headers.append((b"content-type", _content_type(response).encode()))
     if status in (204, 304):
         return Answer(status, headers, b"")

@@ -40,12 +40,16 @@ class Settings:
     # FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: larger request bodies are answered with 413. 100 MiB is Azure's default.
     max_body_bytes: int = 104_857_600
 
+    # AzureFunctionsJobHost__logging__logLevel__default: wins over the level in host.json, None without it.
+    log_level: str | None = None
+
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
         """Read the settings; unset or empty ones keep their defaults. Raises HostError for a value that can't be."""
         return cls(
             thread_count=_positive_int(environ, "PYTHON_THREADPOOL_THREAD_COUNT", cls.thread_count),
             max_body_bytes=_positive_int(environ, "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT", cls.max_body_bytes),
+            log_level=environ.get("AzureFunctionsJobHost__logging__logLevel__default") or cls.log_level,
         )
 
 

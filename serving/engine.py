@@ -33,9 +33,10 @@ class Session(Protocol):
         """Release the session; nothing may be running in it. Also happens when the object is collected."""
 
 
-def load_session(saved_model: Path, engine: str) -> Session:
+def load_session(saved_model: Path, engine: str, is_optimized: bool = False) -> Session:
     """Load a SavedModel with the engine asked for: ``"c"``, ``"python"``, or ``"auto"`` for the first that is there.
 
+    ``is_optimized`` says that TensorFlow's graph optimizer was run over the graph before and need not be now.
     Raises EngineNotFoundError where that engine isn't installed, TensorFlowError where the SavedModel can't be
     loaded, ValueError or TypeError where its signatures can't be served.
     """
@@ -44,7 +45,7 @@ def load_session(saved_model: Path, engine: str) -> Session:
         from serving import tensorflow_c, tensorflow_library
 
         if engine == "c" or tensorflow_library.is_available():
-            return tensorflow_c.Session(saved_model)
+            return tensorflow_c.Session(saved_model, is_optimized)
     from serving import tensorflow_python
 
-    return tensorflow_python.Session(saved_model)
+    return tensorflow_python.Session(saved_model, is_optimized)

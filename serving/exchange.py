@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
 from serving.errors import MethodNotAllowedError, UnsupportedMediaTypeError
 from serving.model import Model
 from serving.repository import Repository
-from serving.signature import Signature
 from serving.stopwatch import Stopwatch
 
 Feeds = Mapping[str, np.ndarray]
 Fetches = Mapping[str, np.ndarray]
+
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
+
+# Decoding or encoding so many bytes takes milliseconds, for which the event loop must not stand still.
+_LARGE_BYTES = 1024 * 1024
+
+# Requests that wait for a model to be loaded. Apart from the threads that work, so that these are not all waiting.
+_loads = ThreadPoolExecutor(64, "load")
 
 
 @dataclass(frozen=True)
@@ -57,33 +70,50 @@ class Exchange:
         if media_type not in ("application/json", "text/json") and not media_type.endswith("+json"):
             raise UnsupportedMediaTypeError(f"The content type is {content_type}; expected application/json.")
 
-    def model(self, name: str, version: int | None = None) -> Model:
+    async def model(self, name: str, version: int | None = None) -> Model:
         """Return a model, loading it where it isn't loaded; raises what ``Repository.get`` does."""
         self.facts["model"] = name
         model = self.models.loaded(name, version)
         if model is None:
-            model = self.models.get(name, version)
+            # With the invocation's id, for the log.
+            get = copy_context().run
+            model = await asyncio.get_running_loop().run_in_executor(_loads, get, self.models.get, name, version)
             self.stopwatch.lap("load")
         self.facts["version"] = model.version
         return model
 
-    def predict(
-        self,
-        model: Model,
-        signature: str,
-        decode: Callable[[Signature], Feeds],
-        encode: Callable[[Fetches], bytes],
-    ) -> bytes:
-        """Decode the feeds, run the model, encode the fetches, and note what each took; raises what they do."""
-        feeds = decode(model.signature(signature))
+    async def decode(
+        self, function: Callable[_Parameters, _Result], *args: _Parameters.args, **options: _Parameters.kwargs
+    ) -> _Result:
+        """Call a function that decodes the body, and note what it took; raises what it does."""
+        result = await _work(len(self.body), partial(function, *args, **options))
         self.stopwatch.lap("parse")
-        body = encode(self.run(model, signature, feeds))
-        self.stopwatch.lap("encode")
-        return body
+        return result
 
-    def run(self, model: Model, signature: str, feeds: Feeds) -> Fetches:
+    async def run(self, model: Model, signature: str, feeds: Feeds) -> Fetches:
         """Run the model, and note what it took and how many rows there were; raises what ``Model.predict`` does."""
-        fetches = model.predict(feeds, signature)
+        fetches, batch_rows = await model.predict_batched(feeds, signature)
         self.stopwatch.lap("predict")
-        self.facts["rows"] = max((len(array) for array in feeds.values() if array.ndim), default=1)
+        rows = max([len(array) for array in feeds.values() if array.ndim], default=1)
+        self.facts["rows"] = rows
+        if batch_rows > rows:
+            self.facts["batch_rows"] = batch_rows
         return fetches
+
+    async def encode(
+        self,
+        function: Callable[Concatenate[Fetches, _Parameters], _Result],
+        fetches: Fetches,
+        *args: _Parameters.args,
+        **options: _Parameters.kwargs,
+    ) -> _Result:
+        """Call a function that encodes the fetches, and note what it took; raises what it does."""
+        size = sum([array.nbytes for array in fetches.values()])
+        result = await _work(size, partial(function, fetches, *args, **options))
+        self.stopwatch.lap("encode")
+        return result
+
+
+async def _work(size: int, call: Callable[[], _Result]) -> _Result:
+    """Make a call whose time goes by a number of bytes: at once, or in a thread where that is long."""
+    return call() if size < _LARGE_BYTES else await asyncio.to_thread(call)

@@ -5,11 +5,11 @@ Hands the request to a protocol; whatever the protocol raises becomes the protoc
 
 from __future__ import annotations
 
-import json
 import logging
 from typing import Protocol
 
 import azure.functions as func
+import orjson
 
 from serving import repository
 from serving.errors import (
@@ -30,14 +30,14 @@ repository.preload_in_background()
 class Answering(Protocol):
     """A protocol: how its requests are answered, and how it tells a client of an error."""
 
-    def answer(self, exchange: Exchange) -> Reply:
+    async def answer(self, exchange: Exchange) -> Reply:
         """Answer a request; raises ServingError."""
 
     def error(self, error: ServingError) -> Reply:
         """Return the reply that tells a client of an error."""
 
 
-def handle(request: func.HttpRequest, protocol: Answering) -> func.HttpResponse:
+async def handle(request: func.HttpRequest, protocol: Answering) -> func.HttpResponse:
     """Answer a request by a protocol. Never raises: a client gets the protocol's error, the log gets the cause.
 
     Writes one log line of JSON with the outcome and the time each part took, and nothing of the data.
@@ -53,15 +53,15 @@ def handle(request: func.HttpRequest, protocol: Answering) -> func.HttpResponse:
     except Exception as error:  # a bad app setting
         _logger.exception("The app can't answer")
         return _response(protocol.error(_hidden(error)), {})
-    reply = _reply(exchange, protocol)
+    reply = await _reply(exchange, protocol)
     _log(exchange, reply)
     return _response(reply, _told_of(exchange))
 
 
-def _reply(exchange: Exchange, protocol: Answering) -> Reply:
+async def _reply(exchange: Exchange, protocol: Answering) -> Reply:
     try:
         _check_size(exchange)
-        return protocol.answer(exchange)
+        return await protocol.answer(exchange)
     except ServingError as error:
         if isinstance(error, PredictionError):
             _logger.exception("Model %s failed", exchange.facts.get("model"))
@@ -113,4 +113,4 @@ def _log(exchange: Exchange, reply: Reply) -> None:
     level = logging.ERROR if reply.status >= 500 else logging.INFO
     if _logger.isEnabledFor(level):
         timings = {f"{part}_ms": round(milliseconds, 3) for part, milliseconds in exchange.stopwatch.laps.items()}
-        _logger.log(level, "%s", json.dumps({"status": reply.status, **exchange.facts, **timings}))
+        _logger.log(level, "%s", orjson.dumps({"status": reply.status, **exchange.facts, **timings}).decode())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 
+from serving.batching import Runner
 from serving.engine import Session
 from serving.errors import BadRequestError, PredictionError
 from serving.signature import DEFAULT_SIGNATURE, Signature, TensorSpec, shape_fits, shape_text
@@ -15,26 +17,27 @@ from serving.tensorflow_errors import InvalidArgumentError, TensorFlowError
 class Model:
     """One version of a model, ready to run from many threads at once."""
 
-    def __init__(self, name: str, version: int, session: Session) -> None:
+    def __init__(self, name: str, version: int, session: Session, batch_rows: int = 1) -> None:
         self.name = name
         self.version = version
+        self.signatures = session.signatures  # by name
         self.has_answered = False  # a prediction, since it was loaded
         self._session = session
+        self._runners = {
+            key: Runner(partial(_run, session, str(self), key), batch_rows if signature.goes_by_rows else 1)
+            for key, signature in session.signatures.items()
+        }
 
     def __str__(self) -> str:
         return f"{self.name}/{self.version}"
 
-    @property
-    def signatures(self) -> Mapping[str, Signature]:
-        """The model's signatures by name."""
-        return self._session.signatures
-
     def signature(self, key: str = DEFAULT_SIGNATURE) -> Signature:
         """Return one signature; raises BadRequestError naming those there are where it isn't one of them."""
-        if key not in self.signatures:
+        signature = self.signatures.get(key)
+        if signature is None:
             known = ", ".join(self.signatures)
             raise BadRequestError(f"Model {self} has no signature {key!r}; it has: {known}.", signature=key)
-        return self.signatures[key]
+        return signature
 
     def predict(self, feeds: Mapping[str, np.ndarray], signature: str = DEFAULT_SIGNATURE) -> dict[str, np.ndarray]:
         """Run a signature: arrays by input name in, arrays by output name out.
@@ -43,16 +46,21 @@ class Model:
         PredictionError where TensorFlow fails otherwise.
         """
         self._check(feeds, self.signature(signature).inputs)
-        try:
-            fetches = self._session.run(signature, feeds)
-        except InvalidArgumentError as error:
-            # Such as an embedding's index out of its range: the graph knows what the signature can't say.
-            detail = error.message.splitlines()[0]
-            raise BadRequestError(f"Model {self} can't take these values: {detail}") from error
-        except TensorFlowError as error:
-            raise PredictionError(f"Model {self} failed with TensorFlow's {error.code_name}.") from error
+        fetches = _run(self._session, str(self), signature, feeds)
         self.has_answered = True
         return fetches
+
+    async def predict_batched(
+        self, feeds: Mapping[str, np.ndarray], signature: str = DEFAULT_SIGNATURE
+    ) -> tuple[Mapping[str, np.ndarray], int]:
+        """Run a signature from an event loop, in one batch with requests that wait for it too, where it takes batches.
+
+        Returns the arrays by output name, and how many rows the whole run had; raises what ``predict`` does.
+        """
+        self._check(feeds, self.signature(signature).inputs)
+        answer = await self._runners[signature](feeds)
+        self.has_answered = True
+        return answer
 
     def warm_up(self) -> None:
         """Answer a prediction of zeros, so that what TensorFlow does on the first run is done; raises PredictionError.
@@ -86,6 +94,18 @@ class Model:
                     f"Input {name!r} of model {self} has shape {list(array.shape)}; expected {shape_text(spec.shape)}.",
                     input=name,
                 )
+
+
+def _run(session: Session, model: str, signature: str, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Run a signature; raises the errors that ``Model.predict`` does for what TensorFlow fails with."""
+    try:
+        return session.run(signature, feeds)
+    except InvalidArgumentError as error:
+        # Such as an embedding's index out of its range: the graph knows what the signature can't say.
+        detail = error.message.splitlines()[0]
+        raise BadRequestError(f"Model {model} can't take these values: {detail}") from error
+    except TensorFlowError as error:
+        raise PredictionError(f"Model {model} failed with TensorFlow's {error.code_name}.") from error
 
 
 def _zeros(spec: TensorSpec, size: int) -> np.ndarray:

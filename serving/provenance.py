@@ -36,11 +36,25 @@ class SourceError(Exception):
 
 @dataclass(frozen=True)
 class ExportRecord:
-    """What ``export.json`` holds: the SHA-256 of each source in hexadecimal, and the versions that exported it."""
+    """What ``export.json`` holds: the SHA-256 of each source in hexadecimal, and the versions that exported it.
+
+    ``independent_rows``: rows were seen to be answered alike alone and in a batch. ``is_optimized``: TensorFlow's graph
+    optimizer has been over the graph, and need not be when it is loaded.
+    """
 
     sources: Mapping[str, str]
     keras: str
     tensorflow: str
+    independent_rows: bool = False
+    is_optimized: bool = False
+
+    @classmethod
+    def read(cls, folder: Path) -> ExportRecord:
+        """Read a folder's record; one that isn't there, or isn't understood, says nothing of the export."""
+        try:
+            return cls(**json.loads((folder / EXPORT_RECORD).read_bytes()))
+        except (OSError, ValueError, TypeError):
+            return cls({}, "", "")
 
     def write(self, folder: Path) -> None:
         """Write ``export.json`` into an export's folder."""

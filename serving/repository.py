@@ -13,6 +13,7 @@ from time import perf_counter
 from serving import engine, fallback_export, provenance, versions
 from serving.errors import ModelNotFoundError, ServingError
 from serving.model import Model
+from serving.provenance import ExportRecord
 from serving.served_model import ServedModel, VersionStatus
 from serving.settings import ConfigurationError, Settings
 from serving.signature import Signature, read_signatures
@@ -124,10 +125,16 @@ class Repository:
 
     def _load(self, name: str, folder: Path) -> Model:
         start = perf_counter()
-        session = engine.load_session(_saved_model(folder, name, self.settings.cache_path), self.settings.engine)
-        model = Model(name, int(folder.name), session)
+        saved_model = _saved_model(folder, name, self.settings.cache_path)
+        record = ExportRecord.read(saved_model)
+        session = engine.load_session(saved_model, self.settings.engine, record.is_optimized)
+        model = Model(name, int(folder.name), session, self._batch_rows(name, record))
         _logger.info("Loaded model %s in %.0f ms", model, (perf_counter() - start) * 1e3)
         return model
+
+    def _batch_rows(self, name: str, record: ExportRecord) -> int:
+        by_default = self.settings.batch_rows if record.independent_rows else 0
+        return self.settings.batch_rows_by_model.get(name, by_default)
 
     def _start_polling(self) -> None:
         # Holds the repository weakly: a thread must not keep models alive that nobody serves.

@@ -10,7 +10,7 @@ import math
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 APP_ROOT = Path(__file__).resolve().parent.parent
@@ -48,6 +48,12 @@ class Settings:
     # SERVING_MAX_BODY_BYTES: larger request bodies are answered with 413. 20 MiB is about a million values.
     max_body_bytes: int = 20 * 1024 * 1024
 
+    # SERVING_BATCH_ROWS: requests that wait for the same model run as one batch of at most so many rows; 0 for none.
+    # Holds for models whose export has shown that no row's answer depends on another's. "64, name=16" also says it for
+    # one model by name, whatever its origin.
+    batch_rows: int = 64
+    batch_rows_by_model: Mapping[str, int] = field(default_factory=dict)
+
     # SERVING_CACHE_PATH: where a model that was deployed without its export is exported to. The app's own folder is
     # read-only on Azure; the temporary folder is local to the instance and always writable.
     cache_path: Path = Path(tempfile.gettempdir()) / "keras-functions"
@@ -61,6 +67,7 @@ class Settings:
         engine = environ.get("SERVING_ENGINE") or cls.engine
         if engine not in ENGINES:
             raise ConfigurationError(f"SERVING_ENGINE is {engine!r}; it must be one of {', '.join(ENGINES)}.")
+        batch_rows, batch_rows_by_model = _batch_rows(environ.get("SERVING_BATCH_ROWS", ""), cls.batch_rows)
         return cls(
             model_path=Path(environ.get("SERVING_MODEL_PATH") or cls.model_path),
             engine=engine,
@@ -68,6 +75,8 @@ class Settings:
             preload=tuple(name.strip() for name in environ.get("SERVING_PRELOAD", "").split(",") if name.strip()),
             poll_seconds=_seconds(environ, "SERVING_POLL_SECONDS", cls.poll_seconds),
             max_body_bytes=_positive_int(environ, "SERVING_MAX_BODY_BYTES", cls.max_body_bytes),
+            batch_rows=batch_rows,
+            batch_rows_by_model=batch_rows_by_model,
             cache_path=Path(environ.get("SERVING_CACHE_PATH") or cls.cache_path),
         )
 
@@ -88,3 +97,20 @@ def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
     if not 0 <= seconds < math.inf:
         raise ConfigurationError(f"{name} is {text!r}; it must be a number of seconds, 0 or more.")
     return seconds
+
+
+def _batch_rows(text: str, default: int) -> tuple[int, dict[str, int]]:
+    """Read ``64, name=16``: a number for all models, numbers for models by name, or both."""
+    for_all, by_model = default, {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        name, equals, number = (word.strip() for word in part.rpartition("="))
+        if not number.isdecimal() or (equals and not name):
+            raise ConfigurationError(
+                f"SERVING_BATCH_ROWS is {text!r}; it must be a whole number of rows, as in 64, or also numbers for "
+                "models by name, as in 64, xor=16."
+            )
+        if name:
+            by_model[name] = int(number)
+        else:
+            for_all = int(number)
+    return for_all, by_model

@@ -20,4 +20,4 @@ class Stopwatch:
 
     def server_timing(self) -> str:
         """Return the laps as a Server-Timing header's value (www.w3.org/TR/server-timing)."""
-        return ", ".join(f"{part};dur={milliseconds:.3f}" for part, milliseconds in self.laps.items())
+        return ", ".join([f"{part};dur={milliseconds:.3f}" for part, milliseconds in self.laps.items()])

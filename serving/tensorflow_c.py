@@ -26,6 +26,10 @@ from serving.tensorflow_library import SIZEOF_TSTRING, Api, Buffer, Output, load
 # spares each call the hand-over to a pool and back. Ops that are worth it still spread over the intra-op threads.
 _RUN_IN_CALLERS_THREAD = b"\x18" + b"\xff" * 9 + b"\x01"
 
+# ConfigProto{graph_options{rewrite_options{disable_meta_optimizer: true}}}: fields 10 and 10 of config.proto, field 19
+# of rewriter_config.proto.
+_WITHOUT_GRAPH_OPTIMIZER = b"\x52\x05\x52\x03\x98\x01\x01"
+
 # Where a run takes longer than this, the hand-over is no more than a hundredth of it, and the pool can run the
 # branches of a graph side by side (docs/performance.md has the figures).
 _LONG_RUN_SECONDS = 0.005
@@ -52,15 +56,16 @@ class Session:
 
     signatures: Mapping[str, Signature]
 
-    def __init__(self, saved_model: Path) -> None:
+    def __init__(self, saved_model: Path, is_optimized: bool = False) -> None:
         api = self._api = load_api()
         graph = api.TF_NewGraph()
         try:
-            self._session, self.signatures = _load(api, graph, saved_model)
+            self._session, self.signatures = _load(api, graph, saved_model, is_optimized)
         except BaseException:
             api.TF_DeleteGraph(graph)
             raise
-        self._release = weakref.finalize(self, _release, api, self._session, graph)
+        self._statuses: list[int] = []
+        self._release = weakref.finalize(self, _release, api, self._session, graph, self._statuses)
         # When the process ends, threads may still be in TF_SessionRun; the memory goes with the process.
         self._release.atexit = False
         self._run_options = _run_options(api)
@@ -89,7 +94,8 @@ class Session:
         api, call = self._api, self._calls[signature]
         inputs, outputs = call.input_values(), call.output_values()
         run_options = self._run_options if call.latest_seconds < _LONG_RUN_SECONDS else None
-        status = api.TF_NewStatus()
+        # Those of earlier runs are used again: TF_SessionRun sets them whatever they hold.
+        status = self._statuses.pop() if self._statuses else api.TF_NewStatus()
         try:
             for index, (name, spec) in enumerate(call.inputs):
                 inputs[index] = _new_tensor(api, spec, feeds[name])
@@ -106,17 +112,20 @@ class Session:
             api.raise_for(status)
             return {name: _read_tensor(api, spec, outputs[index]) for index, (name, spec) in enumerate(call.outputs)}
         finally:
-            api.TF_DeleteStatus(status)
+            self._statuses.append(status)
             if call.takes_strings:
                 _delete_strings(api, call, inputs)
             for tensor in (*inputs, *outputs):
                 api.TF_DeleteTensor(tensor)
 
 
-def _load(api: Api, graph: int, saved_model: Path) -> tuple[int, dict[str, Signature]]:
+def _load(api: Api, graph: int, saved_model: Path, is_optimized: bool) -> tuple[int, dict[str, Signature]]:
     options, meta_graph_def = api.TF_NewSessionOptions(), api.TF_NewBuffer()
     tags = (c_char_p * 1)(SERVE_TAG.encode())
     try:
+        if is_optimized:
+            with api.status() as status:
+                api.TF_SetConfig(options, _WITHOUT_GRAPH_OPTIMIZER, len(_WITHOUT_GRAPH_OPTIMIZER), status)
         with api.status() as status:
             session = api.TF_LoadSessionFromSavedModel(
                 options, None, os.fsencode(saved_model), tags, len(tags), graph, meta_graph_def, status
@@ -146,7 +155,9 @@ def _run_options(api: Api) -> ctypes._Pointer:
     return api.TF_NewBufferFromString(_RUN_IN_CALLERS_THREAD, len(_RUN_IN_CALLERS_THREAD))
 
 
-def _release(api: Api, session: int, graph: int) -> None:
+def _release(api: Api, session: int, graph: int, statuses: list[int]) -> None:
+    for status in statuses:
+        api.TF_DeleteStatus(status)
     _delete_session(api, session)
     api.TF_DeleteGraph(graph)
 
@@ -194,7 +205,7 @@ def _delete_strings(api: Api, call: _Call, inputs: ctypes.Array) -> None:
 
 def _read_tensor(api: Api, spec: TensorSpec, tensor: int | None) -> np.ndarray:
     """Return a read-only array with a copy of the TF_Tensor."""
-    shape = tuple(api.TF_Dim(tensor, axis) for axis in range(api.TF_NumDims(tensor)))
+    shape = [api.TF_Dim(tensor, axis) for axis in range(api.TF_NumDims(tensor))]
     place, size = api.TF_TensorData(tensor), api.TF_TensorByteSize(tensor)
     if spec.dtype_number == dtypes.STRING:
         return _read_strings(api, place, size // SIZEOF_TSTRING).reshape(shape)

@@ -24,9 +24,11 @@ class Session:
 
     signatures: Mapping[str, Signature]
 
-    def __init__(self, saved_model: Path) -> None:
+    def __init__(self, saved_model: Path, is_optimized: bool = False) -> None:
         tf = self._tf = _import_tensorflow()
-        self._session = tf.compat.v1.Session(graph=tf.Graph())
+        config = tf.compat.v1.ConfigProto()
+        config.graph_options.rewrite_options.disable_meta_optimizer = is_optimized
+        self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
         try:
             with self._session.graph.as_default():
                 meta_graph = tf.compat.v1.saved_model.load(self._session, [SERVE_TAG], os.fspath(saved_model))

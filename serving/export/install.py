@@ -28,16 +28,17 @@ def export(model: Any, keras_version: str, sources: list[Path], folder: Path) ->
     Raises SourceError, with the earlier export untouched, where the SavedModel disagrees with the Keras model.
     """
     tf = importlib.import_module("tensorflow")
-    record = ExportRecord(provenance.hashes(sources), keras_version, tf.__version__)
+    hashes = provenance.hashes(sources)
     folder.mkdir(parents=True, exist_ok=True)
     # Beside its destination, so that it can be moved there by renaming.
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as scratch:
         fresh = Path(scratch) / "new"
-        saved_model.write(tf, model, saved_model.trace(tf, model), fresh)
-        difference = saved_model.verify(model, fresh)
+        is_optimized = saved_model.write(tf, model, saved_model.trace(tf, model), fresh)
+        verified = saved_model.verify(model, fresh, is_optimized)
+        record = ExportRecord(hashes, keras_version, tf.__version__, verified.independent_rows, is_optimized)
         record.write(fresh)
         names = _replace(fresh, folder, Path(scratch) / "old")
-    return Written(folder, names, difference)
+    return Written(folder, names, verified.difference)
 
 
 def _replace(fresh: Path, folder: Path, old: Path) -> list[str]:

@@ -1,15 +1,17 @@
-"""From a Keras model to a SavedModel: traced, frozen where that pays, and checked against the Keras model."""
+"""From a Keras model to a SavedModel: traced, frozen and optimized where that pays, checked against the Keras model."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from serving import engine
+from serving.engine import Session
 from serving.provenance import SourceError
 from serving.signature import DEFAULT_SIGNATURE, TensorSpec
 
@@ -17,8 +19,18 @@ from serving.signature import DEFAULT_SIGNATURE, TensorSpec
 # times over: worth it up to about this size of them (docs/performance.md has the figures).
 _LARGEST_FROZEN_BYTES = 32 * 1024 * 1024
 
+_Tensors = Mapping[str, np.ndarray]
+
 _BATCH = 3  # rows of random input
 _VARIABLE_DIMENSION = 32  # what a dimension that may vary is checked with: what Keras's image models take at least
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What an export has shown: its largest difference to the Keras model, and whether a row is alike in any batch."""
+
+    difference: float
+    independent_rows: bool
 
 
 def trace(tf: Any, model: Any) -> Any:
@@ -35,8 +47,11 @@ def trace(tf: Any, model: Any) -> Any:
     return tf.function(lambda **feeds: _call(model, feeds), autograph=False).get_concrete_function(**specs)
 
 
-def write(tf: Any, model: Any, function: Any, folder: Path) -> None:
-    """Write the traced function as a SavedModel with one signature, ``serving_default``."""
+def write(tf: Any, model: Any, function: Any, folder: Path) -> bool:
+    """Write the traced function as a SavedModel with one signature, ``serving_default``.
+
+    Returns whether its graph is frozen and optimized, so that TensorFlow has nothing to optimize when it is loaded.
+    """
     frozen = _frozen(tf, function) if _bytes_of_weights(model) <= _LARGEST_FROZEN_BYTES else None
     if frozen is None:
         module = tf.Module()
@@ -44,25 +59,39 @@ def write(tf: Any, model: Any, function: Any, folder: Path) -> None:
         # Keras 3 wraps its variables in a class that TensorFlow does not look into.
         module.variables_used = list(function.graph.variables)
         tf.saved_model.save(module, str(folder), signatures={DEFAULT_SIGNATURE: function})
-    else:
-        _write_graph(tf, function, frozen, folder)
+        return False
+    _write_graph(tf, function, frozen, folder)
+    return True
 
 
-def verify(model: Any, folder: Path) -> float:
-    """Run the SavedModel in the engine that will serve it; return its largest difference to the Keras model.
+def verify(model: Any, folder: Path, is_optimized: bool) -> Verified:
+    """Run the SavedModel on random inputs in the engine that will serve it, and return what was seen.
 
-    Raises SourceError where the two disagree on random inputs.
+    Raises SourceError where it disagrees with the Keras model.
     """
-    session = engine.load_session(folder, "auto")
+    session = engine.load_session(folder, "auto", is_optimized)
     try:
         signature = session.signatures[DEFAULT_SIGNATURE]
         random = np.random.default_rng(0)
         feeds = {name: _random_input(random, spec) for name, spec in signature.inputs.items()}
         fetches = session.run(DEFAULT_SIGNATURE, feeds)
+        independent_rows = signature.goes_by_rows and _has_independent_rows(session, feeds, fetches)
     finally:
         session.close()
     expected = _call(model, feeds)
-    return max(_difference(name, fetches[name], np.asarray(expected[name])) for name in signature.outputs)
+    difference = max(_difference(name, fetches[name], np.asarray(expected[name])) for name in signature.outputs)
+    return Verified(difference, independent_rows)
+
+
+def _has_independent_rows(session: Session, feeds: _Tensors, fetches: _Tensors) -> bool:
+    """Tell whether each row of a batch gets the answer that it gets alone."""
+    for row in range(_BATCH):
+        alone = session.run(DEFAULT_SIGNATURE, {name: array[row : row + 1] for name, array in feeds.items()})
+        for name, array in alone.items():
+            in_batch = fetches[name][row : row + 1]
+            if array.shape != in_batch.shape or not _agree(array, in_batch):
+                return False
+    return True
 
 
 def _call(model: Any, feeds: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,7 +149,7 @@ def _write_graph(tf: Any, function: Any, frozen: Any, folder: Path) -> None:
     }
     v1 = tf.compat.v1
     with v1.Session(graph=tf.Graph()) as session:
-        tf.import_graph_def(frozen.graph.as_graph_def(), name="")
+        tf.import_graph_def(_optimized(tf, frozen, outputs), name="")
         tensor = session.graph.get_tensor_by_name
         signature = v1.saved_model.predict_signature_def(
             {key: tensor(name) for key, name in inputs.items()}, {key: tensor(name) for key, name in outputs.items()}
@@ -130,6 +159,26 @@ def _write_graph(tf: Any, function: Any, frozen: Any, folder: Path) -> None:
             session, [engine.SERVE_TAG], signature_def_map={DEFAULT_SIGNATURE: signature}, strip_default_attrs=True
         )
         builder.save()
+
+
+def _optimized(tf: Any, frozen: Any, outputs: Mapping[str, str]) -> Any:
+    """Return the frozen graph as TensorFlow's graph optimizer leaves it: constants folded, what is not needed gone.
+
+    It would do this at the first run after every load. Passes whose result is for one machine or one release only
+    (fused operations, another memory layout) are left out.
+    """
+    # What TensorFlow Lite's converter calls; there is no public name for it.
+    from tensorflow.python.grappler import tf_optimizer
+
+    config = tf.compat.v1.ConfigProto()
+    rewrites = config.graph_options.rewrite_options
+    rewrites.remapping = rewrites.layout_optimizer = rewrites.OFF
+    rewrites.min_graph_nodes = -1  # small graphs too
+    meta_graph = tf.compat.v1.train.export_meta_graph(graph=frozen.graph, graph_def=frozen.graph.as_graph_def())
+    inputs = [tensor.name for tensor in frozen.inputs]
+    # What must stay: the optimizer reads it from the collection of training operations.
+    meta_graph.collection_def["train_op"].node_list.value.extend([*inputs, *outputs.values()])
+    return tf_optimizer.OptimizeGraph(config, meta_graph)
 
 
 def _random_input(random: np.random.Generator, spec: TensorSpec) -> np.ndarray:
@@ -150,18 +199,23 @@ def _difference(name: str, got: np.ndarray, expected: np.ndarray) -> float:
             f"the SavedModel's output {name!r} is {got.dtype}{list(got.shape)}; "
             f"Keras's is {expected.dtype}{list(expected.shape)}"
         )
+    difference = _largest(got, expected)
+    if not _agree(got, expected):
+        by = f" by up to {difference:.3g}" if difference else ""
+        raise SourceError(f"the SavedModel's output {name!r} differs from Keras's{by}")
+    return difference
+
+
+def _agree(got: np.ndarray, expected: np.ndarray) -> bool:
+    """Tell whether two arrays of one dtype and shape are the same but for the rounding of another order of sums."""
     if got.dtype.kind in "iubO":
-        if not np.array_equal(got, expected):
-            raise SourceError(f"the SavedModel's output {name!r} differs from Keras's")
-        return 0.0
+        return np.array_equal(got, expected)
     tolerance = 1e-2 if got.dtype.itemsize < 4 else 1e-4
     got, expected = got.astype(np.float64), expected.astype(np.float64)
-    if not np.allclose(got, expected, rtol=tolerance, atol=tolerance / 10, equal_nan=True):
-        raise SourceError(
-            f"the SavedModel's output {name!r} differs from Keras's by up to {_largest(got, expected):.3g}"
-        )
-    return _largest(got, expected)
+    return np.allclose(got, expected, rtol=tolerance, atol=tolerance / 10, equal_nan=True)
 
 
 def _largest(got: np.ndarray, expected: np.ndarray) -> float:
-    return float(np.nanmax(np.abs(got - expected), initial=0.0))
+    if got.dtype.kind in "iubO":
+        return 0.0
+    return float(np.nanmax(np.abs(got.astype(np.float64) - expected.astype(np.float64)), initial=0.0))

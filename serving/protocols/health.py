@@ -8,11 +8,13 @@ too. Anonymous, so it tells versions and states and no more.
 from __future__ import annotations
 
 import json
+from asyncio import to_thread
 from collections.abc import Mapping
 
 from serving.errors import ModelNotFoundError, ModelUnavailableError, PredictionError, ServingError
 from serving.exchange import Exchange, Reply
 from serving.protocols.problem import problem
+from serving.repository import Repository
 
 _RETRY_AFTER = {"Retry-After": str(ModelUnavailableError.retry_after_seconds)}
 
@@ -20,35 +22,34 @@ _RETRY_AFTER = {"Retry-After": str(ModelUnavailableError.retry_after_seconds)}
 class Health:
     """The health endpoint."""
 
-    def answer(self, exchange: Exchange) -> Reply:
+    async def answer(self, exchange: Exchange) -> Reply:
         """Answer a probe with 200, or 503 where the app is not ready; raises ServingError for what is no probe."""
         exchange.allow("GET", "HEAD")
         if exchange.path == "live":
             return _reply({"status": "live"})
         if exchange.path not in ("", "ready"):
             raise ModelNotFoundError(f"There is no probe {exchange.path!r}; there are: live, ready.")
-        return _ready(exchange)
+        return await _ready(exchange)
 
     def error(self, error: ServingError) -> Reply:
         """Return the reply that tells a client of an error."""
         return problem(error)
 
 
-def _ready(exchange: Exchange) -> Reply:
+async def _ready(exchange: Exchange) -> Reply:
     models = exchange.models
     try:
-        model = exchange.model(models.default_name())
+        model = await exchange.model(await to_thread(models.default_name))
         if not model.has_answered:
-            model.warm_up()
+            await to_thread(model.warm_up)
     except (ModelNotFoundError, ModelUnavailableError, PredictionError) as error:
-        body = {"status": "not ready", "detail": str(error), "models": _states(exchange)}
+        body = {"status": "not ready", "detail": str(error), "models": await to_thread(_states, models)}
         return _reply(body, status=503, headers=_RETRY_AFTER)
-    return _reply({"status": "ready", "model": str(model), "models": _states(exchange)})
+    return _reply({"status": "ready", "model": str(model), "models": await to_thread(_states, models)})
 
 
-def _states(exchange: Exchange) -> dict[str, dict[str, str]]:
+def _states(models: Repository) -> dict[str, dict[str, str]]:
     """Return the state of every version of every model, by name and version."""
-    models = exchange.models
     return {name: {str(one.version): one.state for one in models.status(name)} for name in models.names()}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from asyncio import to_thread
 from collections.abc import Mapping
 
 from serving import openapi
@@ -23,11 +24,11 @@ class OpenApi:
     def __init__(self, endpoints: Mapping[str, str]) -> None:
         self._endpoints = endpoints
 
-    def answer(self, exchange: Exchange) -> Reply:
+    async def answer(self, exchange: Exchange) -> Reply:
         """Answer with the document; raises ServingError."""
         exchange.allow("GET", "HEAD")
         # The paths lie beside this document, whatever the host and the route prefix are.
-        document = openapi.document(_served(exchange.models), self._endpoints, server=".")
+        document = openapi.document(await to_thread(_served, exchange.models), self._endpoints, server=".")
         return Reply(json.dumps(document).encode())
 
     def error(self, error: ServingError) -> Reply:

@@ -24,7 +24,7 @@ class Page:
         )
         self._headers = {"Content-Security-Policy": policy, "Cache-Control": "no-cache"}
 
-    def answer(self, exchange: Exchange) -> Reply:
+    async def answer(self, exchange: Exchange) -> Reply:
         """Answer with the page; raises ServingError."""
         exchange.allow("GET", "HEAD")
         return Reply(self._content, content_type="text/html", headers=self._headers)

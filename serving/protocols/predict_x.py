@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from functools import partial
 
 from serving.errors import ModelNotFoundError, ModelUnavailableError, ServingError
 from serving.exchange import Exchange, Reply
@@ -20,20 +19,23 @@ class PredictX:
     def __init__(self, model_name: str) -> None:
         self._model_name = model_name
 
-    def answer(self, exchange: Exchange) -> Reply:
+    async def answer(self, exchange: Exchange) -> Reply:
         """Answer ``{"X": ...}`` with ``{"labels": ...}``; raises ServingError."""
         exchange.allow("POST")
         exchange.expect_json()
-        decode = partial(x_labels.decode, exchange.body)
-        return Reply(exchange.predict(self._model(exchange), x_labels.SIGNATURE, decode, x_labels.encode))
+        model = await self._model(exchange)
+        signature = model.signature(x_labels.SIGNATURE)
+        feeds = await exchange.decode(x_labels.decode, exchange.body, signature)
+        fetches = await exchange.run(model, x_labels.SIGNATURE, feeds)
+        return Reply(await exchange.encode(x_labels.encode, fetches))
 
     def error(self, error: ServingError) -> Reply:
         """Return the reply that tells a client of an error."""
         return problem(error)
 
-    def _model(self, exchange: Exchange) -> Model:
+    async def _model(self, exchange: Exchange) -> Model:
         try:
-            return exchange.model(self._model_name)
+            return await exchange.model(self._model_name)
         except ModelNotFoundError as error:
             # The client did not name it: the function did.
             folder = exchange.models.settings.model_path / self._model_name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from asyncio import to_thread
 
 from serving.errors import BadRequestError, ModelNotFoundError, ServingError
 from serving.exchange import Exchange, Reply
@@ -16,58 +16,52 @@ from serving.wire.tf_serving_server import Route, VersionEntry
 class TfServing:
     """The endpoint of everything below ``v1/models``."""
 
-    def answer(self, exchange: Exchange) -> Reply:
+    async def answer(self, exchange: Exchange) -> Reply:
         """Answer what the rest of the path asks for; raises ServingError."""
         route = server.parse_path(exchange.path)
         if route is None:
             raise BadRequestError(f"Malformed request: {exchange.method} /v1/models/{exchange.path}")
         if route.action in ("status", "metadata"):
             exchange.allow("GET", "HEAD")
-            return _status(exchange, route) if route.action == "status" else _metadata(exchange, route)
+            return await (_status(exchange, route) if route.action == "status" else _metadata(exchange, route))
         exchange.allow("POST")
-        return _predict(exchange, route) if route.action == "predict" else _run_examples(exchange, route)
+        return await (_predict(exchange, route) if route.action == "predict" else _run_examples(exchange, route))
 
     def error(self, error: ServingError) -> Reply:
         """Return the reply that tells a client of an error."""
         return Reply(server.error_body(str(error)), error.status)
 
 
-def _predict(exchange: Exchange, route: Route) -> Reply:
-    model = _model(exchange, route)
-    request = tf_serving.decode_predict(exchange.body, model.signatures)
-    return _run(exchange, model, request, partial(tf_serving.encode_predict, by_rows=request.by_rows))
+async def _predict(exchange: Exchange, route: Route) -> Reply:
+    model = await _model(exchange, route)
+    request = await exchange.decode(tf_serving.decode_predict, exchange.body, model.signatures)
+    fetches = await exchange.run(model, request.signature, request.feeds)
+    return Reply(await exchange.encode(tf_serving.encode_predict, fetches, by_rows=request.by_rows))
 
 
-def _run_examples(exchange: Exchange, route: Route) -> Reply:
-    model = _model(exchange, route)
+async def _run_examples(exchange: Exchange, route: Route) -> Reply:
+    model = await _model(exchange, route)
     is_classify = route.action == "classify"
     method = tf_serving.CLASSIFY if is_classify else tf_serving.REGRESS
-    request = tf_serving.decode_examples(exchange.body, model.signatures, method)
-    return _run(
-        exchange, model, request, tf_serving.encode_classification if is_classify else tf_serving.encode_regression
-    )
+    encode = tf_serving.encode_classification if is_classify else tf_serving.encode_regression
+    request = await exchange.decode(tf_serving.decode_examples, exchange.body, model.signatures, method)
+    fetches = await exchange.run(model, request.signature, request.feeds)
+    return Reply(await exchange.encode(encode, fetches))
 
 
-def _run(exchange: Exchange, model: Model, request: tf_serving.PredictRequest, encode: tf_serving.Encode) -> Reply:
-    exchange.stopwatch.lap("parse")
-    body = encode(exchange.run(model, request.signature, request.feeds))
-    exchange.stopwatch.lap("encode")
-    return Reply(body)
+async def _model(exchange: Exchange, route: Route) -> Model:
+    return await exchange.model(route.model, await _version(exchange, route))
 
 
-def _model(exchange: Exchange, route: Route) -> Model:
-    return exchange.model(route.model, _version(exchange, route))
-
-
-def _version(exchange: Exchange, route: Route) -> int | None:
+async def _version(exchange: Exchange, route: Route) -> int | None:
     if route.label is not None:
-        return exchange.models.version_of(route.model, route.label)
+        return await to_thread(exchange.models.version_of, route.model, route.label)
     return route.version or None  # some clients send 0 for the latest
 
 
-def _status(exchange: Exchange, route: Route) -> Reply:
-    wanted = _version(exchange, route)
-    statuses = exchange.models.status(route.model)
+async def _status(exchange: Exchange, route: Route) -> Reply:
+    wanted = await _version(exchange, route)
+    statuses = await to_thread(exchange.models.status, route.model)
     if wanted is not None:
         statuses = [status for status in statuses if status.version == wanted]
         if not statuses:
@@ -78,6 +72,6 @@ def _status(exchange: Exchange, route: Route) -> Reply:
     return Reply(server.status(route.model, is_ready, entries))
 
 
-def _metadata(exchange: Exchange, route: Route) -> Reply:
-    model = _model(exchange, route)
+async def _metadata(exchange: Exchange, route: Route) -> Reply:
+    model = await _model(exchange, route)
     return Reply(server.metadata(model.name, model.version, model.signatures))

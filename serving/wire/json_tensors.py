@@ -89,16 +89,24 @@ def to_numbers(
     try:
         with np.errstate(over="ignore"):
             # NumPy makes no bfloat16, ml_dtypes' own type, of whole numbers beyond a C long.
-            array = np.array(leaves, np.float64 if spec.dtype_name == "bfloat16" else spec.dtype).astype(spec.dtype)
+            array = np.array(leaves, np.float64 if spec.dtype_name == "bfloat16" else spec.dtype)
+            if array.dtype != spec.dtype:
+                array = array.astype(spec.dtype)
     except OverflowError:
         index = next(i for i, leaf in enumerate(leaves) if not _fits(leaf, spec.dtype))
         raise not_a(spec.dtype_name, leaves[index], name, index, shape) from None
     if spec.dtype.kind not in "iub" and not allow_nan:
-        finite = np.isfinite(array)
-        if not finite.all():
-            index = int(np.argmin(finite))
-            raise not_a(f"finite {spec.dtype_name}", leaves[index], name, index, shape)
+        wrong = first_not_finite(array)
+        if wrong is not None:
+            raise not_a(f"finite {spec.dtype_name}", leaves[wrong], name, wrong, shape)
     return array.reshape(shape)
+
+
+def first_not_finite(array: np.ndarray) -> int | None:
+    """Return the index of the first NaN or infinity in C order, None where there is none."""
+    # The method all() is Python code in NumPy; a search of bytes is not.
+    index = np.isfinite(array).tobytes().find(0)
+    return None if index < 0 else index
 
 
 def place_of(index: int, shape: tuple[int, ...]) -> tuple[str, dict[str, object]]:
@@ -120,9 +128,9 @@ def to_json(array: np.ndarray, name: str) -> str:
     """
     if array.dtype == object:
         return json.dumps(np.vectorize(_text, otypes=[object])(array).tolist() if array.size else array.tolist())
-    if array.dtype.kind not in "iub" and not np.isfinite(array).all():
+    if array.dtype.kind not in "iub" and first_not_finite(array) is not None:
         raise PredictionError(f"Output {name!r} holds NaN or Infinity, which JSON can't carry.")
-    if array.dtype.name == "bfloat16":  # which orjson doesn't know
+    if array.dtype.kind == "V":  # bfloat16, which orjson doesn't know
         array = array.astype(np.float32)
     if array.ndim == 0:  # nor that
         return to_json(array.reshape(1), name)[1:-1]

@@ -308,9 +308,9 @@ def _to_json(array: np.ndarray, name: str) -> str:
         return json.dumps(_texts(array, name), ensure_ascii=False)
     if array.dtype.kind == "c":
         raise BadRequestError(f"Failed to write JSON value for tensor type: {array.dtype.name}, of output {name!r}.")
-    if array.dtype.name == "bfloat16":  # of which NumPy has no short text
+    if array.dtype.kind == "V":  # bfloat16, of which NumPy has no short text
         array = array.astype(np.float32)
-    if array.dtype.kind in "iub" or np.isfinite(array).all():
+    if array.dtype.kind in "iub" or json_tensors.first_not_finite(array) is None:
         return json_tensors.to_json(array, name)
     text = str(array.astype(np.str_).tolist()).replace("'", "").replace(" ", "")
     return text.replace("nan", "NaN").replace("inf", "Infinity")

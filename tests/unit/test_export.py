@@ -314,7 +314,31 @@ def test_the_record_says_where_the_export_came_from(tmp_path, tf):
         "sources": provenance.hashes([tmp_path / "model.json", tmp_path / "model.h5"]),
         "keras": "tf_keras 2.21.0",
         "tensorflow": tf.__version__,
+        "independent_rows": True,
+        "is_optimized": True,
     }
+
+
+def test_rows_that_depend_on_each_other_are_seen(tmp_path, keras):
+    inputs = keras.Input((2,), name="X")
+    keras.Model(inputs, inputs - keras.ops.mean(inputs, axis=0)).save(tmp_path / "model.keras")
+
+    main([str(tmp_path)])
+
+    assert json.loads((tmp_path / "export.json").read_text())["independent_rows"] is False
+
+
+def test_an_optimized_graph_has_its_constants_folded_and_only_public_operations(tmp_path, tf, keras):
+    layers = [keras.Input((8, 8, 3), name="X"), keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization()]
+    keras.Sequential(layers).save(tmp_path / "model.keras")
+
+    main([str(tmp_path)])
+
+    graph = tf.compat.v1.saved_model.load(tf.compat.v1.Session(graph=tf.Graph()), ["serve"], str(tmp_path)).graph_def
+    operations = [node.op for node in graph.node]
+    assert operations.count("Conv2D") == 1
+    assert not {"Rsqrt", "FusedBatchNormV3", "ReadVariableOp"} & set(operations)
+    assert not [name for name in operations if name.startswith("_")]
 
 
 def test_an_output_folder_of_its_own_leaves_the_models_folder_alone(tmp_path):

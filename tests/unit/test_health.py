@@ -1,5 +1,6 @@
 """Health probes, warming up, and loading ahead."""
 
+import asyncio
 import json
 import threading
 
@@ -28,7 +29,7 @@ def get(path="", method="GET"):
     request = func.HttpRequest(
         method=method, url="https://app/api/health", headers={}, params={}, route_params={"path": path}, body=b""
     )
-    response = Health.main(request)
+    response = asyncio.run(Health.main(request))
     return response.status_code, json.loads(response.get_body())
 
 

@@ -1,5 +1,6 @@
 """Requests and responses of a function: statuses, headers, problems, timings and the log line."""
 
+import asyncio
 import json
 import logging
 import re
@@ -28,12 +29,15 @@ def adder(models, saved_model, tf):
 
 
 def post(body='{"X": "1 2|0.5 0.25"}', method="POST", model="adder", **headers):
+    return asyncio.run(http.handle(request_of(body, method, **headers), PredictX(model)))
+
+
+def request_of(body, method, **headers):
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
     body = body if isinstance(body, bytes) else body.encode()
-    request = func.HttpRequest(
+    return func.HttpRequest(
         method=method, url="https://app/api/Adder", headers=headers, params={}, route_params={}, body=body
     )
-    return http.handle(request, PredictX(model))
 
 
 def problem(response):
@@ -220,3 +224,48 @@ def test_an_answer_equals_the_engines(models, saved_model, tf):
 
     labels = np.array(json.loads(response.get_body())["labels"], np.float32)
     np.testing.assert_array_equal(labels, tf.sigmoid(rows))
+
+
+# --- batches ---
+
+
+@pytest.fixture
+def ask_together(models, saved_model, tf, monkeypatch):
+    """Return a function that sends requests at once to a model which looks rows of ten numbers up, by index."""
+    table = tf.range(10.0)
+    source = saved_model(lambda x: {"y": tf.gather(table, x)}, x=([None, 1], "int32"))
+    (models / "table").mkdir()
+    source.rename(models / "table" / "1")
+
+    def ask(setting, *bodies):
+        monkeypatch.setenv("SERVING_BATCH_ROWS", setting)
+        post('{"X": [[0]]}', model="table")  # loads it
+
+        async def together():
+            return await asyncio.gather(*(http.handle(request_of(body, "POST"), PredictX("table")) for body in bodies))
+
+        return asyncio.run(together())
+
+    return ask
+
+
+def test_a_bad_request_in_a_batch_is_its_senders_alone(ask_together):
+    responses = ask_together("table=8", '{"X": [[1]]}', '{"X": [[99]]}', '{"X": [[2], [3]]}', '{"X": "4|x"}')
+
+    assert [response.status_code for response in responses] == [200, 400, 200, 400]
+    assert responses[0].get_body() == b'{"labels": [[1.0]]}'
+    assert "can't take these values" in problem(responses[1])["detail"]
+    assert responses[2].get_body() == b'{"labels": [[2.0],[3.0]]}'
+
+
+@pytest.mark.parametrize(("setting", "runs_together"), [("table=8", True), ("8", False), ("8, table=0", False)])
+def test_a_model_without_proof_of_independent_rows_is_batched_only_by_its_name(
+    ask_together, caplog, setting, runs_together
+):
+    caplog.set_level(logging.INFO, "serving.request")
+
+    responses = ask_together(setting, *(f'{{"X": [[{n}]]}}' for n in range(6)))
+
+    assert [json.loads(response.get_body())["labels"] for response in responses] == [[[float(n)]] for n in range(6)]
+    batches = [json.loads(record.message).get("batch_rows", 1) for record in caplog.records if record.message[0] == "{"]
+    assert (max(batches) > 1) is runs_together

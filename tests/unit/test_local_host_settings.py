@@ -49,10 +49,14 @@ def test_encrypted_settings_are_refused(tmp_path: Path) -> None:
 
 def test_the_host_obeys_the_settings_azure_has() -> None:
     settings = Settings.from_environment(
-        {"PYTHON_THREADPOOL_THREAD_COUNT": "4", "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": "1000"}
+        {
+            "PYTHON_THREADPOOL_THREAD_COUNT": "4",
+            "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": "1000",
+            "AzureFunctionsJobHost__logging__logLevel__default": "Warning",
+        }
     )
 
-    assert settings == Settings(thread_count=4, max_body_bytes=1000)
+    assert settings == Settings(thread_count=4, max_body_bytes=1000, log_level="Warning")
 
 
 def test_unset_and_empty_settings_keep_their_defaults() -> None:

@@ -22,6 +22,7 @@ def test_every_setting_is_read():
         "SERVING_PRELOAD": "xor, words",
         "SERVING_POLL_SECONDS": "0.5",
         "SERVING_MAX_BODY_BYTES": "1000",
+        "SERVING_BATCH_ROWS": "32, xor=0 , my-model.v2 = 128",
         "SERVING_CACHE_PATH": "/var/cache",
     }
 
@@ -32,8 +33,22 @@ def test_every_setting_is_read():
         preload=("xor", "words"),
         poll_seconds=0.5,
         max_body_bytes=1000,
+        batch_rows=32,
+        batch_rows_by_model={"xor": 0, "my-model.v2": 128},
         cache_path=Path("/var/cache"),
     )
+
+
+def test_batch_rows_by_model_leave_the_default_for_all_others():
+    settings = Settings.from_environment({"SERVING_BATCH_ROWS": "xor=8"})
+
+    assert (settings.batch_rows, settings.batch_rows_by_model) == (Settings.batch_rows, {"xor": 8})
+
+
+@pytest.mark.parametrize("text", ["many", "-1", "=8", "xor=", "xor=many", "8, xor"])
+def test_batch_rows_that_are_none_are_refused(text):
+    with pytest.raises(ConfigurationError, match=f"SERVING_BATCH_ROWS is '{text}'; it must be a whole number of rows"):
+        Settings.from_environment({"SERVING_BATCH_ROWS": text})
 
 
 def test_an_empty_setting_is_an_unset_one():

@@ -1,5 +1,6 @@
 """TensorFlow Serving's REST API as its clients see it: statuses, versions, labels, and SavedModels with examples."""
 
+import asyncio
 import json
 
 import azure.functions as func
@@ -28,7 +29,7 @@ def call(path, document=None, method="POST"):
         route_params={"path": path},
         body=b"" if document is None else json.dumps(document).encode(),
     )
-    response = handle(request, TfServing())
+    response = asyncio.run(handle(request, TfServing()))
     assert response.mimetype == "application/json"
     return response.status_code, json.loads(response.get_body())
 

@@ -1,0 +1,217 @@
+"""Requests that wait for the same model run as one batch; each gets its own answer or its own error, no other's."""
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+
+from serving.batching import Runner
+
+
+class Recorder:
+    """Doubles rows, refuses negative values, and records the shape of every run."""
+
+    def __init__(self):
+        self.shapes = []
+        self.threads = set()
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def __call__(self, feeds):
+        self.gate.wait(30)
+        self.shapes.append(feeds["x"].shape)
+        self.threads.add(threading.get_ident())
+        if (feeds["x"] < 0).any():
+            raise ValueError(f"refused {feeds['x'].min()}")
+        return {"y": feeds["x"] * 2}
+
+
+@pytest.fixture
+def run():
+    return Recorder()
+
+
+def rows(*values, width=1):
+    return {"x": np.repeat(np.array(values, np.float32)[:, None], width, axis=1)}
+
+
+def ask(runner, *requests):
+    """Send requests together; return their answers, or errors, in order."""
+
+    async def together():
+        return await asyncio.gather(*(runner(feeds) for feeds in requests), return_exceptions=True)
+
+    return asyncio.run(together())
+
+
+def values(answer):
+    fetches, _ = answer
+    return fetches["y"][:, 0].tolist()
+
+
+def test_a_request_alone_is_run_as_it_is(run):
+    fetches, batch_rows = ask(Runner(run, 64), rows(1, 2))[0]
+
+    assert fetches["y"].tolist() == [[2], [4]]
+    assert batch_rows == 2
+    assert run.shapes == [(2, 1)]
+
+
+def test_requests_that_wait_are_run_together_and_each_gets_its_own_rows(run):
+    runner = Runner(run, 64)
+
+    answers = ask(runner, *(rows(*range(n, 2 * n)) for n in range(1, 9)))
+
+    assert [values(answer) for answer in answers] == [[2.0 * i for i in range(n, 2 * n)] for n in range(1, 9)]
+    # What comes first does not wait for the others; what comes while it runs goes together.
+    assert len(run.shapes) <= 2
+    assert sum(shape[0] for shape in run.shapes) == 36
+
+
+def test_requests_that_arrive_during_a_run_wait_for_its_end_and_go_together(run):
+    runner = Runner(run, 64)
+
+    async def scenario():
+        run.gate.clear()
+        first = asyncio.create_task(runner(rows(1)))
+        await asyncio.sleep(0.05)
+        others = [asyncio.create_task(runner(rows(n))) for n in (2, 3, 4)]
+        await asyncio.sleep(0.05)
+        assert run.shapes == []
+        run.gate.set()
+        return await asyncio.gather(first, *others)
+
+    answers = asyncio.run(scenario())
+
+    assert run.shapes == [(1, 1), (3, 1)]
+    assert [(values(answer), answer[1]) for answer in answers] == [([2], 1), ([4], 3), ([6], 3), ([8], 3)]
+
+
+def test_a_batch_holds_no_more_rows_than_the_bound_and_nobody_is_left_behind(run):
+    answers = ask(Runner(run, 4), *(rows(n, n) for n in range(9)))
+
+    assert [values(answer) for answer in answers] == [[2.0 * n] * 2 for n in range(9)]
+    assert max(shape[0] for shape in run.shapes) <= 4
+
+
+def test_a_request_over_the_bound_runs_alone_and_whole(run):
+    [answer] = ask(Runner(run, 4), rows(*range(10)))
+
+    assert len(values(answer)) == 10
+    assert run.shapes == [(10, 1)]
+
+
+@pytest.mark.parametrize("bound", [0, 1])
+def test_no_bound_above_one_means_no_batches(run, bound):
+    answers = ask(Runner(run, bound), *(rows(n) for n in range(5)))
+
+    assert [values(answer) for answer in answers] == [[2.0 * n] for n in range(5)]
+    assert run.shapes == [(1, 1)] * 5
+
+
+def test_only_tensors_alike_but_for_their_rows_are_joined(run):
+    answers = ask(Runner(run, 64), rows(1), rows(2, width=2), rows(3), rows(4, width=2))
+
+    assert [values(answer) for answer in answers] == [[2], [4], [6], [8]]
+    assert {shape[1] for shape in run.shapes} == {1, 2}
+
+
+def test_an_error_reaches_only_who_caused_it(run):
+    answers = ask(Runner(run, 64), rows(1), rows(2), rows(-3), rows(4), rows(-5))
+
+    assert [values(answers[i]) for i in (0, 1, 3)] == [[2], [4], [8]]
+    assert [str(answers[i]) for i in (2, 4)] == ["refused -3.0", "refused -5.0"]
+
+
+def test_the_runner_works_on_after_an_error(run):
+    runner = Runner(run, 64)
+    ask(runner, rows(-1), rows(-2))
+
+    assert [values(answer) for answer in ask(runner, rows(1), rows(2))] == [[2], [4]]
+
+
+def test_inputs_that_share_no_rows_and_empty_ones_are_run_as_they_are():
+    def run(feeds):
+        return {"y": np.float32(sum(array.sum() for array in feeds.values()))}
+
+    runner = Runner(run, 64)
+    answers = ask(
+        runner,
+        {"a": np.ones((2, 1)), "b": np.ones((3, 1))},
+        {"a": np.float64(4), "b": np.ones((1,))},
+        {"a": np.ones((0, 1)), "b": np.ones((0, 1))},
+    )
+
+    assert [float(fetches["y"]) for fetches, _ in answers] == [5, 5, 0]
+
+
+def test_outputs_without_the_batch_s_rows_are_never_cut():
+    def run(feeds):
+        return {"mean": feeds["x"].mean(0)}
+
+    runner = Runner(run, 64)
+
+    for _ in range(2):
+        answers = ask(runner, rows(1), rows(2), rows(3), rows(4))
+        assert [fetches["mean"].tolist() for fetches, _ in answers] == [[1], [2], [3], [4]]
+
+
+def test_a_request_that_is_cancelled_takes_no_other_with_it(run):
+    runner = Runner(run, 64)
+
+    async def scenario():
+        run.gate.clear()
+        tasks = [asyncio.create_task(runner(rows(n))) for n in (1, 2, 3)]
+        await asyncio.sleep(0.05)
+        tasks[0].cancel()
+        tasks[1].cancel()
+        run.gate.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    first, second, third = asyncio.run(scenario())
+
+    assert isinstance(first, asyncio.CancelledError)
+    assert isinstance(second, asyncio.CancelledError)
+    assert values(third) == [6]
+
+
+def test_a_loop_that_ends_in_the_middle_leaves_nothing_for_the_next(run):
+    runner = Runner(run, 64)
+
+    async def cut_off():
+        run.gate.clear()
+        asyncio.create_task(runner(rows(1)))  # noqa: RUF006
+        await asyncio.sleep(0.05)
+        asyncio.create_task(runner(rows(2)))  # noqa: RUF006
+        await asyncio.sleep(0.05)
+        threading.Timer(0.1, run.gate.set).start()
+
+    asyncio.run(cut_off())
+
+    assert values(ask(runner, rows(3))[0]) == [6]
+
+
+def test_long_runs_leave_the_event_loop_free(run):
+    runner = Runner(run, 1)
+
+    async def scenario():
+        run.gate.clear()
+        task = asyncio.create_task(runner(rows(1)))
+        await asyncio.sleep(0.05)  # this very line runs, though the run stands still
+        run.gate.set()
+        return await task
+
+    assert values(asyncio.run(scenario())) == [2]
+    assert threading.get_ident() not in run.threads
+
+
+def test_runs_that_have_proved_short_are_made_on_the_event_loop(run):
+    runner = Runner(run, 64)
+    ask(runner, rows(1))
+    run.threads.clear()
+
+    for _ in range(20):
+        ask(runner, rows(1))
+
+    assert threading.get_ident() in run.threads
