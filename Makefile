@@ -8,10 +8,10 @@ BIN := .venv/bin
 INSTALL := pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup start test contract train export bench lint clean
+.PHONY: help setup start test contract train export bench bench-peers lint clean
 
 help:  ## list these targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /' | awk -F': ' '{ printf "make %-10s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /' | awk -F': ' '{ printf "make %-12s %s\n", $$1, $$2 }'
 
 setup: .venv/installed  ## create .venv and install all that development takes
 
@@ -56,10 +56,13 @@ export: setup  ## export a model for serving (MODEL=model/xor/1)
 bench: setup  ## measure cold start, latency and memory against the naive app; writes docs/benchmark.md
 	$(BIN)/python -m benchmarks
 
+bench-peers: setup  ## measure the app beside its peers (installs 14 GB, needs wrk); writes docs/peers.md
+	$(BIN)/python -m benchmarks.peers
+
 lint: setup  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 clean:  ## remove the virtual environments and caches
-	rm -rf .venv .venv-clients .venv-contract .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-clients .venv-contract .venv-peers .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,83 @@
+"""``python -m benchmarks.peers.models FOLDER``: the two models, in the formats that the peers serve.
+
+``xor.keras`` and ``mlp.keras`` with a ``.tflite`` each, ``ours/<name>/1`` for this app, and an ``.npz`` each with the
+``rows`` that are sent and the ``labels`` that Keras answers.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.figures import ROOT
+from benchmarks.peers import environments
+from benchmarks.peers.environments import SetupError
+
+FOLDER = environments.ENVIRONMENTS / "models"
+
+_XOR = ROOT / "model" / "xor" / "1"
+_ROWS = 32
+_SEED = 784
+
+
+def prepare() -> None:
+    """Write the models of Keras, of this app and of LiteRT; in a process of its own, as it takes all of TensorFlow.
+
+    Raises SetupError.
+    """
+    _run(sys.executable, "-m", "benchmarks.peers.models", str(FOLDER))
+
+
+def prepare_onnx() -> None:
+    """Write the models of ONNX, from those of Keras, in the environment for it. Raises SetupError."""
+    environments.install("onnx-export")
+    _run(str(environments.python("onnx-export")), str(environments.APPS / "onnx-export" / "export.py"), str(FOLDER))
+
+
+def _run(*command: str) -> None:
+    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
+    child = subprocess.run(command, cwd=ROOT, env=quiet, capture_output=True, text=True, check=False)
+    if child.returncode:
+        raise SetupError((child.stderr.strip() or "no reason given").splitlines()[-1])
+
+
+def _mlp(keras: Any) -> Any:
+    keras.utils.set_random_seed(_SEED)
+    dense = keras.layers.Dense
+    hidden = [dense(512, "relu"), dense(512, "relu")]
+    return keras.Sequential([keras.Input((784,), name="X"), *hidden, dense(10, "softmax", name="labels")])
+
+
+def _xor(keras: Any) -> Any:
+    model = keras.models.model_from_json((_XOR / "model.json").read_text(encoding="utf-8"))
+    model.load_weights(_XOR / "model.h5")
+    return model
+
+
+def _write(folder: Path) -> None:
+    import keras
+    import tensorflow as tf
+
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = {
+        "xor": np.array([[1, 0], [1, 1]], np.float32),
+        "mlp": np.random.default_rng(_SEED).random((_ROWS, 784), np.float32),
+    }
+    for name, model in {"xor": _xor(keras), "mlp": _mlp(keras)}.items():
+        model.save(folder / f"{name}.keras")
+        labels = model.predict(rows[name], verbose=0)
+        (folder / f"{name}.tflite").write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+        ours = folder / "ours" / name / "1"
+        ours.mkdir(parents=True, exist_ok=True)
+        model.save(ours / "model.keras")
+        subprocess.run([sys.executable, "-m", "serving.export", str(ours)], cwd=ROOT, check=True)
+        np.savez(folder / f"{name}.npz", rows=rows[name], labels=labels)
+
+
+if __name__ == "__main__":
+    _write(Path(sys.argv[1]))

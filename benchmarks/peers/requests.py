@@ -1,0 +1,90 @@
+"""What is sent to the peers, in each one's own format, and how its answer is read and checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.peers import models
+
+NAMES = ("xor", "mlp")
+
+_BINARY_LENGTH = "Inference-Header-Content-Length"
+_JSON = {"Content-Type": "application/json"}
+
+# From the answer's headers, with names in lower case, and its body to the labels.
+Read = Callable[[Mapping[str, str], bytes], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request, sent again and again."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    read: Read
+
+
+def rows_of(name: str) -> np.ndarray:
+    """Return the rows that every peer is sent."""
+    with np.load(models.FOLDER / f"{name}.npz") as arrays:
+        rows: np.ndarray = arrays["rows"]
+        return rows
+
+
+def is_right(name: str, labels: np.ndarray) -> bool:
+    """Tell whether the labels are the model's: XOR by its truth table, the MLP by what Keras answers."""
+    with np.load(models.FOLDER / f"{name}.npz") as arrays:
+        expected = arrays["labels"]
+    if labels.shape != expected.shape:
+        return False
+    if name == "xor":
+        return bool(labels[0, 0] > 0.95 and labels[1, 0] < 0.05)
+    return bool(np.allclose(labels.sum(axis=1), 1, atol=1e-4) and np.allclose(labels, expected, rtol=0, atol=1e-4))
+
+
+def by_rows(name: str, path: str, key: str = "instances", answer: str = "predictions", **more: str) -> Request:
+    """Return a request with the rows as nested lists below ``key``, answered by such lists below ``answer``."""
+    body = json.dumps({**more, key: rows_of(name).tolist()}).encode()
+    return Request(path, _JSON, body, lambda _, content: np.array(json.loads(content)[answer]))
+
+
+def bare_rows(name: str, path: str) -> Request:
+    """Return a request with the rows below ``instances``, answered by nested lists and nothing around them."""
+    request = by_rows(name, path)
+    return Request(path, _JSON, request.body, lambda _, content: np.array(json.loads(content)))
+
+
+def open_inference(name: str, path: str) -> Request:
+    """Return a request of the Open Inference Protocol with a tensor as a flat list."""
+    rows = rows_of(name)
+    body = json.dumps({"inputs": [{**_tensor(rows), "data": rows.ravel().tolist()}]}).encode()
+    return Request(path, _JSON, body, _read_tensor)
+
+
+def open_inference_binary(name: str, path: str) -> Request:
+    """Return a request of the Open Inference Protocol with binary tensors, both ways."""
+    rows = rows_of(name)
+    tensor = {**_tensor(rows), "parameters": {"binary_data_size": rows.nbytes}}
+    header = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    headers = {"Content-Type": "application/octet-stream", _BINARY_LENGTH: str(len(header))}
+    return Request(path, headers, header + rows.tobytes(), _read_binary)
+
+
+def _tensor(rows: np.ndarray) -> dict[str, object]:
+    return {"name": "X", "datatype": "FP32", "shape": list(rows.shape)}
+
+
+def _read_tensor(_: Mapping[str, str], content: bytes) -> np.ndarray:
+    [tensor] = json.loads(content)["outputs"]
+    return np.array(tensor["data"]).reshape(tensor["shape"])
+
+
+def _read_binary(headers: Mapping[str, str], content: bytes) -> np.ndarray:
+    length = int(headers[_BINARY_LENGTH.lower()])
+    [tensor] = json.loads(content[:length])["outputs"]
+    return np.frombuffer(content[length:], "<f4").reshape(tensor["shape"])

@@ -1,0 +1,50 @@
+"""The one client of all peers: ``wrk``, with one thread, sending the same request over all its connections."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.peers.requests import Request
+
+_SCRIPT = Path(__file__).with_suffix(".lua")
+
+
+@dataclass(frozen=True)
+class Load:
+    """What came of one load: latencies in seconds; ``errors`` are socket errors and answers of status 400 or more."""
+
+    p50: float
+    p99: float
+    per_second: float
+    errors: int
+
+
+def is_installed() -> bool:
+    """Tell whether there is a ``wrk`` to run."""
+    return shutil.which("wrk") is not None
+
+
+def load(port: int, request: Request, connections: int, seconds: int) -> Load:
+    """Send the request for so many seconds, over so many connections at once."""
+    with tempfile.NamedTemporaryFile() as body:
+        body.write(request.body)
+        body.flush()
+        options = f"--threads 1 --connections {connections} --duration {seconds}s --timeout 30s".split()
+        headers = [f"{name}: {value}" for name, value in request.headers.items()]
+        url = f"http://127.0.0.1:{port}{request.path}"
+        command = ["wrk", *options, "--script", str(_SCRIPT), url, "--", body.name, *headers]
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    figures = json.loads(output.splitlines()[-1])
+    refused = figures["status_errors"]
+    return Load(
+        p50=figures["p50"] / 1e6,
+        p99=figures["p99"] / 1e6,
+        # An answer that is an error is none.
+        per_second=(figures["requests"] - refused) / (figures["duration"] / 1e6),
+        errors=figures["socket_errors"] + refused,
+    )
