@@ -18,7 +18,8 @@ import numpy as np
 
 from serving.errors import BadRequestError
 from serving.signature import DEFAULT_SIGNATURE, Signature, TensorSpec, shape_fits, shape_text
-from serving.wire import json_tensors, tf_example
+from serving.wire import json_rows, json_tensors, tf_example
+from serving.wire.json_rows import NumberRows
 from serving.wire.json_tensors import quote
 from serving.wire.tf_example import is_base64, to_bytes, type_name
 
@@ -63,6 +64,9 @@ def decode_predict(body: bytes, signatures: Mapping[str, Signature]) -> PredictR
 
     Raises BadRequestError saying what is wrong, in which input, row and column, and what would be right.
     """
+    large = _decode_large(body, signatures)
+    if large is not None:
+        return large
     document, key = _document(body)
     inputs = _signature(key, signatures).inputs
     if "instances" in document and "inputs" in document:
@@ -72,6 +76,23 @@ def decode_predict(body: bytes, signatures: Mapping[str, Signature]) -> PredictR
     if "inputs" in document:
         return PredictRequest(key, _from_columns(document["inputs"], inputs), by_rows=False)
     raise BadRequestError("Missing 'inputs' or 'instances' key.")
+
+
+def _decode_large(body: bytes, signatures: Mapping[str, Signature]) -> PredictRequest | None:
+    """Return the request in a large body with the one input's rows; None for any other, which is read as a whole."""
+    document = json_rows.parse(body)
+    if document is None or ("instances" in document) == ("inputs" in document):
+        return None
+    key = document.get("signature_name") or DEFAULT_SIGNATURE
+    rows = document.get("instances", document.get("inputs"))
+    if type(key) is not str or key not in signatures or not isinstance(rows, NumberRows):
+        return None
+    inputs = signatures[key].inputs
+    if len(inputs) != 1:
+        return None
+    [(name, spec)] = inputs.items()
+    array = rows.to_tensor(spec)
+    return None if array is None else PredictRequest(key, {name: array}, by_rows="instances" in document)
 
 
 def encode_predict(outputs: Mapping[str, np.ndarray], by_rows: bool) -> bytes:

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from serving.errors import BadRequestError
 from serving.signature import DEFAULT_SIGNATURE, Signature, TensorSpec
-from serving.wire import json_tensors
+from serving.wire import json_rows, json_tensors
+from serving.wire.json_rows import NumberRows
 
 SIGNATURE = DEFAULT_SIGNATURE
 
 _EXAMPLE = '{"X": "1 0|1 1"} or {"X": [[1, 0], [1, 1]]}'
+
+_PIECE = 128 * 1024  # characters
 
 # How the words of a text become numbers. Beyond these patterns int and float take underscores, digits of other
 # scripts and "nan", none of which is a number of this format; Python reads no whole number of over 4,300 digits.
@@ -36,6 +39,10 @@ def decode(body: bytes, signature: Signature) -> dict[str, np.ndarray]:
         names = ", ".join(signature.inputs)
         raise BadRequestError(f"This format has one input, X; the model has {len(signature.inputs)}: {names}.")
     [(name, spec)] = signature.inputs.items()
+    large = json_rows.parse(body)
+    rows = large.get("X") if large else None
+    if isinstance(rows, NumberRows) and (array := rows.to_tensor(spec)) is not None:
+        return {name: array}
     value = _member_x(json_tensors.parse(body))
     return {name: _from_text(value, spec) if type(value) is str else json_tensors.to_tensor(value, "X", spec)}
 
@@ -67,6 +74,24 @@ def _member_x(document: Any) -> str | list:
 
 
 def _from_text(text: str, spec: TensorSpec) -> np.ndarray:
+    if len(text) > _PIECE:
+        try:
+            return np.concatenate([_from_piece(piece, spec) for piece in _pieces(text)])
+        except BadRequestError:
+            pass  # and is raised again below, with the row counted from the first
+    return _from_piece(text, spec)
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Cut a text between rows: read at once, the words of a large one would take several times its memory."""
+    start = 0
+    while (end := text.find("|", start + _PIECE)) >= 0:
+        yield text[start:end]
+        start = end + 1
+    yield text[start:]
+
+
+def _from_piece(text: str, spec: TensorSpec) -> np.ndarray:
     if spec.dtype_name in ("string", "bool") or (spec.shape is not None and len(spec.shape) != 2):
         raise BadRequestError("X must be nested lists: this model's input is no table of numbers.", input="X")
     words, shape = json_tensors.flatten([row.split() for row in text.split("|")], "X", spec)
