@@ -16,7 +16,7 @@ _BLOCKS, _CALLS = 10, 500  # in blocks: a pool's threads, still awake, slow down
 
 def main() -> None:
     """Print the median seconds of a call of each kind, measured in turn, as one line of JSON."""
-    session = tensorflow_c.Session(Settings().model_path / "xor" / "1")
+    session = tensorflow_c.Session(Settings().model_path / "xor" / "1", is_optimized=True)
     [name] = session.signatures["serving_default"].inputs
     feeds = {name: np.array([[1, 0], [1, 1]], np.float32)}
     options: dict[str, Any] = {"caller": session._run_options, "pool": None}

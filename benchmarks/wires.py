@@ -6,6 +6,7 @@ time around the engine for a request of two rows. Prints two Markdown tables.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Callable
@@ -42,6 +43,17 @@ def _median_seconds(call: Callable[[], Any]) -> float:
         start = perf_counter()
         call()
         times.append(perf_counter() - start)
+    return median(times)
+
+
+async def _median_of_main(request: func.HttpRequest) -> float:
+    times: list[float] = []
+    deadline = perf_counter() + _SECONDS
+    while perf_counter() < deadline:
+        start = perf_counter()
+        await PredictXor.main(request)
+        times.append(perf_counter() - start)
+        await asyncio.sleep(0)  # the loop turns between requests, as it does where they come over a network
     return median(times)
 
 
@@ -118,10 +130,10 @@ def _overhead_lines(model: Model) -> list[str]:
     # the difference of the two would count that as the app's.
     fetches = model._session.run("serving_default", feeds)
     logging.getLogger("serving.request").setLevel(logging.WARNING)
-    whole = _median_seconds(lambda: PredictXor.main(request))
+    whole = asyncio.run(_median_of_main(request))
     engine = model._session.run
     model._session.run = lambda *_: fetches  # type: ignore[method-assign]
-    without = _median_seconds(lambda: PredictXor.main(request))
+    without = asyncio.run(_median_of_main(request))
     model._session.run = engine  # type: ignore[method-assign]
     return [f"| {whole * 1e6:.1f} | {without * 1e6:.1f} |"]
 

@@ -99,7 +99,7 @@ def test_other_dtypes_keep_their_own_checks():
     rows = [[1, 2, 3]] * 9000
 
     assert decode(large(rows), dtype="int32").dtype == np.int32
-    with pytest.raises(BadRequestError, match="whole number, got 0.5"):
+    with pytest.raises(BadRequestError, match=r"whole number, got 0\.5"):
         decode(large([[1, 2, 0.5]] * 9000), dtype="int32")
 
 

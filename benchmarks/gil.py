@@ -1,0 +1,65 @@
+"""``python -m benchmarks.gil``: whether a run of microseconds should release the interpreter's lock.
+
+Measures a run of the XOR model on one thread, with TF_SessionRun bound each way: alone, and beside a thread that reads
+JSON, as the reading of a large body does. Prints a Markdown table.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+import orjson
+
+from benchmarks.figures import ROOT
+from serving import tensorflow_library
+from serving.tensorflow_c import Session
+
+_FEEDS = {"X": np.array([[1, 0], [1, 1]], np.float32)}
+
+
+def _measure(session: Session, seconds: float) -> tuple[float, float]:
+    """Return p50 and p99 of a run, in microseconds."""
+    times = []
+    deadline = perf_counter() + seconds
+    while perf_counter() < deadline:
+        start = perf_counter()
+        session.run("serving_default", _FEEDS)
+        times.append(perf_counter() - start)
+    return median(times) * 1e6, float(np.quantile(times, 0.99)) * 1e6
+
+
+def _read_json(stop: threading.Event) -> None:
+    body = orjson.dumps(np.random.default_rng(0).random((100, 100)).tolist())
+    while not stop.is_set():
+        orjson.loads(body)
+
+
+def main() -> None:
+    """Measure and print the table."""
+    if len(sys.argv) > 1:
+        raise SystemExit(__doc__)
+    session = Session(ROOT / "model" / "xor" / "1", is_optimized=True)
+    api = tensorflow_library.load_api()
+    held = getattr(api._with_gil, "TF_SessionRun")  # noqa: B009 - a function of the C library
+    held.restype, held.argtypes = tensorflow_library.PROTOTYPES["TF_SessionRun"]
+    bindings = {"released": api.TF_SessionRun, "held": held}
+    print("| lock | alone: p50, µs | p99, µs | beside a thread that reads JSON: p50, µs | p99, µs |")
+    print("|---|---:|---:|---:|---:|")
+    for name, function in bindings.items():
+        api.TF_SessionRun = function
+        figures = _measure(session, 3)
+        stop = threading.Event()
+        thread = threading.Thread(target=_read_json, args=(stop,))
+        thread.start()
+        figures += _measure(session, 3)
+        stop.set()
+        thread.join()
+        print(f"| {name} | " + " | ".join(f"{value:,.0f}" for value in figures) + " |")
+
+
+if __name__ == "__main__":
+    main()

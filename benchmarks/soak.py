@@ -1,0 +1,279 @@
+"""``python -m benchmarks.soak``: minutes of mixed requests at full load, good and bad, each answer checked.
+
+Sixteen connections send what clients of the three protocols send, in a seeded random order: one row to a thousand,
+JSON and binary tensors, and mistakes of every kind. Writes ``docs/soak.md`` and a plot. Ends non-zero where an answer
+was not the one expected.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmarks.figures import ROOT
+from benchmarks.peers import models
+
+_PORT = 7093
+_CONNECTIONS = 16
+_WINDOW_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Case:
+    """A request as bytes, how often it comes, and how its answer is told right."""
+
+    name: str
+    weight: int
+    request: bytes
+    status: int
+    is_right: Callable[[bytes], bool]
+
+
+@dataclass
+class Window:
+    """What happened in ten seconds: latencies in seconds, memory in KiB at its end."""
+
+    latencies: list[float] = field(default_factory=list)
+    rss: int = 0
+    pss: int = 0
+
+    def percentile(self, share: float) -> float:
+        """Return a percentile of the latencies in milliseconds."""
+        return float(np.quantile(self.latencies, share)) * 1e3
+
+
+@dataclass
+class Soak:
+    """All that was seen."""
+
+    windows: list[Window]
+    counts: Counter[str]
+    wrong: list[str]
+
+
+def _request(path: str, body: bytes, method: str = "POST", **headers: str) -> bytes:
+    lines = [f"{method} /api/{path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}"]
+    lines += ["Content-Type: application/json"] if "Content_Type" not in headers else []
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def _labels(member: str, expected: np.ndarray) -> Callable[[bytes], bool]:
+    return lambda body: np.allclose(json.loads(body)[member], expected, atol=1e-5)
+
+
+def _says(text: str) -> Callable[[bytes], bool]:
+    return lambda body: text.encode() in body and b"Traceback" not in body
+
+
+def _xor_cases() -> Iterator[Case]:
+    with np.load(models.FOLDER / "xor.npz") as saved:
+        rows, labels = saved["rows"], saved["labels"]
+    for count, weight in ((1, 20), (2, 30), (100, 5), (1000, 1)):
+        picked = np.arange(count) % len(rows)
+        lists, expected = rows[picked].tolist(), labels[picked]
+        text = "|".join(" ".join(map(str, row)) for row in lists)
+        yield _good(f"2017 text, {count}", weight, "PredictXor", {"X": text}, "labels", expected)
+        yield _good(f"2017 lists, {count}", weight, "PredictXor", {"X": lists}, "labels", expected)
+        path = "v1/models/xor:predict"
+        yield _good(f"instances, {count}", weight, path, {"instances": lists}, "predictions", expected)
+        tensor = {"name": "X", "datatype": "FP32", "shape": [count, 2], "data": np.ravel(lists).tolist()}
+        body = json.dumps({"inputs": [tensor]}).encode()
+        request = _request("v2/models/xor/infer", body)
+        yield Case(f"Open Inference, {count}", weight, request, 200, _tensor_is(expected))
+
+
+def _good(name: str, weight: int, path: str, document: object, member: str, expected: np.ndarray) -> Case:
+    return Case(name, weight, _request(path, json.dumps(document).encode()), 200, _labels(member, expected))
+
+
+def _tensor_is(expected: np.ndarray) -> Callable[[bytes], bool]:
+    return lambda body: np.allclose(json.loads(body)["outputs"][0]["data"], expected.ravel(), atol=1e-5)
+
+
+def _mlp_cases() -> Iterator[Case]:
+    with np.load(models.FOLDER / "mlp.npz") as saved:
+        rows, labels = saved["rows"].astype(np.float32), saved["labels"]
+    for count, weight in ((1, 10), (32, 3)):
+        path = "v1/models/mlp:predict"
+        document = {"instances": rows[:count].tolist()}
+        yield _good(f"MLP as JSON, {count}", weight, path, document, "predictions", labels[:count])
+    tensor = {
+        "name": "X",
+        "datatype": "FP32",
+        "shape": rows.shape,
+        "parameters": {"binary_data_size": rows.nbytes},
+    }
+    header = json.dumps({"inputs": [tensor]}).encode()
+    sizes = {"Inference_Header_Content_Length": str(len(header)), "Content_Type": "application/octet-stream"}
+    request = _request("v2/models/mlp/infer", header + rows.tobytes(), **sizes)
+    yield Case("MLP, binary tensors, 32", 6, request, 200, _tensor_is(labels))
+
+
+def _bad_cases() -> Iterator[Case]:
+    post = _request
+    for name, request, status, text in (
+        ("no JSON", post("PredictXor", b'{"X": '), 400, "not JSON"),
+        ("a short row", post("PredictXor", b'{"X": "1 0|1"}'), 400, "in row 2"),
+        ("a word", post("PredictXor", b'{"X": "1 x"}'), 400, "column 2"),
+        ("NaN", post("PredictXor", b'{"X": [[NaN, 1]]}'), 400, "finite"),
+        ("too deep", post("v1/models/xor:predict", b"[" * 5000), 400, "error"),
+        ("a wrong shape", post("v1/models/mlp:predict", b'{"instances": [[1, 2]]}'), 400, "784"),
+        ("no such model", post("v1/models/none:predict", b"{}"), 404, "no model"),
+        ("bytes missing", post("v2/models/xor/infer", b"{}"), 400, "error"),
+        ("a wrong type", post("PredictXor", b"1 0", Content_Type="text/plain"), 415, "expected application/json"),
+        ("a wrong method", post("PredictXor", b"", "PUT"), 405, "send POST"),
+        ("too large", post("PredictXor", b" " * (20 * 2**20 + 1)), 413, "at most"),
+    ):
+        weight = 1 if len(request) > 2**20 else 12
+        yield Case(f"bad: {name}", weight, request, status, _says(text))
+
+
+async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
+    return int(head.split(b" ", 2)[1]), await reader.readexactly(length)
+
+
+async def _client(cases: list[Case], soak: Soak, random_: random.Random, deadline: float) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", _PORT, limit=2**24)
+    weights = [case.weight for case in cases]
+    while perf_counter() < deadline:
+        for case in random_.choices(cases, weights, k=50):
+            start = perf_counter()
+            writer.write(case.request)
+            await writer.drain()
+            status, body = await _answer(reader)
+            soak.windows[-1].latencies.append(perf_counter() - start)
+            soak.counts[case.name] += 1
+            if status != case.status or not case.is_right(body):
+                soak.wrong.append(f"{case.name}: {status} {body[:200]!r}")
+    writer.close()
+
+
+async def _watch(process: int, soak: Soak, deadline: float, progress: tqdm) -> None:
+    while perf_counter() < deadline:
+        await asyncio.sleep(min(_WINDOW_SECONDS, deadline - perf_counter()))
+        window = soak.windows[-1]
+        text = Path(f"/proc/{process}/smaps_rollup").read_text(encoding="ascii")
+        figures = {line.split(":")[0]: line.split()[1] for line in text.splitlines()[1:]}
+        window.rss, window.pss = int(figures["Rss"]), int(figures["Pss"])
+        soak.windows.append(Window())
+        progress.update(_WINDOW_SECONDS)
+        progress.set_postfix(wrong=len(soak.wrong), p99=f"{window.percentile(0.99):.1f} ms")
+
+
+async def _soak(process: int, seconds: int, cases: list[Case]) -> Soak:
+    soak = Soak([Window()], Counter(), [])
+    deadline = perf_counter() + seconds
+    with tqdm(total=seconds, desc="soaking", unit="s") as progress:
+        clients = [_client(cases, soak, random.Random(seed), deadline) for seed in range(_CONNECTIONS)]
+        await asyncio.gather(_watch(process, soak, deadline, progress), *clients)
+    # The last one is cut short; the first has the loads of the models in it.
+    soak.windows = [window for window in soak.windows[:-1] if window.rss]
+    return soak
+
+
+@contextmanager
+def _host() -> Iterator[int]:
+    """Run the local host over the two models; give its process id once it listens."""
+    environment = {
+        **os.environ,
+        "SERVING_MODEL_PATH": str(models.FOLDER / "ours"),
+        "AzureFunctionsJobHost__logging__logLevel__default": "Error",
+    }
+    command = [sys.executable, "-m", "local_host", "--port", str(_PORT)]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE) as child:
+        try:
+            assert child.stdout is not None
+            child.stdout.readline()  # it listens
+            yield child.pid
+        finally:
+            child.terminate()
+
+
+def _markdown(soak: Soak, seconds: int) -> str:
+    windows, requests = soak.windows, sum(soak.counts.values())
+    bad = sum(count for name, count in soak.counts.items() if name.startswith("bad"))
+    early, late = windows[1 : len(windows) // 3 + 1], windows[-(len(windows) // 3) :]
+    lines = [
+        "# Soak",
+        "",
+        f"{seconds:,} s at {_CONNECTIONS} connections, client and server on the same {os.cpu_count()} shared cores: "
+        f"{requests:,} requests of {len(soak.counts)} kinds, {bad:,} of them bad ones, every answer checked. "
+        f"**{len(soak.wrong)}** were not the answer expected. Measured with `python -m benchmarks.soak`.",
+        "",
+        "| | first third | last third |",
+        "|---|---:|---:|",
+    ]
+    figures: list[tuple[str, Callable[[Window], float]]] = [
+        ("requests/s", lambda window: len(window.latencies) / _WINDOW_SECONDS),
+        ("p50, ms", lambda window: window.percentile(0.5)),
+        ("p99, ms", lambda window: window.percentile(0.99)),
+        ("resident memory, MB", lambda window: window.rss / 1024),
+        ("proportional memory, MB", lambda window: window.pss / 1024),
+    ]
+    for name, figure in figures:
+        values = (median(map(figure, part)) for part in (early, late))
+        lines.append(f"| {name} | " + " | ".join(f"{value:,.1f}" for value in values) + " |")
+    lines += ["", "Medians of windows of ten seconds; the very first window, which loads the models, is left out.", ""]
+    return "\n".join([*lines, "![Latency and memory over the minutes](soak.png)", ""])
+
+
+def _plot(soak: Soak, path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    minutes = [(number + 1) * _WINDOW_SECONDS / 60 for number in range(len(soak.windows))]
+    figure, (upper, lower) = pyplot.subplots(2, figsize=(9, 5), sharex=True, layout="constrained")
+    for share, colour in ((0.5, "#0b6e4f"), (0.99, "#c1666b")):
+        values = [window.percentile(share) for window in soak.windows]
+        upper.plot(minutes, values, color=colour, label=f"p{share * 100:.0f}")
+    upper.set_ylabel("latency, ms")
+    upper.set_ylim(bottom=0)
+    upper.legend()
+    lower.plot(minutes, [window.rss / 1024 for window in soak.windows], color="#0b6e4f")
+    lower.set_ylabel("resident memory, MB")
+    lower.set_xlabel("minutes")
+    lower.set_ylim(bottom=0)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    pyplot.close(figure)
+
+
+def main() -> int:
+    """Run the soak, write what was seen, and return 1 where an answer was wrong."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
+    parser.add_argument("--seconds", type=int, default=600, help="how long (default: %(default)s)")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "soak.md", help="default: docs/soak.md")
+    options = parser.parse_args()
+    if options.seconds < 6 * _WINDOW_SECONDS:
+        parser.error(f"--seconds must be at least {6 * _WINDOW_SECONDS}")
+    models.prepare()
+    cases = [*_xor_cases(), *_mlp_cases(), *_bad_cases()]
+    with _host() as process:
+        soak = asyncio.run(_soak(process, options.seconds, cases))
+    options.output.write_text(_markdown(soak, options.seconds), encoding="utf-8")
+    _plot(soak, options.output.with_suffix(".png"))
+    print(*soak.wrong[:10], f"{len(soak.wrong)} wrong answers; wrote {options.output}", sep="\n")
+    return 1 if soak.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
