@@ -29,11 +29,8 @@ _FORMATS = ("2017 text", "2017 lists", "short numbers", "instances")
 
 def _body(kind: str, size: int) -> bytes:
     values = np.random.default_rng(0).random((1000, 2))
-    row = {
-        "2017 text": lambda x, y: f"{x!r} {y!r}|",
-        "short numbers": lambda x, y: f"[{x:.1f},{y:.1f}],",
-    }.get(kind, lambda x, y: f"[{x!r}, {y!r}], ")
-    block = "".join(row(x, y) for x, y in values.tolist())
+    row = {"2017 text": "{!r} {!r}|", "short numbers": "[{:.1f},{:.1f}],"}.get(kind, "[{!r}, {!r}], ")
+    block = "".join(row.format(x, y) for x, y in values.tolist())
     rows = (block * (size * 2**20 // len(block) - 1)).rstrip(", |")
     member = "instances" if kind == "instances" else "X"
     return (f'{{"{member}": "{rows}"}}' if kind == "2017 text" else f'{{"{member}": [{rows}]}}').encode()

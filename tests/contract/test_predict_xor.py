@@ -256,7 +256,8 @@ def test_first_requests_that_arrive_together_load_the_model_once(start_worker):
     responses = worker.requests(XOR, [Request(body=BODY, headers=JSON)] * 32)
 
     assert [response.status for response in responses] == [200] * 32
-    assert len({response.body for response in responses}) == 1
+    # Batches of other sizes may run other kernels: the last digit of float32 is theirs.
+    np.testing.assert_allclose([labels(response) for response in responses], [labels(responses[0])] * 32, rtol=1e-6)
     assert len([log for log in worker.logs if log.message.startswith("Loaded model xor/1")]) == 1
 
 
