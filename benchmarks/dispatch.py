@@ -11,13 +11,14 @@ import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 
 from benchmarks.figures import ROOT
-from tests.contract.functions_host import Request
-from tests.contract.worker import Worker
+from worker_host.functions_host import Request
+from worker_host.worker import Worker
 
 _SYNC_MAIN = """
 import azure.functions as func
@@ -50,11 +51,11 @@ _BODIES = {
 _AT_ONCE = 16
 
 
-def _app(folder: Path, models: Path) -> None:
+def write_app(folder: Path, models: Iterable[str]) -> None:
+    """Write a function app with a sync and an async function for each model, named Sync<model> and Async<model>."""
     for name in ("serving", "host.json"):
         (folder / name).symlink_to(ROOT / name)
-    (folder / "model").symlink_to(models)
-    for model in _BODIES:
+    for model in models:
         for kind, code in (("Sync", _SYNC_MAIN), ("Async", _ASYNC_MAIN)):
             function = folder / f"{kind}{model}"
             function.mkdir()
@@ -99,12 +100,13 @@ def main() -> None:
     print("| model | `main` | p50, µs | requests/s, 16 at a time |\n|---|---|---:|---:|")
     with tempfile.TemporaryDirectory() as scratch:
         app = Path(scratch)
-        _app(app, options.models.resolve())
+        write_app(app, _BODIES)
         for model, body in _BODIES.items():
             runs: dict[str, list[tuple[float, float]]] = {title: [] for title, _, _ in cases}
             for _ in range(options.rounds):
                 for title, kind, environment in cases:
-                    figures = _measure(app, f"{kind}{model}", body, environment, options.seconds)
+                    settings = {**environment, "SERVING_MODEL_PATH": str(options.models.resolve())}
+                    figures = _measure(app, f"{kind}{model}", body, settings, options.seconds)
                     runs[title].append(figures)
                     print(f"{model}, {title}: {figures}", file=sys.stderr)
             for title, figures_of in runs.items():

@@ -36,6 +36,10 @@ _LONG_RUN_SECONDS = 0.005
 
 _SMALL_BYTES = 16 * 1024
 
+# A run that is expected to be shorter, by the latest one and the size of its inputs, keeps the interpreter's lock: a
+# thread that gives it up waits 5 ms for it, Python's switch interval, where another one is busy (docs/dispatch.md).
+_QUICK_RUN_SECONDS = 0.0005
+
 
 class _Call:
     """A signature bound to its graph: what every TF_SessionRun of it has in common, and how long the latest took."""
@@ -48,7 +52,13 @@ class _Call:
         self.output_array = output_array
         self.output_values = c_void_p * len(self.outputs)
         self.takes_strings = any(spec.dtype_number == dtypes.STRING for _, spec in self.inputs)
-        self.latest_seconds = 0.0
+        self.latest_seconds = 0.0  # none yet
+
+    def is_quick(self, feeds: Mapping[str, np.ndarray]) -> bool:
+        """Tell whether a run is expected to be over in microseconds."""
+        return 0 < self.latest_seconds < _QUICK_RUN_SECONDS and (
+            sum([array.nbytes for array in feeds.values()]) <= _SMALL_BYTES
+        )
 
 
 class Session:
@@ -94,6 +104,7 @@ class Session:
         api, call = self._api, self._calls[signature]
         inputs, outputs = call.input_values(), call.output_values()
         run_options = self._run_options if call.latest_seconds < _LONG_RUN_SECONDS else None
+        session_run = api.quick_session_run if call.is_quick(feeds) else api.TF_SessionRun
         # Those of earlier runs are used again: TF_SessionRun sets them whatever they hold.
         status = self._statuses.pop() if self._statuses else api.TF_NewStatus()
         try:
@@ -101,7 +112,7 @@ class Session:
                 inputs[index] = _new_tensor(api, spec, feeds[name])
             start = perf_counter()
             # fmt: off
-            api.TF_SessionRun(
+            session_run(
                 self._session, run_options,
                 call.input_array, inputs, len(inputs),
                 call.output_array, outputs, len(outputs),

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_void_p
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 
@@ -128,6 +129,13 @@ class Api:
         function = getattr(self._without_gil if name in _RELEASE_THE_GIL else self._with_gil, name)
         function.restype, function.argtypes = result, arguments
         setattr(self, name, function)
+        return function
+
+    @cached_property
+    def quick_session_run(self) -> ctypes._NamedFuncPointer:
+        """TF_SessionRun that keeps the interpreter's lock, for runs that are over before another thread is awake."""
+        function = getattr(self._with_gil, "TF_SessionRun")  # noqa: B009 - a name of the library, not of the object
+        function.restype, function.argtypes = PROTOTYPES["TF_SessionRun"]
         return function
 
     @contextmanager

@@ -84,23 +84,22 @@ def encode_infer(
 
     Raises PredictionError for an output that can't go as JSON, as it was asked for.
     """
-    members = [f'"model_name": {json.dumps(model_name)}', f'"model_version": "{version}"']
+    head = f'"model_name": {json.dumps(model_name)}, "model_version": "{version}"'
     if request.id is not None:
-        members.append(f'"id": {json.dumps(request.id)}')
-    entries: list[str] = []
+        head += f', "id": {json.dumps(request.id)}'
+    entries: list[bytes] = []
     raw: list[bytes | memoryview] = []
     for name, binary in request.outputs.items():
         array = outputs[name]
         if binary:
             raw.append(tensors.to_binary(array))
-            content = f'"parameters": {{"binary_data_size": {len(raw[-1])}}}'
+            content = b'"parameters": {"binary_data_size": %d}' % len(raw[-1])
         else:
-            content = f'"data": {tensors.to_json(array, name)}'
+            content = b'"data": %b' % tensors.to_json(array, name)
         datatype = tensors.datatype(name, signature.outputs[name])
-        shape = list(array.shape)
-        entries.append(f'{{"name": {json.dumps(name)}, "datatype": "{datatype}", "shape": {shape}, {content}}}')
-    members.append(f'"outputs": [{", ".join(entries)}]')
-    header = f"{{{', '.join(members)}}}".encode()
+        described = f'"name": {json.dumps(name)}, "datatype": "{datatype}", "shape": {list(array.shape)}'
+        entries.append(b"{%b, %b}" % (described.encode(), content))
+    header = b'{%b, "outputs": [%b]}' % (head.encode(), b", ".join(entries))
     return (b"".join([header, *raw]), len(header)) if raw else (header, None)
 
 

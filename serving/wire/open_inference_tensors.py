@@ -71,14 +71,14 @@ def from_json(data: list, shape: tuple[int, ...], name: str, spec: TensorSpec) -
     return json_tensors.to_numbers(leaves, shape, name, spec)
 
 
-def to_json(array: np.ndarray, name: str) -> str:
+def to_json(array: np.ndarray, name: str) -> bytes:
     """Return an array as a flat JSON list in row-major order, floats as short as their dtype reads them back.
 
     Raises PredictionError for what only binary data can carry: NaN, infinities, and bytes that are no UTF-8.
     """
     try:
         if array.dtype == object:
-            return json.dumps([value.decode() for value in array.ravel().tolist()])
+            return json.dumps([value.decode() for value in array.ravel().tolist()]).encode()
         if array.dtype.name == "bfloat16":  # NumPy has no text of it, but of float32, which holds every value of it
             array = array.astype(np.float32)
         return json_tensors.to_json(array.ravel(), name)

@@ -108,9 +108,10 @@ def encode_predict(outputs: Mapping[str, np.ndarray], by_rows: bool) -> bytes:
         text = _to_json(array, name)
     elif by_rows:
         members = [_members(name, _rows(array, name)) for name, array in outputs.items()]
-        text = "[" + ",".join("{" + ",".join(row) + "}" for row in zip(*members, strict=True)) + "]"
+        text = b"[%b]" % b",".join(b"{%b}" % b",".join(row) for row in zip(*members, strict=True))
     else:
-        text = "{" + ",".join(f"{json.dumps(name)}:{_to_json(array, name)}" for name, array in outputs.items()) + "}"
+        columns = (b"%b:%b" % (json.dumps(name).encode(), _to_json(array, name)) for name, array in outputs.items())
+        text = b"{%b}" % b",".join(columns)
     return _body("predictions" if by_rows else "outputs", text)
 
 
@@ -146,8 +147,8 @@ def encode_classification(outputs: Mapping[str, np.ndarray]) -> bytes:
     labels = _rows(found.get(_CLASSES, np.full(shape, b"", object)).ravel(), _CLASSES)
     scores = _rows(found.get(_SCORES, np.zeros(shape, np.float32)).ravel(), _SCORES)
     pairs = np.empty(len(labels), object)
-    pairs[:] = [f"[{label},{score}]" for label, score in zip(labels, scores, strict=True)]
-    return _body("results", "[" + ",".join(f"[{','.join(row)}]" for row in pairs.reshape(shape).tolist()) + "]")
+    pairs[:] = [b"[%b,%b]" % pair for pair in zip(labels, scores, strict=True)]
+    return _body("results", b"[%b]" % b",".join(b"[%b]" % b",".join(row) for row in pairs.reshape(shape).tolist()))
 
 
 def encode_regression(outputs: Mapping[str, np.ndarray]) -> bytes:
@@ -314,19 +315,18 @@ def _described(outputs: Mapping[str, np.ndarray]) -> str:
     )
 
 
-def _members(name: str, values: Iterable[str]) -> list[str]:
-    key = json.dumps(name)
-    return [f"{key}:{value}" for value in values]
+def _members(name: str, values: Iterable[bytes]) -> list[bytes]:
+    key = json.dumps(name).encode()
+    return [b"%b:%b" % (key, value) for value in values]
 
 
-def _body(member: str, text: str) -> bytes:
-    # Strings that are no UTF-8 leave as the bytes they are, as they do there: see _text.
-    return f'{{"{member}":{text}}}'.encode(errors="surrogateescape")
+def _body(member: str, text: bytes) -> bytes:
+    return b'{"%b":%b}' % (member.encode(), text)
 
 
-def _to_json(array: np.ndarray, name: str) -> str:
+def _to_json(array: np.ndarray, name: str) -> bytes:
     if array.dtype == object:
-        return json.dumps(_texts(array, name), ensure_ascii=False)
+        return _strings_to_json(_texts(array, name))
     if array.dtype.kind == "c":
         raise BadRequestError(f"Failed to write JSON value for tensor type: {array.dtype.name}, of output {name!r}.")
     if array.dtype.kind == "V":  # bfloat16, of which NumPy has no short text
@@ -334,20 +334,25 @@ def _to_json(array: np.ndarray, name: str) -> str:
     if array.dtype.kind in "iub" or json_tensors.first_not_finite(array) is None:
         return json_tensors.to_json(array, name)
     text = str(array.astype(np.str_).tolist()).replace("'", "").replace(" ", "")
-    return text.replace("nan", "NaN").replace("inf", "Infinity")
+    return text.replace("nan", "NaN").replace("inf", "Infinity").encode()
 
 
-def _rows(array: np.ndarray, name: str) -> list[str]:
+def _strings_to_json(texts: Any) -> bytes:
+    # Strings that are no UTF-8 leave as the bytes they are, as they do there: see _text.
+    return json.dumps(texts, ensure_ascii=False).encode(errors="surrogateescape")
+
+
+def _rows(array: np.ndarray, name: str) -> list[bytes]:
     """Return the JSON of each row of an array of rank 1 or more."""
     if array.dtype == object:
-        return [json.dumps(row, ensure_ascii=False) for row in _texts(array, name)]
+        return [_strings_to_json(row) for row in _texts(array, name)]
     if not array.size:
         return [_to_json(row, name) for row in array]
     # Written as a whole and cut between rows, where more brackets meet than anywhere within one.
     text = _to_json(array, name)
-    opening, closing = "[" * (array.ndim - 1), "]" * (array.ndim - 1)
-    rows = text[array.ndim : -array.ndim].split(f"{closing},{opening}")
-    return [f"{opening}{row}{closing}" for row in rows]
+    opening, closing = b"[" * (array.ndim - 1), b"]" * (array.ndim - 1)
+    rows = text[array.ndim : -array.ndim].split(b"%b,%b" % (closing, opening))
+    return [b"%b%b%b" % (opening, row, closing) for row in rows]
 
 
 def _texts(array: np.ndarray, name: str) -> Any:

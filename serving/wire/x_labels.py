@@ -56,8 +56,8 @@ def encode(outputs: Mapping[str, np.ndarray]) -> bytes:
     if len(texts) == 1:
         [labels] = texts.values()
     else:
-        labels = "{" + ", ".join(f"{json.dumps(name)}: {text}" for name, text in texts.items()) + "}"
-    return f'{{"labels": {labels}}}'.encode()
+        labels = b"{%b}" % b", ".join(b"%b: %b" % (json.dumps(name).encode(), text) for name, text in texts.items())
+    return b'{"labels": %b}' % labels
 
 
 def _member_x(document: Any) -> str | list:

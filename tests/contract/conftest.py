@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.worker import Worker
+from worker_host.worker import Worker
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.contract.messages import (
+from worker_host.messages import (
     BindingInfo,
     DataType,
     Direction,

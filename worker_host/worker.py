@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from tests.contract import functions_host, proxy_worker
-from tests.contract.functions_host import Function, Request, Response
-from tests.contract.messages import (
+from worker_host import functions_host, proxy_worker
+from worker_host.functions_host import Function, Request, Response
+from worker_host.messages import (
     FunctionLoadRequest,
     InvocationRequest,
     InvocationResponse,

@@ -21,10 +21,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from tests.contract import messages
-from tests.contract.messages import Level, RpcLog, StreamingMessage
+from worker_host import messages
+from worker_host.messages import Level, RpcLog, StreamingMessage
 
-_PROJECT_ROOT = Path(__file__).resolve().parents[2]
+_PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
 _LEVELS = {
     logging.CRITICAL: Level["Critical"],
@@ -119,12 +119,12 @@ class _ProxyWorker:
 
 
 def _put_on_path(app_root: str) -> None:
-    """Make the app's root the last place to import from, as the proxy worker does.
+    """Make the app's root the last place to import from, as the proxy worker does, behind the app's own packages.
 
-    This project's root, where the tests were imported from, is no such place unless it is the app's.
+    This project's root, where this module was imported from, is no such place unless it is the app's.
     """
     sys.path[:] = [place for place in sys.path if Path(place).resolve() != _PROJECT_ROOT]
-    sys.path.append(app_root)
+    sys.path += [str(Path(app_root) / ".python_packages/lib/site-packages"), app_root]
 
 
 class _RpcLogHandler(logging.Handler):
