@@ -3,12 +3,14 @@ PYTHON ?= $(shell scripts/find-python 3.11 3.12 3.13)
 PYTHON313 ?= $(shell scripts/find-python 3.13)
 PORT ?= 7071
 MODEL ?= model/xor/1
+TARGET ?= 3.13
 
 BIN := .venv/bin
 INSTALL := pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup start test contract train export bench bench-peers lint clean
+.PHONY: help setup start test contract train export package wheelhouse lock audit doctor bench bench-peers \
+	check-infra lint clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /' | awk -F': ' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -53,11 +55,34 @@ train: setup  ## train the XOR model and plot it
 export: setup  ## export a model for serving (MODEL=model/xor/1)
 	$(BIN)/python -m serving.export $(MODEL)
 
+package: setup  ## build what is deployed into dist/, and prove that it works (TARGET=3.13, or 3.13-aarch64)
+	@$(BIN)/python -m shipping.package --target $(TARGET)
+
+wheelhouse: setup  ## every production wheel with its hash, to install offline, into dist/ (TARGET=3.13)
+	@$(BIN)/python -m shipping.wheelhouse --target $(TARGET)
+
+lock: setup  ## pin and hash what requirements.txt takes, for all targets, into requirements.lock
+	@scripts/lock
+
+audit: setup  ## look for known vulnerabilities in what is deployed (needs the network)
+	@scripts/audit
+
+doctor: setup  ## say what is right, what will fail, and what to do, before deploying
+	@$(BIN)/python -m serving.doctor
+
 bench: setup  ## measure cold start, latency and memory against the naive app; writes docs/benchmark.md
 	$(BIN)/python -m benchmarks
 
 bench-peers: setup  ## measure the app beside its peers (installs 14 GB, needs wrk); writes docs/peers.md
 	$(BIN)/python -m benchmarks.peers
+
+check-infra: .venv-infra/installed  ## check Bicep, workflow, Dockerfile, manifests and queries
+	@scripts/check-infra
+
+.venv-infra/installed: requirements-infra.txt
+	@$(PYTHON) -m venv .venv-infra
+	@.venv-infra/$(INSTALL) -r requirements-infra.txt
+	@touch $@
 
 lint: setup  ## check style and types
 	$(BIN)/ruff check .
@@ -65,4 +90,4 @@ lint: setup  ## check style and types
 	$(BIN)/mypy
 
 clean:  ## remove the virtual environments and caches
-	rm -rf .venv .venv-clients .venv-contract .venv-peers .pytest_cache .mypy_cache .ruff_cache
+	rm -rf dist .venv .venv-clients .venv-contract .venv-infra .venv-peers .pytest_cache .mypy_cache .ruff_cache
