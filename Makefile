@@ -81,7 +81,8 @@ check-infra: .venv-infra/installed  ## check Bicep, workflow, Dockerfile, manife
 
 .venv-infra/installed: requirements-infra.txt
 	@$(PYTHON) -m venv .venv-infra
-	@.venv-infra/$(INSTALL) -r requirements-infra.txt
+	@echo "Installing checkers of the infrastructure into .venv-infra ..."
+	@.venv-infra/bin/$(INSTALL) -r requirements-infra.txt
 	@touch $@
 
 lint: setup  ## check style and types

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import partial
@@ -44,7 +45,8 @@ class Reply:
 class Exchange:
     """One request: its method, the rest of its path, its headers (by name in any case) and its body.
 
-    ``facts`` and ``stopwatch`` gather what the log line and the response's headers tell of it.
+    ``in_thread`` is entered in a thread that works for the request. ``facts`` and ``stopwatch`` gather what the log
+    line and the response's headers tell of it.
     """
 
     method: str
@@ -52,6 +54,7 @@ class Exchange:
     headers: Mapping[str, str]
     body: bytes
     models: Repository
+    in_thread: Callable[[], AbstractContextManager[None]] = nullcontext
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     facts: dict[str, object] = field(default_factory=dict)
 
@@ -76,11 +79,15 @@ class Exchange:
         model = self.models.loaded(name, version)
         if model is None:
             # With the invocation's id, for the log.
-            get = copy_context().run
-            model = await asyncio.get_running_loop().run_in_executor(_loads, get, self.models.get, name, version)
+            load = partial(copy_context().run, self._load, name, version)
+            model = await asyncio.get_running_loop().run_in_executor(_loads, load)
             self.stopwatch.lap("load")
         self.facts["version"] = model.version
         return model
+
+    def _load(self, name: str, version: int | None) -> Model:
+        with self.in_thread():
+            return self.models.get(name, version)
 
     async def decode(
         self, function: Callable[_Parameters, _Result], *args: _Parameters.args, **options: _Parameters.kwargs

@@ -6,7 +6,10 @@ Hands the request to a protocol; whatever the protocol raises becomes the protoc
 from __future__ import annotations
 
 import logging
-from typing import Protocol
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, partial
+from typing import TYPE_CHECKING, Protocol
 
 import azure.functions as func
 import orjson
@@ -20,6 +23,9 @@ from serving.errors import (
     ServingError,
 )
 from serving.exchange import Exchange, Reply
+
+if TYPE_CHECKING:
+    from serving.telemetry import Telemetry  # imported where it is turned on only, for it takes long
 
 _logger = logging.getLogger("serving.request")
 
@@ -37,10 +43,13 @@ class Answering(Protocol):
         """Return the reply that tells a client of an error."""
 
 
-async def handle(request: func.HttpRequest, protocol: Answering) -> func.HttpResponse:
+async def handle(
+    request: func.HttpRequest, protocol: Answering, context: func.Context | None = None
+) -> func.HttpResponse:
     """Answer a request by a protocol. Never raises: a client gets the protocol's error, the log gets the cause.
 
-    Writes one log line of JSON with the outcome and the time each part took, and nothing of the data.
+    Writes one log line of JSON with the outcome and the time each part took, and nothing of the data. With the worker's
+    ``context``, what is logged in a thread carries the invocation's id too.
     """
     try:
         exchange = Exchange(
@@ -49,13 +58,43 @@ async def handle(request: func.HttpRequest, protocol: Answering) -> func.HttpRes
             headers=request.headers,
             body=request.get_body(),
             models=repository.shared(),
+            in_thread=partial(_thread_of, context),
         )
     except Exception as error:  # a bad app setting
         _logger.exception("The app can't answer")
         return _response(protocol.error(_hidden(error)), {})
     reply = await _reply(exchange, protocol)
     _log(exchange, reply)
+    if exchange.models.settings.telemetry and (telemetry := _telemetry()):
+        telemetry.record(exchange, reply.status)
     return _response(reply, _told_of(exchange))
+
+
+@contextmanager
+def _thread_of(context: func.Context | None) -> Iterator[None]:
+    """Mark a thread as one that works for an invocation: the worker finds the id of a log record there."""
+    storage = context.thread_local_storage if context else None
+    if context and storage:
+        storage.invocation_id = context.invocation_id
+    try:
+        yield
+    finally:
+        if storage:
+            storage.invocation_id = None
+
+
+@cache
+def _telemetry() -> Telemetry | None:
+    """Return what takes note of requests for OpenTelemetry; None, said once in the log, where it can't be set up."""
+    try:
+        from serving.telemetry import shared
+
+        return shared()
+    except ImportError as error:
+        _logger.warning("Telemetry is on, but %s; add the packages that docs/operating.md names.", error)
+    except Exception:
+        _logger.exception("Telemetry is on, but can't be set up")
+    return None
 
 
 async def _reply(exchange: Exchange, protocol: Answering) -> Reply:

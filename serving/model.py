@@ -66,8 +66,9 @@ class Model:
         """Answer a prediction of zeros, so that what TensorFlow does on the first run is done; raises PredictionError.
 
         Values that the graph refuses are no failure: it has run. Dimensions that may vary are tried small, then at
-        what Keras's image models take at least.
+        what Keras's image models take at least: windows larger than an image fail in other ways.
         """
+        failure = None
         key = DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in self.signatures else next(iter(self.signatures))
         inputs = self.signatures[key].inputs
         for size in (1, 32):
@@ -75,7 +76,12 @@ class Model:
                 self.predict({name: _zeros(spec, size) for name, spec in inputs.items()}, key)
             except BadRequestError:
                 continue
+            except PredictionError as error:
+                failure = error
+                continue
             return
+        if failure:
+            raise failure
         self.has_answered = True
 
     def _check(self, feeds: Mapping[str, np.ndarray], inputs: Mapping[str, TensorSpec]) -> None:

@@ -17,6 +17,9 @@ APP_ROOT = Path(__file__).resolve().parent.parent
 
 ENGINES = ("auto", "c", "python")
 
+_TELEMETRY = ("PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY", "PYTHON_ENABLE_OPENTELEMETRY")
+_TRUE = ("1", "true", "t", "y", "yes")
+
 
 class ConfigurationError(Exception):
     """An app setting has a value that can't be used; the message is for the operator."""
@@ -58,6 +61,10 @@ class Settings:
     # read-only on Azure; the temporary folder is local to the instance and always writable.
     cache_path: Path = Path(tempfile.gettempdir()) / "keras-functions"
 
+    # PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY, PYTHON_ENABLE_OPENTELEMETRY: the worker's own settings, either of
+    # which also makes spans and metrics of the requests here; off, for the packages take long to import.
+    telemetry: bool = False
+
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
         """Read the settings; unset or empty ones keep their defaults.
@@ -77,6 +84,7 @@ class Settings:
             max_body_bytes=_positive_int(environ, "SERVING_MAX_BODY_BYTES", cls.max_body_bytes),
             batch_rows=batch_rows,
             batch_rows_by_model=batch_rows_by_model,
+            telemetry=any(environ.get(name, "").lower() in _TRUE for name in _TELEMETRY),
             cache_path=Path(environ.get("SERVING_CACHE_PATH") or cls.cache_path),
         )
 

@@ -41,9 +41,9 @@ def build(target: Target, dist: Path) -> list[str]:
     _check_models(PROJECT / "model")
     with _staging(dist, target) as staging:
         app, package, bill = (staging / f"{target}{ending}" for ending in ("", ".zip", ".sbom.json"))
-        parts = _fill(app, target, dist / "wheels")
+        parts, told = _fill(app, target, dist / "wheels")
         sbom.write(parts, app / site_packages.FOLDER, target, bill)
-        told = [_compile(app, target)]
+        told.append(_compile(app, target))
         zipped = _zip(app, package)
         told.append(_prove(package, target, dist / "wheels"))
         table = weights.table(app, parts, zipped)
@@ -76,15 +76,15 @@ def _staging(dist: Path, target: Target) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _fill(app: Path, target: Target, cache: Path) -> list[Part]:
+def _fill(app: Path, target: Target, cache: Path) -> tuple[list[Part], list[str]]:
     for name in contents.published(PROJECT):
         (app / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(PROJECT / name, app / name)
     with tqdm(desc="fetching wheels", unit=" wheels", leave=False) as bar:
         parts = site_packages.fetch(target, _production(), cache, lambda name: _step(bar, name))
     with tqdm(desc="unpacking", total=len(parts), unit=" wheels", leave=False) as bar:
-        site_packages.fill(app / site_packages.FOLDER, parts, target, lambda name: _step(bar, name))
-    return parts
+        told = site_packages.fill(app / site_packages.FOLDER, parts, target, lambda name: _step(bar, name))
+    return parts, told
 
 
 def _step(bar: tqdm, name: str) -> None:

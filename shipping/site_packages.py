@@ -20,7 +20,8 @@ from pathlib import Path, PurePosixPath
 from packaging.utils import canonicalize_name, parse_wheel_filename
 from pathspec import GitIgnoreSpec
 
-from shipping import lock, wheels
+from shipping import bound_library, lock, wheels
+from shipping.elf import LayoutError
 from shipping.lock import Pin
 from shipping.targets import Target
 
@@ -41,7 +42,19 @@ raise ImportError(
 
 # What other wheels hold for developers: tests, headers, static libraries, type stubs, and commands.
 _left_out = GitIgnoreSpec.from_lines(
-    ["tests/", "include/", "*.a", "*.pyi", "*.pxd", "*.pyx", "*.h", "REQUESTED", "/numpy/f2py/", "/numpy/_pyinstaller/"]
+    [
+        "tests/",
+        "include/",
+        "*.a",
+        "*.pyi",
+        "*.pxd",
+        "*.pyx",
+        "*.h",
+        "REQUESTED",
+        "/numpy/f2py/",
+        "/numpy/_pyinstaller/",
+        "_examples/",
+    ]
 )
 
 
@@ -84,17 +97,22 @@ def fetch(target: Target, names: Iterable[str], cache: Path, tick: Callable[[str
     return [parts[name] for name in sorted(parts)]
 
 
-def fill(folder: Path, parts: Iterable[Part], target: Target, tick: Callable[[str], object]) -> None:
-    """Unpack and prune the parts into a folder and note their files; ``tick`` is told each one's name before."""
+def fill(folder: Path, parts: Iterable[Part], target: Target, tick: Callable[[str], object]) -> list[str]:
+    """Unpack and prune the parts into a folder and note their files; return what there is to say of it.
+
+    ``tick`` is told each part's name before. Raises WheelError and StripError.
+    """
     folder.mkdir(parents=True)
+    remarks = []
     for part in parts:
         tick(part.pin.name)
         if is_tensorflow(part.pin.name):
-            _unpack_tensorflow(part.wheel, folder)
+            remarks.append(_unpack_tensorflow(part.wheel, folder))
         else:
             _install(part, folder, target)
         part.files = _prune_and_record(folder, part)
     _delete_empty_folders(folder)
+    return remarks
 
 
 def _install(part: Part, folder: Path, target: Target) -> None:
@@ -111,7 +129,7 @@ def _install(part: Part, folder: Path, target: Target) -> None:
         raise wheels.WheelError(f"pip can't unpack {part.wheel.name}:\n{done.stderr.strip()}")
 
 
-def _unpack_tensorflow(wheel: Path, folder: Path) -> None:
+def _unpack_tensorflow(wheel: Path, folder: Path) -> str:
     with zipfile.ZipFile(wheel) as archive:
         for name in _LIBRARIES:
             archive.extract(name, folder)
@@ -122,6 +140,16 @@ def _unpack_tensorflow(wheel: Path, folder: Path) -> None:
             if PurePosixPath(name).name in ("METADATA", "WHEEL", "RECORD") and name.count("/") == 1:
                 archive.extract(name, folder)
     (folder / "tensorflow" / "__init__.py").write_text(_NOT_TENSORFLOW, encoding="utf-8")
+    return _bind(*(folder / name for name in _LIBRARIES))
+
+
+def _bind(library: Path, framework: Path) -> str:
+    """Bind the libraries to themselves, which more than halves their load; what can't be is served as it is."""
+    try:
+        bound_library.bind_pair(library, framework, b"TF_")
+    except LayoutError as error:
+        return f"TensorFlow's libraries are not bound to themselves, since {error}: they are larger and load slower."
+    return "TensorFlow's libraries are bound to themselves."
 
 
 def _strip(library: Path) -> None:

@@ -1,0 +1,158 @@
+// Everything the app needs on Azure, in a resource group of its own: Flex Consumption, storage, logs and alerts.
+// infra/README.md says how it was checked.
+targetScope = 'subscription'
+
+@minLength(1)
+@maxLength(64)
+@description('Name of the azd environment; it names the resource group, and the other names are derived from it.')
+param environmentName string
+
+@minLength(1)
+@description('Region. Which ones have Flex Consumption: az functionapp list-flexconsumption-locations')
+@metadata({
+  azd: {
+    type: 'location'
+  }
+})
+param location string
+
+@allowed(['3.11', '3.12', '3.13'])
+@description('Python that runs the app; the package has to be built for the same one (make package TARGET=3.13).')
+param pythonVersion string = '3.13'
+
+@allowed([512, 2048, 4096])
+@description('Memory of an instance in MB, of which CPU is a share. The app takes a third of a GB beside the Functions host before any large model, which leaves little in 512.')
+param instanceMemoryMB int = 2048
+
+@minValue(1)
+@maxValue(1000)
+@description('Most instances the app scales out to.')
+param maximumInstanceCount int = 100
+
+@minValue(0)
+@maxValue(1000)
+@description('Instances that are always there for HTTP, and always paid for. 0 scales to zero, with a cold start after a pause.')
+param alwaysReadyInstances int = 0
+
+@minValue(1)
+@maxValue(1000)
+@description('Requests that an instance answers at a time before Azure adds another. Azure gives Python apps 1; this app is async and runs the requests that wait as one batch, so 16, what Azure gives other languages at 2048 MB. Lower it for a model that takes seconds of all cores.')
+param httpConcurrency int = 16
+
+@description('App settings of the app itself, as in {"SERVING_PRELOAD": "xor"}; the README lists them.')
+param servingSettings object = {}
+
+@minValue(30)
+@maxValue(730)
+@description('Days that logs are kept.')
+param logRetentionDays int = 30
+
+@description('Who is told of alerts. Without an address there are no alert rules.')
+param alertEmail string = ''
+
+@minValue(1)
+@maxValue(100)
+@description('Alert above this share of requests answered with 5xx, in percent.')
+param alertServerErrorPercent int = 5
+
+@minValue(1)
+@description('Alert where the slowest hundredth of requests takes longer than this many milliseconds.')
+param alertP99Milliseconds int = 1000
+
+@minValue(1)
+@maxValue(100)
+@description('Alert above this share of an instance\'s memory, in percent.')
+param alertMemoryPercent int = 85
+
+// Globally unique where names have to be, and the same at every deployment.
+var token = toLower(uniqueString(subscription().id, environmentName, location))
+var tags = {
+  'azd-env-name': environmentName
+}
+
+resource group 'Microsoft.Resources/resourceGroups@2024-11-01' = {
+  name: 'rg-${environmentName}'
+  location: location
+  tags: tags
+}
+
+module identity 'identity.bicep' = {
+  name: 'identity'
+  scope: group
+  params: {
+    name: 'id-${token}'
+    location: location
+    tags: tags
+  }
+}
+
+module monitoring 'monitoring.bicep' = {
+  name: 'monitoring'
+  scope: group
+  params: {
+    workspaceName: 'log-${token}'
+    insightsName: 'appi-${token}'
+    location: location
+    tags: tags
+    retentionDays: logRetentionDays
+    principalId: identity.outputs.principalId
+  }
+}
+
+module storage 'storage.bicep' = {
+  name: 'storage'
+  scope: group
+  params: {
+    name: 'st${token}'
+    location: location
+    tags: tags
+    principalId: identity.outputs.principalId
+  }
+}
+
+module app 'function-app.bicep' = {
+  name: 'function-app'
+  scope: group
+  params: {
+    name: 'func-${token}'
+    planName: 'plan-${token}'
+    location: location
+    tags: tags
+    identityId: identity.outputs.id
+    identityClientId: identity.outputs.clientId
+    blobEndpoint: storage.outputs.blobEndpoint
+    packageContainer: storage.outputs.packageContainer
+    insightsConnectionString: monitoring.outputs.connectionString
+    pythonVersion: pythonVersion
+    instanceMemoryMB: instanceMemoryMB
+    maximumInstanceCount: maximumInstanceCount
+    alwaysReadyInstances: alwaysReadyInstances
+    httpConcurrency: httpConcurrency
+    servingSettings: servingSettings
+  }
+}
+
+module alerts 'alerts.bicep' = if (!empty(alertEmail)) {
+  name: 'alerts'
+  scope: group
+  params: {
+    prefix: environmentName
+    location: location
+    tags: tags
+    email: alertEmail
+    insightsId: monitoring.outputs.insightsId
+    appId: app.outputs.id
+    instanceMemoryMB: instanceMemoryMB
+    serverErrorPercent: alertServerErrorPercent
+    p99Milliseconds: alertP99Milliseconds
+    memoryPercent: alertMemoryPercent
+  }
+}
+
+// azd writes these into its environment; the deploy workflow takes AZURE_FUNCTION_NAME.
+output AZURE_LOCATION string = location
+output AZURE_TENANT_ID string = tenant().tenantId
+output AZURE_RESOURCE_GROUP string = group.name
+output AZURE_FUNCTION_NAME string = app.outputs.name
+output SERVICE_API_NAME string = app.outputs.name
+output SERVICE_API_URI string = app.outputs.uri

@@ -1,0 +1,24 @@
+"""JSON files that a deployer writes: read, or told in one line why they can't be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+class JsonFileError(Exception):
+    """A file isn't there or holds no JSON object; the message names it."""
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file; raises JsonFileError."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))  # Visual Studio writes a byte order mark
+    except OSError as error:
+        raise JsonFileError(f"{path.name} can't be read: {error.strerror}") from error
+    except ValueError as error:
+        raise JsonFileError(f"{path.name} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise JsonFileError(f"{path.name} holds no JSON object")
+    return content

@@ -1,0 +1,143 @@
+"""What the doctor says of function folders and host.json."""
+
+import json
+import shutil
+
+import pytest
+
+from serving.doctor import functions
+from serving.doctor.finding import Level
+from serving.settings import APP_ROOT
+
+
+@pytest.fixture
+def app(tmp_path):
+    """The project's function folders and host.json, to break."""
+    shutil.copy(APP_ROOT / "host.json", tmp_path)
+    for path in APP_ROOT.glob("*/function.json"):
+        shutil.copytree(path.parent, tmp_path / path.parent.name)
+    return tmp_path
+
+
+def change(path, **values):
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def change_trigger(folder, **values):
+    content = json.loads((folder / "function.json").read_text())
+    content["bindings"][0] |= values
+    (folder / "function.json").write_text(json.dumps(content))
+
+
+def bad(app):
+    return [finding for finding in functions.check(app, {"xor"}) if finding.level is not Level.OK]
+
+
+def test_the_projects_own_functions_are_all_right(app):
+    assert bad(app) == []
+    assert "PredictXor" in functions.check(app, {"xor"})[0].what
+
+
+@pytest.mark.parametrize(
+    ("breaks", "says"),
+    [
+        (lambda folder: (folder / "function.json").write_text('{"bindings": ['), "function.json is not JSON"),
+        (lambda folder: (folder / "function.json").write_text("[]"), "holds no JSON object"),
+        (lambda folder: (folder / "__init__.py").unlink(), "scriptFile __init__.py is not there"),
+        (lambda folder: change(folder / "function.json", scriptFile="run.py"), "scriptFile run.py is not there"),
+        (lambda folder: change(folder / "function.json", bindings=[]), "must have one trigger"),
+        (lambda folder: change(folder / "function.json", bindings=5), "no list of bindings"),
+        (lambda folder: change(folder / "function.json", entryPoint="run"), "no function run"),
+        (lambda folder: change_trigger(folder, authLevel="key"), "authLevel is 'key'"),
+        (lambda folder: change_trigger(folder, name="request"), "no parameter 'request'"),
+        (lambda folder: (folder / "__init__.py").write_text("def main(req:"), "is not Python"),
+    ],
+)
+def test_a_function_that_azure_cannot_load_is_a_problem(app, breaks, says):
+    breaks(app / "PredictXor")
+
+    [finding] = bad(app)
+
+    assert finding.level is Level.PROBLEM
+    assert finding.what.startswith("PredictXor: ")
+    assert says in finding.what
+
+
+@pytest.mark.parametrize("others", [[], [{"type": "http", "direction": "in", "name": "$return"}]])
+def test_an_http_trigger_needs_an_answer(app, others):
+    content = json.loads((app / "PredictXor" / "function.json").read_text())
+    change(app / "PredictXor" / "function.json", bindings=[content["bindings"][0], *others])
+
+    [finding] = bad(app)
+
+    assert finding.level is Level.PROBLEM
+    assert "direction out" in finding.what
+
+
+def test_predictions_that_are_open_to_anyone_are_warned_of(app):
+    change_trigger(app / "PredictXor", authLevel="anonymous")
+
+    [finding] = bad(app)
+
+    assert finding.level is Level.WARNING
+    assert "PredictXor is anonymous" in finding.what
+
+
+def test_an_auth_level_that_is_not_stated_is_warned_of(app):
+    change_trigger(app / "PredictXor", authLevel=None)
+
+    [finding] = bad(app)
+
+    assert finding.level is Level.WARNING
+    assert "states no authLevel" in finding.what
+
+
+def test_a_function_whose_model_is_not_there_is_a_problem(app):
+    [finding] = [found for found in functions.check(app, {"iris"}) if found.level is not Level.OK]
+
+    assert finding.level is Level.PROBLEM
+    assert "PredictXor names the model 'xor'" in finding.what
+
+
+def test_two_functions_with_one_route_are_a_problem(app):
+    shutil.copytree(app / "PredictXor", app / "PredictIris")
+    change_trigger(app / "PredictIris", route="predictxor")
+
+    [finding] = bad(app)
+
+    assert finding.level is Level.PROBLEM
+    assert "PredictIris and PredictXor have the same route" in finding.what
+
+
+def test_a_folder_without_functions_is_a_problem(tmp_path):
+    shutil.copy(APP_ROOT / "host.json", tmp_path)
+
+    [finding] = bad(tmp_path)
+
+    assert finding.level is Level.PROBLEM
+    assert "no function folder" in finding.what
+
+
+@pytest.mark.parametrize(
+    ("content", "level", "says"),
+    [
+        (None, Level.PROBLEM, "host.json can't be read"),
+        ("{", Level.PROBLEM, "host.json is not JSON"),
+        ('{"version": "1.0"}', Level.PROBLEM, "version '1.0'"),
+        ('{"version": "2.0"}', Level.PROBLEM, "no extension bundle"),
+        (
+            '{"version": "2.0", "extensionBundle": {"id": "a", "version": "[3.3.0, 4.0.0)"}}',
+            Level.WARNING,
+            "an old one",
+        ),
+    ],
+)
+def test_host_json(app, content, level, says):
+    (app / "host.json").unlink()
+    if content is not None:
+        (app / "host.json").write_text(content)
+
+    [finding] = bad(app)
+
+    assert finding.level is level
+    assert says in finding.what

@@ -1,0 +1,204 @@
+"""Spans and metrics of requests, as the SDK's own in-memory exporter and reader get them; and none of it when off."""
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import azure.functions as func
+import pytest
+from opentelemetry import metrics, trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from serving import http, telemetry
+from serving.protocols.predict_x import PredictX
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+PARTS = ["load", "parse", "predict", "encode"]
+
+
+@pytest.fixture
+def on(monkeypatch, tmp_path):
+    """Turn telemetry on; return the exporter of spans and the reader of metrics of a process that has set them up."""
+    monkeypatch.setenv("PYTHON_ENABLE_OPENTELEMETRY", "true")
+    spans, reader = InMemorySpanExporter(), InMemoryMetricReader()
+    tracers = TracerProvider()
+    tracers.add_span_processor(SimpleSpanProcessor(spans))
+    meters = MeterProvider([reader])
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: tracers)
+    monkeypatch.setattr(trace, "get_tracer", tracers.get_tracer)
+    monkeypatch.setattr(metrics, "get_meter", meters.get_meter)
+    telemetry.shared.cache_clear()
+    http._telemetry.cache_clear()
+    yield spans, reader
+    telemetry.shared.cache_clear()
+    http._telemetry.cache_clear()
+
+
+@pytest.fixture
+def adder(models, saved_model, tf):
+    source = saved_model(lambda x: {"y": tf.reduce_sum(x, 1, keepdims=True)}, x=([None, 2], "float32"))
+    (models / "adder").mkdir()
+    source.rename(models / "adder" / "3")
+
+
+def post(body='{"X": "1 2|3 4|5 6"}', model="adder", context=None):
+    request = func.HttpRequest(
+        method="POST", url="https://app/api/A", headers={}, params={}, route_params={}, body=body.encode()
+    )
+    return asyncio.run(http.handle(request, PredictX(model), context))
+
+
+def points(reader, name):
+    data = reader.get_metrics_data()
+    found = [
+        metric
+        for resource in (data.resource_metrics if data else [])
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        if metric.name == name
+    ]
+    return [point for metric in found for point in metric.data.data_points]
+
+
+def test_a_request_is_a_span_with_its_parts_in_their_order_below_it(on, adder):
+    spans, _ = on
+
+    assert post().status_code == 200
+
+    *parts, request = sorted(
+        spans.get_finished_spans(), key=lambda span: span.end_time - (span.name != "serving.request")
+    )
+    assert request.name == "serving.request"
+    assert [part.name for part in parts] == PARTS
+    assert {part.parent.span_id for part in parts} == {request.context.span_id}
+    assert request.start_time <= parts[0].start_time
+    for before, after in pairwise(parts):
+        assert before.end_time == after.start_time
+    assert parts[-1].end_time <= request.end_time + 1000  # nanoseconds lost in adding up
+    assert dict(request.attributes) == {
+        "http.response.status_code": 200,
+        "serving.model": "adder",
+        "serving.version": 3,
+        "serving.rows": 3,
+    }
+
+
+def test_a_span_belongs_to_the_invocation_that_the_worker_has_told_of(on, adder):
+    spans, _ = on
+    invocation = trace.SpanContext(7, 9, is_remote=True, trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED))
+
+    with trace.use_span(trace.NonRecordingSpan(invocation)):
+        post()
+
+    [request] = [span for span in spans.get_finished_spans() if span.name == "serving.request"]
+    assert (request.context.trace_id, request.parent.span_id) == (7, 9)
+
+
+def test_a_failure_of_the_app_is_an_error_and_a_mistake_of_a_client_is_none(on, models):
+    spans, _ = on
+    (models / "broken" / "1").mkdir(parents=True)
+    (models / "broken" / "1" / "saved_model.pb").write_bytes(b"no model")
+
+    assert post(model="broken").status_code == 503
+    assert post(model="absent").status_code >= 400
+    requests = [span for span in spans.get_finished_spans() if span.name == "serving.request"]
+
+    assert requests[0].status.status_code is trace.StatusCode.ERROR
+    assert requests[0].attributes["serving.error"]
+    assert [span.attributes["http.response.status_code"] for span in requests] == [
+        503,
+        requests[1].attributes["http.response.status_code"],
+    ]
+
+
+def test_metrics_count_predictions_rows_cold_starts_batches_and_times(on, adder):
+    _, reader = on
+    for body in ('{"X": "1 2|3 4|5 6"}', '{"X": "1 2"}', '{"X": "1 2 3"}'):
+        post(body)
+
+    of_model = {"serving.model": "adder", "serving.version": 3}
+    [predictions] = points(reader, "serving.predictions")
+    assert (predictions.value, dict(predictions.attributes)) == (2, {**of_model, "http.response.status_code": 200})
+    assert [point.value for point in points(reader, "serving.rows")] == [4]
+    assert [point.value for point in points(reader, "serving.cold_starts")] == [1]
+    [batches] = points(reader, "serving.batch_rows")
+    assert (batches.count, batches.sum, batches.max) == (2, 4, 3)
+    durations = {point.attributes["serving.part"]: point for point in points(reader, "serving.duration")}
+    assert set(durations) == set(PARTS)
+    assert durations["predict"].count == 2
+    assert 0 < durations["load"].sum < 60  # seconds
+
+
+def test_nothing_of_opentelemetry_is_imported_when_it_is_off(tmp_path):
+    code = (
+        "import asyncio, sys, azure.functions as func, PredictXor\n"
+        "request = func.HttpRequest(method='POST', url='https://a/api/P', headers={}, params={}, route_params={},"
+        ' body=b\'{"X": "1 0"}\')\n'
+        "assert asyncio.run(PredictXor.main(request)).status_code == 200\n"
+        "assert not [name for name in sys.modules if name.startswith('opentelemetry')]\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON_")}
+
+    subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, env=environment, check=True)
+
+
+def test_telemetry_that_is_on_without_its_packages_is_said_once_and_breaks_nothing(monkeypatch, adder, caplog):
+    monkeypatch.setenv("PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY", "1")
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    monkeypatch.delitem(sys.modules, "serving.telemetry")
+    http._telemetry.cache_clear()
+
+    with caplog.at_level(logging.WARNING):
+        assert [post().status_code for _ in range(2)] == [200, 200]
+
+    [line] = [record.getMessage() for record in caplog.records if "Telemetry is on" in record.getMessage()]
+    assert "docs/operating.md" in line
+    http._telemetry.cache_clear()
+
+
+def test_what_is_logged_in_the_thread_that_loads_carries_the_invocations_id(adder, caplog):
+    class Storage:
+        invocation_id = None
+
+    class Context:
+        invocation_id = "id-7"
+        thread_local_storage = Storage()
+
+    seen = {}
+
+    class Handler(logging.Handler):
+        def emit(self, record):
+            seen[record.getMessage().partition(" ")[0]] = Context.thread_local_storage.invocation_id
+
+    handler = Handler()
+    logging.getLogger("serving").addHandler(handler)
+    logging.getLogger("serving").setLevel(logging.INFO)
+    try:
+        post(context=Context())
+    finally:
+        logging.getLogger("serving").removeHandler(handler)
+
+    assert seen["Loaded"] == "id-7"
+    assert Context.thread_local_storage.invocation_id is None  # the thread goes on to serve others
+
+
+def test_otlp_is_set_up_where_nobody_has_set_up_anything():
+    code = (
+        "from serving import telemetry\n"
+        "from opentelemetry import trace, metrics\n"
+        "telemetry.shared()\n"
+        "print(type(trace.get_tracer_provider()).__module__, type(metrics.get_meter_provider()).__module__)\n"
+        "import os; os._exit(0)\n"  # without the last export, for which there is nobody
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, check=True, capture_output=True, text=True)
+
+    assert done.stdout.split() == ["opentelemetry.sdk.trace", "opentelemetry.sdk.metrics._internal"]
