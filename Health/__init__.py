@@ -11,6 +11,6 @@ from serving.protocols.health import Health
 _protocol = Health()
 
 
-async def main(req: func.HttpRequest, context: func.Context = None) -> func.HttpResponse:  # noqa: RUF013
+async def main(req: func.HttpRequest, context: func.Context = None) -> func.HttpResponse:
     """Answer one probe."""
     return await handle(req, _protocol, context)

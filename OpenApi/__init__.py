@@ -12,6 +12,6 @@ from serving.protocols.openapi import OpenApi
 _protocol = OpenApi(endpoints={"PredictXor": "xor"})
 
 
-async def main(req: func.HttpRequest, context: func.Context = None) -> func.HttpResponse:  # noqa: RUF013
+async def main(req: func.HttpRequest, context: func.Context = None) -> func.HttpResponse:
     """Answer one request for the document."""
     return await handle(req, _protocol, context)

@@ -12,6 +12,6 @@ from serving.protocols.open_inference import OpenInference
 _protocol = OpenInference()
 
 
-async def main(req: func.HttpRequest, context: func.Context = None) -> func.HttpResponse:  # noqa: RUF013
+async def main(req: func.HttpRequest, context: func.Context = None) -> func.HttpResponse:
     """Answer one request."""
     return await handle(req, _protocol, context)

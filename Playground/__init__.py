@@ -13,6 +13,6 @@ from serving.protocols.page import Page
 _protocol = Page(Path(__file__).with_name("index.html"))
 
 
-async def main(req: func.HttpRequest, context: func.Context = None) -> func.HttpResponse:  # noqa: RUF013
+async def main(req: func.HttpRequest, context: func.Context = None) -> func.HttpResponse:
     """Answer one request for the page."""
     return await handle(req, _protocol, context)

@@ -12,6 +12,6 @@ from serving.protocols.predict_x import PredictX
 _protocol = PredictX(model_name="xor")
 
 
-async def main(req: func.HttpRequest, context: func.Context = None) -> func.HttpResponse:  # noqa: RUF013
+async def main(req: func.HttpRequest, context: func.Context = None) -> func.HttpResponse:
     """Answer one request; the first one loads the model into the module-level cache of ``serving.repository``."""
     return await handle(req, _protocol, context)

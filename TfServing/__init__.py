@@ -11,6 +11,6 @@ from serving.protocols.tf_serving import TfServing
 _protocol = TfServing()
 
 
-async def main(req: func.HttpRequest, context: func.Context = None) -> func.HttpResponse:  # noqa: RUF013
+async def main(req: func.HttpRequest, context: func.Context = None) -> func.HttpResponse:
     """Answer one request."""
     return await handle(req, _protocol, context)

@@ -101,7 +101,7 @@ def _production() -> list[str]:
 def _compile(app: Path, target: Target) -> str:
     """Compile the package's modules: it is mounted read-only, so that every cold start would do it again."""
     try:
-        python = proof.bare_interpreter(target)
+        python = proof.find_interpreter(target)  # of any machine type: bytecode is the same
     except NoInterpreterError as error:
         return f"NOT COMPILED: {error} Modules are compiled at each cold start instead."
     command = [str(python), "-I", "-S", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "."]

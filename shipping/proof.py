@@ -59,14 +59,19 @@ def prove(package: Path, target: Target, cache: Path) -> Proof:
 
 
 def bare_interpreter(target: Target) -> Path:
-    """Return a Python of the target's version, outside of any virtual environment; raises NoInterpreterError."""
+    """Return a Python that can run the target's package, as ``find_interpreter``; raises NoInterpreterError."""
     if platform.system() != "Linux" or platform.machine() != target.machine:
         raise NoInterpreterError(f"This machine is no Linux on {target.machine}, so the package can't be run here.")
+    return find_interpreter(target)
+
+
+def find_interpreter(target: Target) -> Path:
+    """Return a Python of the target's version, outside of any virtual environment; raises NoInterpreterError."""
     done = subprocess.run(
         [_PROJECT / "scripts" / "find-python", target.python], check=False, capture_output=True, text=True
     )
     if done.returncode:
-        raise NoInterpreterError(f"No Python {target.python} found here to run the package with; install one.")
+        raise NoInterpreterError(f"No Python {target.python} found here; install one, on PATH or by pyenv.")
     return _outside_of_environments(Path(done.stdout.strip()))
 
 

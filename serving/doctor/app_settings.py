@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,6 +84,7 @@ def check(app: App, settings: Settings, environ: Mapping[str, str]) -> list[Find
         *_model_names(app, settings),
         *_batch_rows(app, settings),
         *_engine(app, settings),
+        *_telemetry(settings),
         *_paths(app, settings, environ),
         *_package(app, settings, environ),
         *_azures_own(app, environ),
@@ -128,6 +130,13 @@ def _batch_rows(app: App, settings: Settings) -> list[Finding]:
             what = f"{setting}, but its export has not shown that no row's answer depends on another's"
             findings.append(warning(what, "compare the answers of single requests with those of a batch"))
     return findings
+
+
+def _telemetry(settings: Settings) -> list[Finding]:
+    if not settings.telemetry or importlib.util.find_spec("opentelemetry"):
+        return []
+    todo = "add the packages that docs/operating.md names to requirements.txt; then make lock and make package"
+    return [warning("Telemetry is on, but OpenTelemetry is not installed: no effect", todo)]
 
 
 def _engine(app: App, settings: Settings) -> list[Finding]:

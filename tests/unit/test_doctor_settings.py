@@ -36,9 +36,21 @@ def test_defaults_are_all_right(app):
 def test_every_setting_of_the_app_is_known():
     readme = (APP_ROOT / "README.md").read_text(encoding="utf-8")
 
-    assert {f"| `{name}` |" for name in app_settings.known_names()} == {
+    own = {name for name in app_settings.known_names() if name.startswith("SERVING_")}
+    assert {f"| `{name}` |" for name in own} == {
         line[: line.index("|", 2) + 1] for line in readme.splitlines() if line.startswith("| `SERVING_")
     }
+
+
+def test_telemetry_without_its_packages_is_a_warning(app, monkeypatch):
+    telemetry = {"PYTHON_ENABLE_OPENTELEMETRY": "true"}
+    assert check(app, telemetry) == []
+
+    monkeypatch.setattr(app_settings.importlib.util, "find_spec", lambda name: None)
+
+    [finding] = check(app, telemetry)
+    assert finding.level == "warning"
+    assert "make lock" in finding.todo
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ import logging
 import os
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 
@@ -188,6 +190,41 @@ def test_what_is_logged_in_the_thread_that_loads_carries_the_invocations_id(adde
 
     assert seen["Loaded"] == "id-7"
     assert Context.thread_local_storage.invocation_id is None  # the thread goes on to serve others
+
+
+def test_spans_and_metrics_reach_an_otlp_endpoint():
+    received = {}
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self):
+            received[self.path] = received.get(self.path, b"") + self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    code = (
+        "import asyncio, azure.functions as func, PredictXor\n"
+        "request = func.HttpRequest(method='POST', url='https://a/api/P', headers={}, params={}, route_params={},"
+        ' body=b\'{"X": "1 0"}\')\n'
+        "assert asyncio.run(PredictXor.main(request)).status_code == 200\n"
+    )
+    with ThreadingHTTPServer(("localhost", 0), Collector) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        endpoint = f"http://localhost:{server.server_port}"
+        environment = {
+            **os.environ,
+            "PYTHON_ENABLE_OPENTELEMETRY": "1",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+            "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
+        }
+        subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, env=environment, check=True, timeout=60)
+        server.shutdown()
+
+    assert b"serving.request" in received["/v1/traces"]
+    assert b"predict" in received["/v1/traces"]
+    assert b"serving.predictions" in received["/v1/metrics"]
 
 
 def test_otlp_is_set_up_where_nobody_has_set_up_anything():

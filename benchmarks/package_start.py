@@ -1,0 +1,108 @@
+"""``python -m benchmarks.package_start``: cold start from the deployment package, beside the same app with all wheels.
+
+Both are folders as Azure has them, run by a bare interpreter of the package's Python, under Microsoft's own worker
+runtime where there is one for it, from the spawn of the process to the first answer of the 2017 format; with the page
+cache dropped, as a new instance has it, and warm. Needs ``make package`` before. Writes ``docs/package.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from tqdm import tqdm
+
+from benchmarks import page_cache
+from benchmarks.figures import ROOT
+from benchmarks.report import machine
+from shipping import contents, lock, proof, site_packages, wheels
+from shipping.targets import Target
+
+Apps = dict[str, Path]
+
+
+def _full_app(folder: Path, target: Target, cache: Path) -> None:
+    """Lay out the app with every production wheel, as a remote build does."""
+    for name in contents.published(ROOT):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, folder / name)
+    found = wheels.fetch(target, lock.read(target).values(), cache)
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-compile"]
+    command += ["--only-binary=:all:", "--target", str(folder / site_packages.FOLDER), *wheels.pip_options(target)]
+    subprocess.run([*command, *map(str, found)], check=True)
+
+
+def _seconds(app: Path, interpreter: Path, runtime: Path | None, before: Callable[[], None]) -> float:
+    before()
+    seen = proof.run_bare(interpreter, app, runtime, "--first-only")
+    return float(seen["first_answer_seconds"])
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _measure(apps: Apps, interpreter: Path, runtime: Path | None, rounds: int) -> dict[str, dict[str, list[float]]]:
+    states: dict[str, Callable[[], None]] = {"warm": lambda: None}
+    if page_cache.can_drop():
+        states["dropped"] = page_cache.drop
+    for app in apps.values():
+        _seconds(app, interpreter, runtime, lambda: None)
+    figures: dict[str, dict[str, list[float]]] = {state: {name: [] for name in apps} for state in states}
+    for _ in tqdm(range(rounds), desc="measuring"):
+        for state, before in states.items():
+            for name, app in apps.items():
+                figures[state][name].append(_seconds(app, interpreter, runtime, before))
+    return figures
+
+
+def _report(apps: Apps, figures: dict[str, dict[str, list[float]]], target: Target, rounds: int, runtime: str) -> str:
+    titles = {"warm": "spawn to first answer, s", "dropped": "the same, page cache dropped, s"}
+    rows = [("unpacked, MB", *(f"{_size(app) / 1e6:,.0f}" for app in apps.values()))]
+    for state, of_apps in reversed(figures.items()):
+        slim, full = (median(values) for values in of_apps.values())
+        rows.append((titles[state], f"{slim:.2f}", f"{full:.2f}"))
+    lines = ["# The package's cold start", "", f"| | {' | '.join(apps)} |", "|---|---:|---:|"]
+    lines += [f"| {' | '.join(row)} |" for row in rows]
+    how = (
+        f"Medians of {rounds} rounds, both in turn in each, run by a bare Python {target.python} ({runtime}). "
+        f"Measured with `make package TARGET={target.python}` and "
+        f"`python -m benchmarks.package_start`. {machine()}"
+    )
+    return "\n".join([*lines, "", how, ""])
+
+
+def main() -> int:
+    """Measure both and write the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.package_start", description=__doc__)
+    parser.add_argument("--target", type=Target.parse, default=Target.parse("3.13"), help="default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "package.md", help="default: docs/package.md")
+    options = parser.parse_args()
+    dist, target = ROOT / "dist", options.target
+    if not (dist / str(target)).is_dir():
+        raise SystemExit(f"There is no dist/{target}/ yet. Run: make package TARGET={target.python}")
+    interpreter = proof.bare_interpreter(target)
+    with TemporaryDirectory() as scratch:
+        # Copies, so that running them leaves the package as it was built.
+        apps = {"the package": Path(scratch) / "package", "all wheels": Path(scratch) / "full"}
+        shutil.copytree(dist / str(target), apps["the package"])
+        _full_app(apps["all wheels"], target, dist / "wheels")
+        folder = Path(scratch) / "runtime"
+        runtime = folder if proof.unpack_runtime(folder, target, dist / "wheels") else None
+        figures = _measure(apps, interpreter, runtime, options.rounds)
+        name = "under Microsoft's worker runtime" if runtime else "main called directly"
+        text = _report(apps, figures, target, options.rounds, name)
+    options.out.write_text(text, encoding="utf-8")
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
