@@ -11,7 +11,6 @@ import argparse
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -36,10 +35,16 @@ def _full_app(folder: Path, target: Target, cache: Path) -> None:
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-compile"]
     command += ["--only-binary=:all:", "--target", str(folder / site_packages.FOLDER), *wheels.pip_options(target)]
     subprocess.run([*command, *map(str, found)], check=True)
+    # As pip does where it runs in the target's own Python; a few files are for other versions.
+    python = str(proof.find_interpreter(target))
+    subprocess.run([python, "-I", "-S", "-m", "compileall", "-qq", str(folder)], check=False)
 
 
-def _seconds(app: Path, interpreter: Path, runtime: Path | None, before: Callable[[], None]) -> float:
-    before()
+def _seconds(app: Path, interpreter: Path, runtime: Path | None, is_warm: bool) -> float:
+    if is_warm:
+        proof.run_bare(interpreter, app, runtime, "--first-only")  # what ran in between has dropped the cache
+    else:
+        page_cache.drop()
     seen = proof.run_bare(interpreter, app, runtime, "--first-only")
     return float(seen["first_answer_seconds"])
 
@@ -49,23 +54,19 @@ def _size(folder: Path) -> int:
 
 
 def _measure(apps: Apps, interpreter: Path, runtime: Path | None, rounds: int) -> dict[str, dict[str, list[float]]]:
-    states: dict[str, Callable[[], None]] = {"warm": lambda: None}
-    if page_cache.can_drop():
-        states["dropped"] = page_cache.drop
-    for app in apps.values():
-        _seconds(app, interpreter, runtime, lambda: None)
+    states = {"warm": True, **({"dropped": False} if page_cache.can_drop() else {})}
     figures: dict[str, dict[str, list[float]]] = {state: {name: [] for name in apps} for state in states}
     for _ in tqdm(range(rounds), desc="measuring"):
-        for state, before in states.items():
+        for state, is_warm in states.items():
             for name, app in apps.items():
-                figures[state][name].append(_seconds(app, interpreter, runtime, before))
+                figures[state][name].append(_seconds(app, interpreter, runtime, is_warm))
     return figures
 
 
 def _report(apps: Apps, figures: dict[str, dict[str, list[float]]], target: Target, rounds: int, runtime: str) -> str:
     titles = {"warm": "spawn to first answer, s", "dropped": "the same, page cache dropped, s"}
     rows = [("unpacked, MB", *(f"{_size(app) / 1e6:,.0f}" for app in apps.values()))]
-    for state, of_apps in reversed(figures.items()):
+    for state, of_apps in figures.items():
         slim, full = (median(values) for values in of_apps.values())
         rows.append((titles[state], f"{slim:.2f}", f"{full:.2f}"))
     lines = ["# The package's cold start", "", f"| | {' | '.join(apps)} |", "|---|---:|---:|"]
