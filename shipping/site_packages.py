@@ -50,7 +50,6 @@ _left_out = GitIgnoreSpec.from_lines(
         "*.pxd",
         "*.pyx",
         "*.h",
-        "REQUESTED",
         "/numpy/f2py/",
         "/numpy/_pyinstaller/",
         "_examples/",
@@ -173,7 +172,8 @@ def _prune_and_record(folder: Path, part: Part) -> list[str]:
     if is_tensorflow(name):
         recorded += ["tensorflow/__init__.py", *_LICENCES.values()]
     present = sorted({file for file in recorded if (folder / file).is_file() and ".." not in file})
-    for file in _left_out.match_files(present):
+    # A licence may stand in a folder of the name that headers have.
+    for file in _left_out.match_files(name for name in present if ".dist-info/" not in name):
         (folder / file).unlink()
     kept = [file for file in present if (folder / file).is_file()]
     _write_record(folder, info, kept)

@@ -58,6 +58,7 @@ def numpy_like(tmp_path):
             "numpylike/include/core.h": b"",
             "numpylike/core.pyi": b"",
             "numpylike/libmath.a": b"",
+            "numpylike-1.0.dist-info/licenses/numpylike/include/LICENSE": b"of a header",
         },
     )
 
@@ -70,6 +71,7 @@ def test_tests_headers_and_stubs_are_left_out_and_the_record_is_true(tmp_path, n
 
     code = {name for name in files_in(folder) if "dist-info" not in name}
     assert code == {"numpylike/__init__.py", "numpylike/core.py", "numpylike/testing/__init__.py"}
+    assert "numpylike-1.0.dist-info/licenses/numpylike/include/LICENSE" in part.files
     assert set(part.files) == files_in(folder)
     rows = list(csv.reader((folder / "numpylike-1.0.dist-info/RECORD").read_text().splitlines()))
     assert {row[0] for row in rows} == files_in(folder)
