@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pathspec import GitIgnoreSpec
@@ -14,4 +15,10 @@ def published(project: Path) -> list[str]:
     """Return the paths of all files that publishing the project uploads, relative to it, in their order."""
     lines = (project / ".funcignore").read_text(encoding="utf-8").splitlines()
     spec = GitIgnoreSpec.from_lines([*lines, *_NEVER])
-    return sorted(spec.match_tree_files(project, negate=True))
+    found = []
+    for folder, folders, files in os.walk(project):
+        place = Path(folder).relative_to(project)
+        # Not walked, for there are virtual environments of gigabytes among them.
+        folders[:] = [name for name in folders if not spec.match_file((place / name).as_posix() + "/")]
+        found += [(place / name).as_posix() for name in files]
+    return sorted(name for name in found if not spec.match_file(name))

@@ -57,7 +57,11 @@ def open_page(browser, app_host):
         page.on("request", lambda r: None if r.url.startswith(app_host.url) else page.elsewhere.append(r.url))
         page.goto(f"{app_host.url}/api/playground")
         expect(page.locator("#predict")).to_be_enabled()
-        page.wait_for_function("document.getElementById('picture').grid")
+        # Asked for again and again from here: the page's content security policy lets no script poll by itself.
+        for _ in range(600):
+            if page.evaluate("Boolean(document.getElementById('picture').grid)"):
+                break
+            page.wait_for_timeout(50)
         pages.append(page)
         return page
 

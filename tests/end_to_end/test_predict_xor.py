@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import httpx
+import numpy as np
 import pytest
 
 from tests.end_to_end.running_host import PROJECT_ROOT
@@ -118,7 +119,9 @@ def test_first_requests_that_arrive_together_load_the_model_once(start_host):
         responses = list(pool.map(request, range(32)))
 
     assert [response.status_code for response in responses] == [200] * 32
-    assert len({response.text for response in responses}) == 1
+    labels = [response.json()["labels"] for response in responses]
+    # Batches of other sizes may run other kernels: the last digit of float32 is theirs.
+    np.testing.assert_allclose(labels, [labels[0]] * 32, rtol=1e-6)
     assert any("load;dur=" in response.headers["server-timing"] for response in responses)
     assert host.log.count("Loaded model xor/1") == 1
 
