@@ -141,7 +141,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         print("\n".join(build(options.target, options.dist.resolve())))
-    except (PackageError, wheels.WheelError, site_packages.StripError, ProofError, ValueError) as error:
+    except (PackageError, wheels.WheelError, site_packages.StripError, ProofError, OSError, ValueError) as error:
         print(f"No package was made. {error}", file=sys.stderr)
         return 1
     return 0

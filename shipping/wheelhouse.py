@@ -69,7 +69,7 @@ def main() -> int:
     print(f"Fetching every wheel for {options.target} (about 0.4 GB) ...", file=sys.stderr)
     try:
         house = build(options.target, options.dist.resolve())
-    except (wheels.WheelError, ValueError) as error:
+    except (wheels.WheelError, OSError, ValueError) as error:
         print(f"No wheelhouse was made. {error}", file=sys.stderr)
         return 1
     print(f"{len(list(house.glob('*.whl')))} wheels, {_mb(house):.0f} MB, in {house}. With no network, on the target:")

@@ -86,7 +86,7 @@ def _version_lines(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def _machine() -> str:
-    system = f"{platform.system()} {platform.release()} {platform.machine()}"
+    system = f"{platform.system()} {platform.release().partition('-')[0]} {platform.machine()}"
     return f"{os.cpu_count()} shared cores, {system}, Python {platform.python_version()}"
 
 
