@@ -1,6 +1,6 @@
 # `make help` lists what one can do here. PYTHON is any of 3.11 to 3.13.
-PYTHON ?= $(shell scripts/find-python 3.11 3.12 3.13)
-PYTHON313 ?= $(shell scripts/find-python 3.13)
+PYTHON ?= $(shell tools/scripts/find-python 3.11 3.12 3.13)
+PYTHON313 ?= $(shell tools/scripts/find-python 3.13)
 PORT ?= 7071
 MODEL ?= model/xor/1
 TARGET ?= 3.13
@@ -17,17 +17,17 @@ help:  ## list these targets
 
 setup: .venv/installed  ## create .venv and install all that development takes
 
-.venv/installed: requirements.txt requirements-dev.txt requirements-keras2.txt
+.venv/installed: requirements.txt requirements/dev.txt requirements/keras2.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.13 found. Install one, or say where: make setup PYTHON=..."; exit 1; }
 	@echo "Installing into .venv (about 1.8 GB; takes a minute or two) ..."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/$(INSTALL) -r requirements-dev.txt
-	@$(BIN)/$(INSTALL) --no-deps -r requirements-keras2.txt
+	@$(BIN)/$(INSTALL) -r requirements/dev.txt
+	@$(BIN)/$(INSTALL) --no-deps -r requirements/keras2.txt
 	@touch $@
 
 start: setup  ## serve on http://localhost:7071, with func where it is installed (PORT=8080 for another port)
 	@if command -v func >/dev/null; then . $(BIN)/activate && exec func start --port $(PORT); \
-	else exec $(BIN)/python -m local_host --port $(PORT); fi
+	else exec $(BIN)/python -m tools.local_host --port $(PORT); fi
 
 test: setup .venv-clients/installed contract  ## run all tests
 	$(BIN)/python -m pytest
@@ -37,38 +37,38 @@ contract:  ## run the function folders in Microsoft's own worker runtime
 	@if [ -z "$(PYTHON313)" ]; then echo "SKIPPED tests/contract: no Python 3.13 found (make contract PYTHON313=...)"; \
 	else $(MAKE) --no-print-directory .venv-contract/installed && .venv-contract/bin/python -m pytest tests/contract; fi
 
-.venv-contract/installed: requirements.txt requirements-contract.txt
+.venv-contract/installed: requirements.txt requirements/contract.txt
 	@echo "Installing into .venv-contract ..."
 	@$(PYTHON313) -m venv .venv-contract
-	@.venv-contract/bin/$(INSTALL) -r requirements-contract.txt
+	@.venv-contract/bin/$(INSTALL) -r requirements/contract.txt
 	@touch $@
 
-.venv-clients/installed: requirements-clients.txt
+.venv-clients/installed: requirements/clients.txt
 	@echo "Installing clients of the protocols into .venv-clients ..."
 	@$(PYTHON) -m venv .venv-clients
-	@.venv-clients/bin/$(INSTALL) -r requirements-clients.txt
+	@.venv-clients/bin/$(INSTALL) -r requirements/clients.txt
 	@touch $@
 
 train: setup  ## train the XOR model and plot it
 	$(BIN)/python -m training.train
 
 export: setup  ## export a model for serving (MODEL=model/xor/1)
-	$(BIN)/python -m serving.export $(MODEL)
+	$(BIN)/python -m export $(MODEL)
 
 package: setup  ## build what is deployed into dist/, and prove that it works (TARGET=3.13, or 3.13-aarch64)
-	@$(BIN)/python -m shipping.package --target $(TARGET)
+	@$(BIN)/python -m tools.package --target $(TARGET)
 
 wheelhouse: setup  ## every production wheel with its hash, to install offline, into dist/ (TARGET=3.13)
-	@$(BIN)/python -m shipping.wheelhouse --target $(TARGET)
+	@$(BIN)/python -m tools.package.wheelhouse --target $(TARGET)
 
-lock: setup  ## pin and hash what requirements.txt takes, for all targets, into requirements.lock
-	@scripts/lock
+lock: setup  ## pin and hash what requirements.txt takes, for all targets, into requirements/production.lock
+	@tools/scripts/lock
 
 audit: setup  ## look for known vulnerabilities in what is deployed (needs the network)
-	@scripts/audit
+	@tools/scripts/audit
 
 doctor: setup  ## say what is right, what will fail, and what to do, before deploying
-	@$(BIN)/python -m serving.doctor
+	@$(BIN)/python -m tools.doctor
 
 bench: setup  ## measure cold start, latency and memory against the naive app; writes docs/benchmark.md
 	$(BIN)/python -m benchmarks
@@ -77,12 +77,12 @@ bench-peers: setup  ## measure the app beside its peers (installs 14 GB, needs w
 	$(BIN)/python -m benchmarks.peers
 
 check-infra: .venv-infra/installed  ## check Bicep, workflow, Dockerfile, manifests and queries
-	@scripts/check-infra
+	@tools/scripts/check-infra
 
-.venv-infra/installed: requirements-infra.txt
+.venv-infra/installed: requirements/infra.txt
 	@$(PYTHON) -m venv .venv-infra
 	@echo "Installing checkers of the infrastructure into .venv-infra ..."
-	@.venv-infra/bin/$(INSTALL) -r requirements-infra.txt
+	@.venv-infra/bin/$(INSTALL) -r requirements/infra.txt
 	@touch $@
 
 lint: setup  ## check style and types

@@ -1,12 +1,12 @@
 """GET api/health: whether the app is live and ready, for Traffic Manager, Front Door and App Service's health check.
 
-What live and ready mean is told in ``serving/protocols/health.py``.
+What live and ready mean is told in ``serving/endpoints/health.py``.
 """
 
 import azure.functions as func
 
+from serving.endpoints.health import Health
 from serving.http import handle
-from serving.protocols.health import Health
 
 _protocol = Health()
 

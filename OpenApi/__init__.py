@@ -1,12 +1,12 @@
 """GET api/openapi.json: the OpenAPI 3.1 document of this app, for API Management and client generators.
 
-What it holds is told in ``serving/openapi.py``.
+What it holds is told in ``serving/openapi/document.py``.
 """
 
 import azure.functions as func
 
+from serving.endpoints.openapi import OpenApi
 from serving.http import handle
-from serving.protocols.openapi import OpenApi
 
 # The functions of the 2017 format, by folder, with the model that each serves.
 _protocol = OpenApi(endpoints={"PredictXor": "xor"})

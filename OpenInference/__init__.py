@@ -1,13 +1,13 @@
 """api/v2/...: the Open Inference Protocol v2 (KServe, Triton), for every model.
 
 The URLs and bodies are told in ``serving/wire/open_inference.py``, what is answered in
-``serving/protocols/open_inference.py``.
+``serving/endpoints/open_inference.py``.
 """
 
 import azure.functions as func
 
+from serving.endpoints.open_inference import OpenInference
 from serving.http import handle
-from serving.protocols.open_inference import OpenInference
 
 _protocol = OpenInference()
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import azure.functions as func
 
+from serving.endpoints.page import Page
 from serving.http import handle
-from serving.protocols.page import Page
 
 _protocol = Page(Path(__file__).with_name("index.html"))
 

@@ -1,17 +1,17 @@
 """POST api/PredictXor: the XOR model of the 2017 article, in the article's own format.
 
 ``{"X": "1 0|1 1"}`` is answered with ``{"labels": [[0.98827], [0.0114]]}``. The protocol is told in
-``serving/protocols/predict_x.py``, the way from request to response in ``serving/http.py``.
+``serving/endpoints/predict_x.py``, the way from request to response in ``serving/http.py``.
 """
 
 import azure.functions as func
 
+from serving.endpoints.predict_x import PredictX
 from serving.http import handle
-from serving.protocols.predict_x import PredictX
 
 _protocol = PredictX(model_name="xor")
 
 
 async def main(req: func.HttpRequest, context: func.Context = None) -> func.HttpResponse:
-    """Answer one request; the first one loads the model into the module-level cache of ``serving.repository``."""
+    """Answer one request; the first one loads the model into the cache of ``serving.models.repository``."""
     return await handle(req, _protocol, context)

@@ -1,12 +1,12 @@
 """api/v1/models/...: TensorFlow Serving's REST API, for every model.
 
-The URLs and bodies are told in ``serving/wire/tf_serving.py``, what is answered in ``serving/protocols/tf_serving.py``.
+The URLs and bodies are told in ``serving/wire/tf_serving.py``, what is answered in ``serving/endpoints/tf_serving.py``.
 """
 
 import azure.functions as func
 
+from serving.endpoints.tf_serving import TfServing
 from serving.http import handle
-from serving.protocols.tf_serving import TfServing
 
 _protocol = TfServing()
 

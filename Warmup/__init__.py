@@ -5,7 +5,7 @@ Azure knows the function by its name and calls it in the plans that have warm-up
 
 from azure.functions.warmup import WarmUpContext
 
-from serving import repository
+from serving.models import repository
 
 
 def main(warmupContext: WarmUpContext) -> None:  # noqa: N803 - the name of Azure's own templates

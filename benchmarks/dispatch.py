@@ -17,12 +17,12 @@ from statistics import median
 from time import perf_counter
 
 from benchmarks.figures import ROOT
-from worker_host.functions_host import Request
-from worker_host.worker import Worker
+from tools.worker_host.functions_host import Request
+from tools.worker_host.worker import Worker
 
 _SYNC_MAIN = """
 import azure.functions as func
-from serving import repository
+from serving.models import repository
 from serving.wire import x_labels
 
 
@@ -35,7 +35,7 @@ def main(req: func.HttpRequest) -> func.HttpResponse:
 _ASYNC_MAIN = """
 import azure.functions as func
 from serving.http import handle
-from serving.protocols.predict_x import PredictX
+from serving.endpoints.predict_x import PredictX
 
 protocol = PredictX("{model}")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from serving import tensorflow_c
+from serving.engines import tensorflow_c
 from serving.settings import Settings
 
 _BLOCKS, _CALLS = 10, 500  # in blocks: a pool's threads, still awake, slow down the call that comes after theirs

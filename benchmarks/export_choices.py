@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from benchmarks.figures import ROOT
 from benchmarks.memory import memory_kib
-from serving import tensorflow_c, tensorflow_library
+from serving.engines import tensorflow_c, tensorflow_library
 
 _RUNS = 3
 
@@ -45,7 +45,7 @@ def _export(name: str, folder: Path, largest_frozen_bytes: int) -> None:
     import keras
     import tensorflow as tf
 
-    from serving.export import saved_model
+    from export import saved_model
 
     model = _MODELS[name](keras)
     saved_model._LARGEST_FROZEN_BYTES = largest_frozen_bytes

@@ -15,8 +15,8 @@ import numpy as np
 import orjson
 
 from benchmarks.figures import ROOT
-from serving import tensorflow_library
-from serving.tensorflow_c import Session
+from serving.engines import tensorflow_library
+from serving.engines.tensorflow_c import Session
 
 _FEEDS = {"X": np.array([[1, 0], [1, 1]], np.float32)}
 

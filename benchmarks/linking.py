@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.figures import ROOT
-from shipping.site_packages import FOLDER
+from tools.package.site_packages import FOLDER
 
 _CHILD = """
 import json, sys
@@ -23,8 +23,8 @@ from time import perf_counter
 sys.path.insert(0, sys.argv[1])
 import numpy as np
 from benchmarks.memory import memory_kib
-from serving import tensorflow_library
-from serving.tensorflow_c import Session
+from serving.engines import tensorflow_library
+from serving.engines.tensorflow_c import Session
 start = perf_counter()
 tensorflow_library.load_api()
 linked = perf_counter()

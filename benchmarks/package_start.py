@@ -20,15 +20,15 @@ from tqdm import tqdm
 from benchmarks import page_cache
 from benchmarks.figures import ROOT
 from benchmarks.report import machine
-from shipping import contents, lock, proof, site_packages, wheels
-from shipping.targets import Target
+from tools.package import lock, proof, published, site_packages, wheels
+from tools.package.targets import Target
 
 Apps = dict[str, Path]
 
 
 def _full_app(folder: Path, target: Target, cache: Path) -> None:
     """Lay out the app with every production wheel, as a remote build does."""
-    for name in contents.published(ROOT):
+    for name in published.published(ROOT):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, folder / name)
     found = wheels.fetch(target, lock.read(target).values(), cache)

@@ -59,7 +59,7 @@ def _model(name: str) -> Any:
 def _export(name: str, folder: Path) -> None:
     folder.mkdir(parents=True)
     _model(name).save(folder / "model.keras")
-    subprocess.run([sys.executable, "-m", "serving.export", str(folder)], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-m", "export", str(folder)], cwd=ROOT, check=True)
 
 
 def _request(name: str) -> func.HttpRequest:
@@ -76,8 +76,8 @@ def _request(name: str) -> func.HttpRequest:
 
 
 def _ours(name: str) -> Answer:
+    from serving.endpoints.predict_x import PredictX
     from serving.http import handle
-    from serving.protocols.predict_x import PredictX
 
     protocol = PredictX(name)
     return lambda request: handle(request, protocol)

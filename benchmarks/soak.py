@@ -197,7 +197,7 @@ def _host() -> Iterator[int]:
         "SERVING_MODEL_PATH": str(models.FOLDER / "ours"),
         "AzureFunctionsJobHost__logging__logLevel__default": "Error",
     }
-    command = [sys.executable, "-m", "local_host", "--port", str(_PORT)]
+    command = [sys.executable, "-m", "tools.local_host", "--port", str(_PORT)]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE) as child:
         try:
             assert child.stdout is not None

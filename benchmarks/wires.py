@@ -20,8 +20,8 @@ import numpy as np
 from tqdm import tqdm
 
 import PredictXor
-from serving import repository
-from serving.model import Model
+from serving.models import repository
+from serving.models.model import Model
 from serving.wire import open_inference, tf_serving, x_labels
 
 _ROWS = (1, 100, 10_000)

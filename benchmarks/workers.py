@@ -19,8 +19,8 @@ from statistics import median
 from time import perf_counter
 
 from benchmarks.dispatch import write_app
-from worker_host.functions_host import Request
-from worker_host.worker import Worker
+from tools.worker_host.functions_host import Request
+from tools.worker_host.worker import Worker
 
 _AT_ONCE = 16
 _BODIES = {

@@ -14,8 +14,8 @@ from typing import Concatenate, ParamSpec, TypeVar
 import numpy as np
 
 from serving.errors import MethodNotAllowedError, UnsupportedMediaTypeError
-from serving.model import Model
-from serving.repository import Repository
+from serving.models.model import Model
+from serving.models.repository import Repository
 from serving.stopwatch import Stopwatch
 
 Feeds = Mapping[str, np.ndarray]

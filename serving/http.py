@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Protocol
 import azure.functions as func
 import orjson
 
-from serving import repository
 from serving.errors import (
     BodyTooLargeError,
     MethodNotAllowedError,
@@ -23,6 +22,7 @@ from serving.errors import (
     ServingError,
 )
 from serving.exchange import Exchange, Reply
+from serving.models import repository
 
 if TYPE_CHECKING:
     from serving.telemetry import Telemetry  # imported where it is turned on only, for it takes long

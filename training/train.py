@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     _report(trained)
     print(f"Wrote model.json and model.h5 to {_short(options.output)}, and {_short(options.plot)}.")
-    print(f"Next: python -m serving.export {_short(options.output)}")
+    print(f"Next: python -m export {_short(options.output)}")
     return 0
 
 

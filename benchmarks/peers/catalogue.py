@@ -54,7 +54,7 @@ def _ours(name: str, title: str, request: Callable[[str], Request]) -> Peer:
         "SERVING_MODEL_PATH": str(models.FOLDER / "ours"),
         "AzureFunctionsJobHost__logging__logLevel__default": "Warning",
     }
-    return Peer(name, title, "{bin}/python -m local_host --port {port}", request, variables, "ours", ROOT)
+    return Peer(name, title, "{bin}/python -m tools.local_host --port {port}", request, variables, "ours", ROOT)
 
 
 def _ours_json(name: str) -> Request:

@@ -75,7 +75,7 @@ def _write(folder: Path) -> None:
         ours = folder / "ours" / name / "1"
         ours.mkdir(parents=True, exist_ok=True)
         model.save(ours / "model.keras")
-        subprocess.run([sys.executable, "-m", "serving.export", str(ours)], cwd=ROOT, check=True)
+        subprocess.run([sys.executable, "-m", "export", str(ours)], cwd=ROOT, check=True)
         np.savez(folder / f"{name}.npz", rows=rows[name], labels=labels)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from serving.signature import TensorSpec, shape_fits
+from serving.engines.signature import TensorSpec, shape_fits
 
 # Smaller bodies are read as fast in one piece.
 _SMALLEST_BYTES = 16 * 1024

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import orjson
 
+from serving.engines.signature import TensorSpec
 from serving.errors import BadRequestError, PredictionError
-from serving.signature import TensorSpec
 
 _LONGEST_QUOTE = 40  # characters of a client's value that an error message repeats
 _PIECE_VALUES = 16 * 1024  # of a large array, written at a time

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from serving.engines.signature import Signature, TensorSpec, shape_fits, shape_text
 from serving.errors import BadRequestError
-from serving.signature import Signature, TensorSpec, shape_fits, shape_text
 from serving.wire import json_tensors
 from serving.wire import open_inference_tensors as tensors
 

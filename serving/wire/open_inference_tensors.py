@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from serving.engines.signature import TensorSpec
 from serving.errors import BadRequestError, PredictionError
-from serving.signature import TensorSpec
 from serving.wire import json_tensors
 
 # TensorFlow's name of a type -> the protocol's.

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from serving.engines.signature import DEFAULT_SIGNATURE, Signature, TensorSpec, shape_fits, shape_text
 from serving.errors import BadRequestError
-from serving.signature import DEFAULT_SIGNATURE, Signature, TensorSpec, shape_fits, shape_text
 from serving.wire import json_rows, json_tensors, tf_example
 from serving.wire.json_rows import NumberRows
 from serving.wire.json_tensors import quote

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from serving.engines.signature import DEFAULT_SIGNATURE, Signature, TensorSpec
 from serving.errors import BadRequestError
-from serving.signature import DEFAULT_SIGNATURE, Signature, TensorSpec
 from serving.wire import json_rows, json_tensors
 from serving.wire.json_rows import NumberRows
 

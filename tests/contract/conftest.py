@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from worker_host.worker import Worker
+from tools.worker_host.worker import Worker
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 

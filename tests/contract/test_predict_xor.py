@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.contract.conftest import PROJECT_ROOT
-from worker_host.functions_host import Request
-from worker_host.messages import Level
+from tools.worker_host.functions_host import Request
+from tools.worker_host.messages import Level
 
 XOR = "PredictXor"
 JSON = {"Content-Type": "application/json"}

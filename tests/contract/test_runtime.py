@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.contract.conftest import PROJECT_ROOT
-from worker_host.functions_host import Request
-from worker_host.messages import Level
-from worker_host.worker import FunctionLoadError, InvocationError, Worker, WorkerError
+from tools.worker_host.functions_host import Request
+from tools.worker_host.messages import Level
+from tools.worker_host.worker import FunctionLoadError, InvocationError, Worker, WorkerError
 
 METHODS = ["get", "head", "post", "put", "patch", "delete", "options"]
 BINDINGS = [

@@ -89,7 +89,7 @@ def _answers(model: Any, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def export(models: dict[str, KerasModel], folder: Path) -> None:
     """Save each model as Keras does, as version 1 under its name, and export it."""
-    from serving.export.__main__ import main
+    from export.__main__ import main
 
     for name, model in models.items():
         version = folder / name / "1"

@@ -30,7 +30,7 @@ class RunningHost:
         self._log_grew = threading.Condition()
         self._log_ended = False
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "local_host", "--port", "0", "--app", str(app)],
+            [sys.executable, "-m", "tools.local_host", "--port", "0", "--app", str(app)],
             cwd=PROJECT_ROOT,
             env={**os.environ, **environment},
             stdout=subprocess.PIPE,

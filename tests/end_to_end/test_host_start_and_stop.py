@@ -53,7 +53,7 @@ def interrupt_and_wait_until_it_is_ending(host: RunningHost) -> None:
 
 def refused_start(app: AppFolder, port: int = 0) -> tuple[int, str]:
     """Run a host that is to end by itself; returns its exit code and what it wrote on stderr."""
-    command = [sys.executable, "-m", "local_host", "--port", str(port), "--app", str(app.root)]
+    command = [sys.executable, "-m", "tools.local_host", "--port", str(port), "--app", str(app.root)]
     ended = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, encoding="utf-8", timeout=PATIENCE_SECONDS)
     return ended.returncode, ended.stderr
 

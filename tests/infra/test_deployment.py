@@ -73,7 +73,7 @@ def test_actions_are_pinned_by_commit():
 
 
 def test_the_image_holds_the_package_and_finds_its_libraries():
-    lines = (PROJECT / "Dockerfile").read_text(encoding="utf-8")
+    lines = (PROJECT / "infra/Dockerfile").read_text(encoding="utf-8")
 
     assert "azure-functions/python:4-python3.13\n" in lines
     assert f"COPY dist/{PACKAGE}/ /home/site/wwwroot/\n" in lines
@@ -83,7 +83,7 @@ def test_the_image_holds_the_package_and_finds_its_libraries():
 
 def test_kubernetes_probes_what_the_app_answers_without_a_key():
     function = json.loads((PROJECT / "Health/function.json").read_text(encoding="utf-8"))["bindings"][0]
-    (container,) = _yaml("deploy/kubernetes/deployment.yaml")["spec"]["template"]["spec"]["containers"]
+    (container,) = _yaml("infra/kubernetes/deployment.yaml")["spec"]["template"]["spec"]["containers"]
     probes = {name: container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "liveness", "readiness")}
 
     assert (function["authLevel"], function["route"]) == ("anonymous", "health/{path?}")
@@ -95,7 +95,7 @@ def test_kubernetes_probes_what_the_app_answers_without_a_key():
 
 
 def test_kubernetes_scales_the_deployment_by_a_cpu_request_that_is_there():
-    deployment, scaling = (_yaml(f"deploy/kubernetes/{name}.yaml") for name in ("deployment", "scaling"))
+    deployment, scaling = (_yaml(f"infra/kubernetes/{name}.yaml") for name in ("deployment", "scaling"))
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
 
     assert scaling["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
@@ -105,8 +105,8 @@ def test_kubernetes_scales_the_deployment_by_a_cpu_request_that_is_there():
 
 
 def test_every_kubernetes_file_is_applied():
-    folder = Path(PROJECT, "deploy/kubernetes")
+    folder = Path(PROJECT, "infra/kubernetes")
 
-    assert {*_yaml("deploy/kubernetes/kustomization.yaml")["resources"], "kustomization.yaml"} == {
+    assert {*_yaml("infra/kubernetes/kustomization.yaml")["resources"], "kustomization.yaml"} == {
         path.name for path in folder.iterdir()
     }

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from serving import repository
+from serving.models import repository
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

@@ -1,7 +1,7 @@
 """TensorSpecs and Signatures for tests, without a SavedModel."""
 
-from serving import dtypes
-from serving.signature import Signature, TensorSpec
+from serving.engines import dtypes
+from serving.engines.signature import Signature, TensorSpec
 
 _NUMBERS = {dtypes.name_of(number): number for number in (1, 2, 3, 4, 5, 6, 7, 9, 10, 14, 17, 19, 22, 23)}
 

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from serving.batching import Runner
+from serving.models.batching import Runner
 
 
 class Recorder:

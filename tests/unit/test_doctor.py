@@ -1,4 +1,4 @@
-"""``python -m serving.doctor``: the whole of it, what it prints, Python and libraries."""
+"""``python -m tools.doctor``: the whole of it, what it prints, Python and libraries."""
 
 import os
 import shutil
@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from serving.doctor import children, interpreter, libraries
-from serving.doctor.__main__ import main
-from serving.doctor.finding import Level, ok, problem, summary, text_of, warning
-from serving.doctor.interpreter import Machine
-from serving.doctor.libraries import TensorFlow
 from serving.settings import APP_ROOT
+from tools.doctor import children, interpreter, libraries
+from tools.doctor.__main__ import main
+from tools.doctor.finding import Level, ok, problem, summary, text_of, warning
+from tools.doctor.interpreter import Machine
+from tools.doctor.libraries import TensorFlow
 
 LIBRARY = APP_ROOT / "libtensorflow_cc.so.2"
 
@@ -28,7 +28,7 @@ def published(tmp_path):
 
 def run(arguments, **environment):
     return subprocess.run(
-        [sys.executable, "-m", "serving.doctor", *arguments],
+        [sys.executable, "-m", "tools.doctor", *arguments],
         cwd=APP_ROOT,
         env={**os.environ, **environment},
         capture_output=True,
@@ -73,7 +73,7 @@ def test_a_setting_that_cannot_be_read_is_told_with_all_the_rest(published, caps
 
 
 def test_it_imports_neither_tensorflow_nor_keras_nor_numpy(published):
-    code = "import sys; from serving.doctor.__main__ import main; main(sys.argv[1:])"
+    code = "import sys; from tools.doctor.__main__ import main; main(sys.argv[1:])"
     code += "; print({'tensorflow', 'keras', 'numpy', 'azure.functions'} & {*sys.modules})"
     command = [sys.executable, "-c", code, *published]
     child = subprocess.run(command, capture_output=True, text=True, cwd=APP_ROOT, check=True)
@@ -102,7 +102,7 @@ def test_findings_are_aligned_and_what_to_do_stands_below():
 
 
 def test_long_lines_are_broken_between_words():
-    command = "python -m serving.export " + "a-very-long-name/" * 8
+    command = "python -m export " + "a-very-long-name/" * 8
 
     lines = text_of("Models", [problem("word " * 40, command)]).splitlines()
 

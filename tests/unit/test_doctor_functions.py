@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from serving.doctor import functions
-from serving.doctor.finding import Level
 from serving.settings import APP_ROOT
+from tools.doctor import functions
+from tools.doctor.finding import Level
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from serving.doctor import limits, models
-from serving.doctor.children import ChildError, Loaded
-from serving.doctor.finding import Level
-from serving.doctor.plans import PLANS
 from serving.settings import APP_ROOT, Settings
+from tools.doctor import limits, models
+from tools.doctor.children import ChildError, Loaded
+from tools.doctor.finding import Level
+from tools.doctor.plans import PLANS
 
 XOR = APP_ROOT / "model" / "xor" / "1"
 
@@ -99,7 +99,7 @@ def test_a_stale_export_is_as_bad_as_keras_is_far(folder, can_export, level):
 
     assert finding.level is level
     assert "its export is older than its files" in finding.what
-    assert "python -m serving.export" in finding.todo
+    assert "python -m export" in finding.todo
 
 
 @pytest.mark.parametrize(("can_export", "level"), [(True, Level.WARNING), (False, Level.PROBLEM)])

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from serving.doctor import models, package
-from serving.doctor.finding import Level
-from serving.doctor.package import SITE_PACKAGES, Package, PackageError
-from serving.doctor.plans import PLANS
 from serving.settings import APP_ROOT
+from tools.doctor import models, package
+from tools.doctor.finding import Level
+from tools.doctor.package import SITE_PACKAGES, Package, PackageError
+from tools.doctor.plans import PLANS
 
 MB = 1_000_000
 

@@ -5,12 +5,12 @@ import shutil
 
 import pytest
 
-from serving.doctor import app_settings, models
-from serving.doctor.app_settings import App, read_environment
-from serving.doctor.children import Loaded
-from serving.doctor.finding import Level
-from serving.doctor.plans import PLANS
 from serving.settings import APP_ROOT, Settings
+from tools.doctor import app_settings, models
+from tools.doctor.app_settings import App, read_environment
+from tools.doctor.children import Loaded
+from tools.doctor.finding import Level
+from tools.doctor.plans import PLANS
 
 
 @pytest.fixture

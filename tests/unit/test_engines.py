@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from serving import engine, tensorflow_errors
+from serving.engines import errors
+from serving.engines.session import load_session
 
 KEY = "serving_default"
 
@@ -31,11 +32,11 @@ def load(request):
     """Return a function that loads a SavedModel with one of the engines; what it loaded is closed at the end."""
     sessions = []
 
-    def load_session(folder):
-        sessions.append(engine.load_session(folder, request.param))
+    def load_one(folder):
+        sessions.append(load_session(folder, request.param))
         return sessions[-1]
 
-    yield load_session
+    yield load_one
     for session in sessions:
         session.close()
 
@@ -170,14 +171,14 @@ def test_sixteen_threads_get_the_answers_that_one_gets(load, saved_model, tf):
 def test_a_failed_run_raises_tensorflows_code_and_message_and_the_session_goes_on(load, saved_model, tf):
     session = load(saved_model(lambda x: {"y": tf.gather([10, 20], x)}, x=([None], "int32")))
 
-    with pytest.raises(tensorflow_errors.InvalidArgumentError, match=r"INVALID_ARGUMENT: .*5 is not in \[0, 2\)"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"INVALID_ARGUMENT: .*5 is not in \[0, 2\)"):
         session.run(KEY, {"x": np.array([5], np.int32)})
 
     assert session.run(KEY, {"x": np.array([1], np.int32)})["y"].tolist() == [20]
 
 
 def test_a_missing_folder_is_not_found(load, tmp_path):
-    with pytest.raises(tensorflow_errors.NotFoundError):
+    with pytest.raises(errors.NotFoundError):
         load(tmp_path / "nothing")
 
 
@@ -186,7 +187,7 @@ def test_a_corrupt_saved_model_raises_a_tensorflow_error(load, saved_model, cont
     folder = saved_model(lambda x: {"y": x}, x=([None], "float32"))
     (folder / "saved_model.pb").write_bytes(content)
 
-    with pytest.raises(tensorflow_errors.TensorFlowError):
+    with pytest.raises(errors.TensorFlowError):
         load(folder)
 
 
@@ -196,7 +197,7 @@ def test_missing_variables_raise_a_tensorflow_error(load, saved_model, tf):
     for path in (folder / "variables").iterdir():
         path.unlink()
 
-    with pytest.raises(tensorflow_errors.TensorFlowError):
+    with pytest.raises(errors.TensorFlowError):
         load(folder)
 
 
@@ -209,20 +210,20 @@ def test_every_status_code_of_tensorflow_has_its_own_exception(tf):
     assert len(names) == 16
 
     for code, name in names.items():
-        error = tensorflow_errors.error_for(code, "why")
+        error = errors.error_for(code, "why")
         assert (error.code, error.code_name, error.message) == (code, name, "why")
-        assert (type(error) is tensorflow_errors.TensorFlowError) == (name == "UNKNOWN")
+        assert (type(error) is errors.TensorFlowError) == (name == "UNKNOWN")
 
 
 def test_automatic_choice_takes_the_c_engine_where_it_is_there(saved_model):
-    session = engine.load_session(saved_model(lambda x: {"y": x}, x=([None], "float32")), "auto")
+    session = load_session(saved_model(lambda x: {"y": x}, x=([None], "float32")), "auto")
 
-    assert type(session).__module__ == "serving.tensorflow_c"
+    assert type(session).__module__ == "serving.engines.tensorflow_c"
 
 
 def test_automatic_choice_falls_back_to_the_python_engine(saved_model, monkeypatch):
-    monkeypatch.setattr("serving.tensorflow_library.find_library", lambda: None)
+    monkeypatch.setattr("serving.engines.tensorflow_library.find_library", lambda: None)
 
-    session = engine.load_session(saved_model(lambda x: {"y": x}, x=([None], "float32")), "auto")
+    session = load_session(saved_model(lambda x: {"y": x}, x=([None], "float32")), "auto")
 
-    assert type(session).__module__ == "serving.tensorflow_python"
+    assert type(session).__module__ == "serving.engines.tensorflow_python"

@@ -1,4 +1,4 @@
-"""``python -m serving.export``: what it takes, that the SavedModel answers as Keras does, and what it refuses."""
+"""``python -m export``: what it takes, that the SavedModel answers as Keras does, and what it refuses."""
 
 import json
 import zipfile
@@ -8,9 +8,10 @@ import h5py
 import numpy as np
 import pytest
 
-from serving import engine, provenance
-from serving.export import saved_model
-from serving.export.__main__ import main
+from export import saved_model
+from export.__main__ import main
+from serving.engines.session import load_session
+from serving.models import export_record
 from tests.unit import keras_files
 
 ROWS = np.array([[1, 1], [1, 0], [0, 1], [0, 0]], np.float32)
@@ -32,7 +33,7 @@ def tf_keras():
 
 def serve(folder, **feeds):
     """Run an export in the engine that serves it; return its outputs by name."""
-    session = engine.load_session(folder, "auto")
+    session = load_session(folder, "auto")
     [key] = session.signatures
     if "x" in feeds and "x" not in session.signatures[key].inputs:
         [name] = session.signatures[key].inputs
@@ -189,7 +190,7 @@ def test_keras_3_weights_under_their_own_name_are_taken(tmp_path, keras):
 
     assert main([str(tmp_path)]) == 0
 
-    assert set(provenance.hashes(provenance.find_sources(tmp_path))) == {"model.json", "model.weights.h5"}
+    assert set(export_record.hashes(export_record.find_sources(tmp_path))) == {"model.json", "model.weights.h5"}
     np.testing.assert_allclose(only(serve(tmp_path, x=np.ones((1, 3), np.float32))), model(np.ones((1, 3))), atol=1e-6)
 
 
@@ -201,7 +202,7 @@ def test_the_only_model_in_a_folder_may_have_any_name(tmp_path, keras, name, by_
 
     assert main([str(tmp_path / name if by_path else tmp_path)]) == 0
 
-    assert provenance.is_fresh(tmp_path)
+    assert export_record.is_fresh(tmp_path)
     np.testing.assert_allclose(only(serve(tmp_path, x=np.ones((1, 3), np.float32))), model(np.ones((1, 3))), atol=1e-6)
 
 
@@ -275,7 +276,7 @@ def test_any_keras_model_exports_and_is_checked_against_keras(tmp_path, keras, n
     assert main([str(tmp_path)]) == 0, capsys.readouterr().err
 
     assert "the largest difference is" in capsys.readouterr().out
-    assert provenance.is_fresh(tmp_path)
+    assert export_record.is_fresh(tmp_path)
 
 
 def test_inputs_and_outputs_keep_their_names_in_keras(tmp_path, keras):
@@ -283,7 +284,7 @@ def test_inputs_and_outputs_keep_their_names_in_keras(tmp_path, keras):
 
     main([str(tmp_path)])
 
-    [signature] = engine.load_session(tmp_path, "auto").signatures.values()
+    [signature] = load_session(tmp_path, "auto").signatures.values()
     assert list(signature.inputs) == ["a", "b_2"]
     assert signature.inputs["b_2"].shape == (None, None, 2)
     assert list(signature.outputs) == ["class", "score"]
@@ -295,7 +296,7 @@ def test_a_stateful_model_is_not_frozen_and_keeps_its_state(tmp_path, keras):
 
     main([str(tmp_path)])
 
-    session = engine.load_session(tmp_path, "auto")
+    session = load_session(tmp_path, "auto")
     feeds = {name: np.ones((1, 1, 1), np.float32) for name in session.signatures["serving_default"].inputs}
     first, second = (only(session.run("serving_default", feeds)) for _ in range(2))
     assert not np.array_equal(first, second)
@@ -311,7 +312,7 @@ def test_the_record_says_where_the_export_came_from(tmp_path, tf):
 
     record = json.loads((tmp_path / "export.json").read_text())
     assert record == {
-        "sources": provenance.hashes([tmp_path / "model.json", tmp_path / "model.h5"]),
+        "sources": export_record.hashes([tmp_path / "model.json", tmp_path / "model.h5"]),
         "keras": "tf_keras 2.21.0",
         "tensorflow": tf.__version__,
         "independent_rows": True,
@@ -356,12 +357,12 @@ def test_a_new_export_replaces_all_of_an_old_one(tmp_path, keras):
     main([str(tmp_path)])
     assert (tmp_path / "variables").exists()
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "model.keras")
-    assert not provenance.is_fresh(tmp_path)
+    assert not export_record.is_fresh(tmp_path)
 
     assert main([str(tmp_path)]) == 0
 
     assert {path.name for path in tmp_path.iterdir()} == {"model.keras", "saved_model.pb", "export.json"}
-    assert provenance.is_fresh(tmp_path)
+    assert export_record.is_fresh(tmp_path)
 
 
 @pytest.mark.parametrize("fails_at", range(1, 6))

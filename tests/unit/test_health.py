@@ -10,7 +10,7 @@ import pytest
 
 import Health
 import Warmup
-from serving import repository
+from serving.models import repository
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from serving import http
-from serving.protocols.predict_x import PredictX
+from serving.endpoints.predict_x import PredictX
 from serving.wire import x_labels
 
 

@@ -10,9 +10,9 @@ import azure.functions as func
 import pytest
 
 from serving import http
+from serving.endpoints.predict_x import PredictX
 from serving.errors import ModelUnavailableError
-from serving.model import Model
-from serving.protocols.predict_x import PredictX
+from serving.models.model import Model
 
 PROJECT = Path(__file__).resolve().parents[2]
 QUERIES = re.findall(r"```kql\n(.+?)```", (PROJECT / "docs/operating.md").read_text(encoding="utf-8"), re.DOTALL)

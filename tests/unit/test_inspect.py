@@ -1,4 +1,4 @@
-"""``python -m serving.inspect``: what it prints of a model, without loading TensorFlow."""
+"""``python -m tools.inspect``: what it prints of a model, without loading TensorFlow."""
 
 import json
 import re
@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from serving.inspect import main
 from serving.settings import APP_ROOT
+from tools.inspect import main
 
 XOR = APP_ROOT / "model" / "xor" / "1"
 
@@ -34,7 +34,7 @@ def test_a_stale_export_is_said_to_be_stale(tmp_path, capsys):
 
     main([str(folder)])
 
-    assert "Export: STALE; run python -m serving.export" in capsys.readouterr().out
+    assert "Export: STALE; run python -m export" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_folder_without_a_readable_saved_model_is_told_so(tmp_path, capsys, co
 
 
 def test_it_loads_neither_tensorflow_nor_keras():
-    code = "import sys; from serving.inspect import main; main(sys.argv[1:])"
+    code = "import sys; from tools.inspect import main; main(sys.argv[1:])"
     code += "; print({'tensorflow', 'keras'} & {*sys.modules})"
     child = subprocess.run([sys.executable, "-c", code, XOR], capture_output=True, text=True, cwd=APP_ROOT, check=True)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from local_host.body import BodyTooLargeError, ClientDisconnectedError, read_body
+from tools.local_host.body import BodyTooLargeError, ClientDisconnectedError, read_body
 
 MAX_BYTES = 8
 

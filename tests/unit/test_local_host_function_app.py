@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from local_host import function_app
-from local_host.errors import HostError
-from local_host.function_app import FunctionApp, FunctionConfig
+from tools.local_host import function_app
+from tools.local_host.errors import HostError
+from tools.local_host.function_app import FunctionApp, FunctionConfig
 
 HTTP_TRIGGER = {"type": "httpTrigger", "direction": "in", "name": "req"}
 HTTP_ANSWER = {"type": "http", "direction": "out", "name": "$return"}

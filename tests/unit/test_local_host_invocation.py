@@ -9,10 +9,10 @@ from typing import Any
 import azure.functions as func
 import pytest
 
-from local_host.function_app import Binding, FunctionConfig, HttpTrigger
-from local_host.invocation import HttpFunction, Out
-from local_host.routes import RouteTemplate
-from local_host.thread_pool import ThreadPool
+from tools.local_host.function_app import Binding, FunctionConfig, HttpTrigger
+from tools.local_host.invocation import HttpFunction, Out
+from tools.local_host.routes import RouteTemplate
+from tools.local_host.thread_pool import ThreadPool
 
 REQUEST = func.HttpRequest(
     method="GET", url="http://localhost/api/F", headers={"traceparent": "00-1-2-01", "tracestate": "a=b"}, body=b""

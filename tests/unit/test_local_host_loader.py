@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from local_host import function_app, loader
+from tools.local_host import function_app, loader
 
 HTTP_TRIGGER = {"type": "httpTrigger", "direction": "in", "name": "req"}
 HTTP_ANSWER = {"type": "http", "direction": "out", "name": "$return"}

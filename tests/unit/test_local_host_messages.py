@@ -5,7 +5,7 @@ from typing import Any
 import azure.functions as func
 import pytest
 
-from local_host.messages import Answer, answer_from, request_from, routed_path
+from tools.local_host.messages import Answer, answer_from, request_from, routed_path
 
 
 def scope(raw_path: bytes = b"/api/Echo", query: bytes = b"", headers: Any = ()) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from local_host.routes import Route, RouteError, Router, RouteTemplate
+from tools.local_host.routes import Route, RouteError, Router, RouteTemplate
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from local_host.errors import HostError
-from local_host.settings import Settings, put_in_environment
+from tools.local_host.errors import HostError
+from tools.local_host.settings import Settings, put_in_environment
 
 
 def write_settings(root: Path, content: Any) -> None:

@@ -8,7 +8,7 @@ import functools
 import threading
 from typing import Any
 
-from local_host.thread_pool import ThreadPool
+from tools.local_host.thread_pool import ThreadPool
 
 PATIENCE_SECONDS = 60
 

@@ -8,8 +8,8 @@ import struct
 import numpy as np
 import pytest
 
+from serving.engines.signature import Signature, TensorSpec
 from serving.errors import BadRequestError, PredictionError
-from serving.signature import Signature, TensorSpec
 from serving.wire.open_inference import InferRequest, decode_infer, encode_infer, header_length
 from tests.unit.specs import signature, spec
 

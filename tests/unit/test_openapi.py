@@ -5,9 +5,10 @@ import json
 import pytest
 from openapi_spec_validator import validate
 
-from serving import examples, openapi
-from serving.openapi import ServedSignature
-from serving.signature import Signature
+from serving.engines.signature import Signature
+from serving.openapi import document as openapi
+from serving.openapi import examples
+from serving.openapi.document import ServedSignature
 from tests.unit.specs import signature, spec
 
 SIGNATURES = {

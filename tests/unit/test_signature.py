@@ -2,7 +2,7 @@
 
 import pytest
 
-from serving.signature import decode_signatures, needs_variables, read_signatures
+from serving.engines.signature import decode_signatures, needs_variables, read_signatures
 
 
 @pytest.fixture(scope="module")

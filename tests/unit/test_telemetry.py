@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from serving import http, telemetry
-from serving.protocols.predict_x import PredictX
+from serving.endpoints.predict_x import PredictX
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 PARTS = ["load", "parse", "predict", "encode"]

@@ -25,8 +25,8 @@ def test_it_starts_without_importing_tensorflow_keras_or_protobuf(saved_model):
 import sys
 from pathlib import Path
 import numpy as np
-from serving import engine
-session = engine.load_session(Path(sys.argv[1]), "c")
+from serving.engines.session import load_session
+session = load_session(Path(sys.argv[1]), "c")
 assert session.run("serving_default", {"x": np.ones(2, np.float32)})["y"].tolist() == [1, 1]
 print(*sorted({"tensorflow", "keras", "google.protobuf", "h5py"} & sys.modules.keys()))
 """
@@ -37,7 +37,8 @@ RESIDENT = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from serving import engine, tensorflow_errors
+from serving.engines import errors
+from serving.engines.session import load_session
 
 def resident_kib():
     status = Path("/proc/self/status").read_text()
@@ -58,7 +59,7 @@ folder = Path(sys.argv[1])
 def test_predictions_leave_resident_memory_flat(saved_model, dtype, feed, warm_up, runs):
     folder = saved_model(lambda x: {"y": x}, x=([None, 2], dtype))
     code = f"""{RESIDENT}
-session, feeds = engine.load_session(folder, "c"), {{"x": {feed}}}
+session, feeds = load_session(folder, "c"), {{"x": {feed}}}
 for _ in range({warm_up}):
     session.run("serving_default", feeds)
 before = resident_kib()
@@ -74,12 +75,12 @@ print(resident_kib() - before)
 def test_failed_runs_leave_resident_memory_flat(saved_model, tf):
     folder = saved_model(lambda x: {"y": tf.gather(tf.zeros([2, 1000]), x)}, x=([None], "int32"))
     code = f"""{RESIDENT}
-session, feeds = engine.load_session(folder, "c"), {{"x": np.full(10_000, 5, np.int32)}}
+session, feeds = load_session(folder, "c"), {{"x": np.full(10_000, 5, np.int32)}}
 def fail(times):
     for _ in range(times):
         try:
             session.run("serving_default", feeds)
-        except tensorflow_errors.InvalidArgumentError:
+        except errors.InvalidArgumentError:
             pass
 fail(500)
 before = resident_kib()
@@ -97,7 +98,7 @@ def test_a_released_session_gives_its_memory_back(saved_model, tf, release):
     code = f"""{RESIDENT}
 def load_and_release(times):
     for _ in range(times):
-        session = engine.load_session(folder, "c")
+        session = load_session(folder, "c")
         session.run("serving_default", {{"x": np.ones((1, 1000), np.float32)}})
         {release}
 load_and_release(5)

@@ -5,8 +5,8 @@ from ctypes import POINTER, c_char_p, c_int, c_size_t, c_void_p
 
 import pytest
 
-from serving import tensorflow_library
-from serving.tensorflow_errors import EngineNotFoundError
+from serving.engines import tensorflow_library
+from serving.engines.errors import EngineNotFoundError
 
 HEADERS = tensorflow_library.find_library().parent / "include" / "tensorflow" / "c"
 

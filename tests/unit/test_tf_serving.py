@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from serving.engines.signature import Signature, TensorSpec
 from serving.errors import BadRequestError
-from serving.signature import Signature, TensorSpec
-from serving.wire import tf_serving, tf_serving_server
-from serving.wire.tf_serving_server import Route, VersionEntry
+from serving.wire import tf_serving, tf_serving_status
+from serving.wire.tf_serving_status import Route, VersionEntry
 from tests.unit.specs import signature, spec
 
 ONE = {"serving_default": signature(x=spec())}
@@ -541,13 +541,13 @@ def test_examples_go_to_the_one_input_of_the_signature():
     ],
 )
 def test_paths_are_read_by_the_grammar(path, route):
-    assert tf_serving_server.parse_path(path) == route
+    assert tf_serving_status.parse_path(path) == route
 
 
 def test_a_status_names_every_version_and_what_kserve_looks_for():
     entries = [VersionEntry(2, "END", "DataLossError; the log says why"), VersionEntry(1, "AVAILABLE")]
 
-    assert json.loads(tf_serving_server.status("xor", True, entries)) == {
+    assert json.loads(tf_serving_status.status("xor", True, entries)) == {
         "name": "xor",
         "ready": True,
         "model_version_status": [
@@ -566,7 +566,7 @@ def test_metadata_tell_tensors_as_tensorflow_does():
         "serving_default": signature(x=spec(shape=(None, 2)), half=spec("float16", None), n=spec("int64", ()))
     }
 
-    metadata = json.loads(tf_serving_server.metadata("xor", 1, signatures))
+    metadata = json.loads(tf_serving_status.metadata("xor", 1, signatures))
 
     assert metadata["model_spec"] == {"name": "xor", "signature_name": "", "version": "1"}
     inputs = metadata["metadata"]["signature_def"]["signature_def"]["serving_default"]["inputs"]
@@ -579,4 +579,4 @@ def test_metadata_tell_tensors_as_tensorflow_does():
 
 
 def test_errors_are_objects_with_one_member():
-    assert json.loads(tf_serving_server.error_body('a "quoted" word')) == {"error": 'a "quoted" word'}
+    assert json.loads(tf_serving_status.error_body('a "quoted" word')) == {"error": 'a "quoted" word'}

@@ -177,7 +177,7 @@ def test_a_run_that_succeeds_says_nothing_on_standard_error(run):
 
 
 def test_a_run_ends_with_the_next_step(run):
-    assert run.stdout.endswith(f"Next: python -m serving.export {run.folder}\n")
+    assert run.stdout.endswith(f"Next: python -m export {run.folder}\n")
 
 
 def test_help_names_every_option_without_loading_keras():

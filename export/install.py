@@ -1,0 +1,79 @@
+"""Export a loaded Keras model and put the result in place, whole or not at all."""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from export import saved_model
+from serving.models import export_record
+from serving.models.export_record import ExportRecord
+
+
+@dataclass(frozen=True)
+class Written:
+    """What an export wrote, and its largest difference to the Keras model on random inputs."""
+
+    folder: Path
+    names: list[str]
+    difference: float
+
+
+def export(model: Any, keras_version: str, sources: list[Path], folder: Path) -> Written:
+    """Export a Keras model into a folder, replacing an earlier export there once the new one has proved right.
+
+    Raises SourceError, with the earlier export untouched, where the SavedModel disagrees with the Keras model.
+    """
+    tf = importlib.import_module("tensorflow")
+    hashes = export_record.hashes(sources)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Beside its destination, so that it can be moved there by renaming.
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as scratch:
+        fresh = Path(scratch) / "new"
+        is_optimized = saved_model.write(tf, model, saved_model.trace(tf, model), fresh)
+        verified = saved_model.verify(model, fresh, is_optimized)
+        record = ExportRecord(hashes, keras_version, tf.__version__, verified.independent_rows, is_optimized)
+        record.write(fresh)
+        names = _replace(fresh, folder, Path(scratch) / "old")
+    return Written(folder, names, verified.difference)
+
+
+def _replace(fresh: Path, folder: Path, old: Path) -> list[str]:
+    """Move the export in ``fresh`` into the folder and what it replaces into ``old``; on any failure move all back."""
+    names = [name for name in export_record.EXPORTED if _is_worth_keeping(fresh / name)]
+    record = folder / export_record.EXPORT_RECORD
+    previous_record = record.read_bytes() if record.exists() else None
+    moved: list[tuple[Path, Path]] = []
+    old.mkdir()
+    try:
+        # Several files can't be replaced in one step. While they are, a record that matches no source tells a
+        # reader, also one that comes after a power failure, to take none of them.
+        export_record.mark_incomplete(folder)
+        for name in export_record.SAVED_MODEL_FILES:
+            if (folder / name).exists():
+                _move(folder / name, old / name, moved)
+            if name in names:
+                _move(fresh / name, folder / name, moved)
+        (fresh / record.name).replace(record)
+    except BaseException:
+        for source, target in reversed(moved):
+            target.replace(source)
+        if previous_record is None:
+            record.unlink(missing_ok=True)
+        else:
+            record.write_bytes(previous_record)
+        raise
+    return names
+
+
+def _move(source: Path, target: Path, moved: list[tuple[Path, Path]]) -> None:
+    source.replace(target)
+    moved.append((source, target))
+
+
+def _is_worth_keeping(path: Path) -> bool:
+    # TensorFlow makes empty folders for variables and assets that a model has not; git and zip drop them anyway.
+    return any(path.iterdir()) if path.is_dir() else path.exists()

@@ -1,0 +1,45 @@
+"""The 2017 article's protocol: POST rows to one model's own endpoint, get labels; errors are problem documents."""
+
+from __future__ import annotations
+
+import logging
+
+from serving.endpoints.problem import problem
+from serving.errors import ModelNotFoundError, ModelUnavailableError, ServingError
+from serving.exchange import Exchange, Reply
+from serving.models.model import Model
+from serving.wire import x_labels
+
+_logger = logging.getLogger("serving")
+
+
+class PredictX:
+    """An endpoint for the latest version of one model."""
+
+    def __init__(self, model_name: str) -> None:
+        self._model_name = model_name
+
+    async def answer(self, exchange: Exchange) -> Reply:
+        """Answer ``{"X": ...}`` with ``{"labels": ...}``; raises ServingError."""
+        exchange.allow("POST")
+        exchange.expect_json()
+        model = await self._model(exchange)
+        signature = model.signature(x_labels.SIGNATURE)
+        feeds = await exchange.decode(x_labels.decode, exchange.body, signature)
+        fetches = await exchange.run(model, x_labels.SIGNATURE, feeds)
+        return Reply(await exchange.encode(x_labels.encode, fetches))
+
+    def error(self, error: ServingError) -> Reply:
+        """Return the reply that tells a client of an error."""
+        return problem(error)
+
+    async def _model(self, exchange: Exchange) -> Model:
+        try:
+            return await exchange.model(self._model_name)
+        except ModelNotFoundError as error:
+            # The client did not name it: the function did.
+            folder = exchange.models.settings.model_path / self._model_name
+            _logger.error("No version of model %r lies in %s; expected %s", self._model_name, folder, folder / "1")
+            raise ModelUnavailableError(
+                f"Model {self._model_name} could not be loaded; the server's log says why."
+            ) from error

@@ -1,0 +1,77 @@
+"""TensorFlow Serving's REST API, for every model: predict, classify, regress, status and metadata."""
+
+from __future__ import annotations
+
+from asyncio import to_thread
+
+from serving.errors import BadRequestError, ModelNotFoundError, ServingError
+from serving.exchange import Exchange, Reply
+from serving.models.model import Model
+from serving.models.served_model import State
+from serving.wire import tf_serving
+from serving.wire import tf_serving_status as server
+from serving.wire.tf_serving_status import Route, VersionEntry
+
+
+class TfServing:
+    """The endpoint of everything below ``v1/models``."""
+
+    async def answer(self, exchange: Exchange) -> Reply:
+        """Answer what the rest of the path asks for; raises ServingError."""
+        route = server.parse_path(exchange.path)
+        if route is None:
+            raise BadRequestError(f"Malformed request: {exchange.method} /v1/models/{exchange.path}")
+        if route.action in ("status", "metadata"):
+            exchange.allow("GET", "HEAD")
+            return await (_status(exchange, route) if route.action == "status" else _metadata(exchange, route))
+        exchange.allow("POST")
+        return await (_predict(exchange, route) if route.action == "predict" else _run_examples(exchange, route))
+
+    def error(self, error: ServingError) -> Reply:
+        """Return the reply that tells a client of an error."""
+        return Reply(server.error_body(str(error)), error.status)
+
+
+async def _predict(exchange: Exchange, route: Route) -> Reply:
+    model = await _model(exchange, route)
+    request = await exchange.decode(tf_serving.decode_predict, exchange.body, model.signatures)
+    fetches = await exchange.run(model, request.signature, request.feeds)
+    return Reply(await exchange.encode(tf_serving.encode_predict, fetches, by_rows=request.by_rows))
+
+
+async def _run_examples(exchange: Exchange, route: Route) -> Reply:
+    model = await _model(exchange, route)
+    is_classify = route.action == "classify"
+    method = tf_serving.CLASSIFY if is_classify else tf_serving.REGRESS
+    encode = tf_serving.encode_classification if is_classify else tf_serving.encode_regression
+    request = await exchange.decode(tf_serving.decode_examples, exchange.body, model.signatures, method)
+    fetches = await exchange.run(model, request.signature, request.feeds)
+    return Reply(await exchange.encode(encode, fetches))
+
+
+async def _model(exchange: Exchange, route: Route) -> Model:
+    return await exchange.model(route.model, await _version(exchange, route))
+
+
+async def _version(exchange: Exchange, route: Route) -> int | None:
+    if route.label is not None:
+        return await to_thread(exchange.models.version_of, route.model, route.label)
+    return route.version or None  # some clients send 0 for the latest
+
+
+async def _status(exchange: Exchange, route: Route) -> Reply:
+    wanted = await _version(exchange, route)
+    statuses = await to_thread(exchange.models.status, route.model)
+    if wanted is not None:
+        statuses = [status for status in statuses if status.version == wanted]
+        if not statuses:
+            raise ModelNotFoundError(f"Model {route.model} has no version {wanted}.")
+    entries = [VersionEntry(status.version, status.state, status.error) for status in statuses]
+    # A version that is only waiting to be asked for is ready to be.
+    is_ready = any(status.state != State.END for status in statuses)
+    return Reply(server.status(route.model, is_ready, entries))
+
+
+async def _metadata(exchange: Exchange, route: Route) -> Reply:
+    model = await _model(exchange, route)
+    return Reply(server.metadata(model.name, model.version, model.signatures))

@@ -1,0 +1,1 @@
+"""Engines: what loads a SavedModel and runs its signatures on NumPy arrays."""

@@ -1,0 +1,208 @@
+"""Signatures: the named inputs and outputs of a SavedModel, decoded from its serialized MetaGraphDef.
+
+Owns the few fields of TensorFlow's protocol buffers that serving needs, so that neither ``tensorflow`` nor
+``protobuf`` is imported for them. Field numbers are those of ``tensorflow/core/protobuf/meta_graph.proto`` and
+``tensorflow/core/framework/tensor_shape.proto``; the wire format is protobuf.dev/programming-guides/encoding.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from serving.engines import dtypes
+
+_logger = logging.getLogger(__name__)
+
+DEFAULT_SIGNATURE = "serving_default"
+
+# The MetaGraph of a SavedModel that is meant for serving (tensorflow/cc/saved_model/tag_constants.h).
+SERVE_TAG = "serve"
+
+# The SavedModel's own: it names the init op, not something to call.
+_INTERNAL_SIGNATURES = "__saved_model"
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output of a signature.
+
+    ``tensor`` is its name in the graph (``"serving_default_X:0"``), ``dtype`` the NumPy type that carries it,
+    ``dtype_name`` TensorFlow's name of it, ``shape`` its dimensions: None for one that may vary, and None instead of
+    the tuple where not even the rank is known.
+    """
+
+    tensor: str
+    dtype_number: int
+    dtype: np.dtype
+    dtype_name: str
+    shape: tuple[int | None, ...] | None
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A callable entry of a SavedModel: its inputs and outputs by name, in alphabetical order."""
+
+    inputs: Mapping[str, TensorSpec]
+    outputs: Mapping[str, TensorSpec]
+    method_name: str
+
+    @property
+    def goes_by_rows(self) -> bool:
+        """Whether the first dimension of all its tensors may vary, as that of a batch does."""
+        specs = (*self.inputs.values(), *self.outputs.values())
+        return bool(self.inputs) and all(spec.shape and spec.shape[0] is None for spec in specs)
+
+
+def shape_fits(shape: tuple[int, ...], expected: tuple[int | None, ...] | None) -> bool:
+    """Tell whether a shape is one that a TensorSpec's allows."""
+    if expected is None:
+        return True
+    if len(shape) != len(expected):
+        return False
+    # A loop, as a generator expression takes three times as long, on every request.
+    for got, size in zip(shape, expected, strict=True):  # noqa: SIM110
+        if size is not None and got != size:
+            return False
+    return True
+
+
+def shape_text(shape: tuple[int | None, ...] | None) -> str:
+    """Return a TensorSpec's shape as clients read it: ``[?, 2]``, or ``any shape``."""
+    if shape is None:
+        return "any shape"
+    return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"
+
+
+def read_signatures(saved_model: bytes | memoryview, tag: str) -> dict[str, Signature]:
+    """Return the signatures in a ``saved_model.pb``, without loading it: those of the MetaGraph with the tag.
+
+    Raises ValueError where the bytes are no SavedModel or it has no such MetaGraph.
+    """
+    for number, meta_graph in _fields(memoryview(saved_model)):
+        if number == 2 and tag in _tags(meta_graph):  # repeated MetaGraphDef meta_graphs (saved_model.proto)
+            return decode_signatures(meta_graph)
+    raise ValueError(f"no MetaGraph for {tag!r} in it")
+
+
+def _tags(meta_graph: memoryview) -> list[str]:
+    for number, meta_info in _fields(meta_graph):
+        if number == 1:  # MetaInfoDef meta_info_def, whose field 4 is repeated string tags
+            return [_text(value) for field, value in _fields(meta_info) if field == 4]
+    return []
+
+
+def decode_signatures(meta_graph_def: bytes | memoryview) -> dict[str, Signature]:
+    """Return the signatures of a serialized MetaGraphDef by name.
+
+    A signature with an input or output that is no dense tensor, or of a data type that NumPy can't carry, is left
+    out with a warning. Raises ValueError where the bytes are no MetaGraphDef.
+    """
+    signatures = {}
+    for number, entry in _fields(memoryview(meta_graph_def)):
+        if number == 5:  # map<string, SignatureDef> signature_def
+            key, value = _map_entry(entry)
+            if key.startswith(_INTERNAL_SIGNATURES):
+                continue
+            try:
+                signatures[key] = _signature(value)
+            except TypeError as error:
+                _logger.warning("Signature %r can't be served and is left out: %s.", key, error)
+    return dict(sorted(signatures.items()))
+
+
+def needs_variables(meta_graph_def: bytes | memoryview) -> bool:
+    """Tell whether the graph restores variables, so that the SavedModel has to have ``variables/variables.index``."""
+    return any(number == 3 for number, _ in _fields(memoryview(meta_graph_def)))  # SaverDef saver_def
+
+
+def _signature(data: memoryview) -> Signature:
+    inputs: dict[str, TensorSpec] = {}
+    outputs: dict[str, TensorSpec] = {}
+    method_name = ""
+    for number, value in _fields(data):
+        if number in (1, 2):  # map<string, TensorInfo> inputs, outputs
+            name, info = _map_entry(value)
+            (inputs if number == 1 else outputs)[name] = _tensor_spec(name, info)
+        elif number == 3:
+            method_name = _text(value)
+    return Signature(dict(sorted(inputs.items())), dict(sorted(outputs.items())), method_name)
+
+
+def _tensor_spec(name: str, data: memoryview) -> TensorSpec:
+    tensor, number = "", 0
+    shape: tuple[int | None, ...] | None = ()
+    for field, value in _fields(data):
+        if field == 1:
+            tensor = _text(value)
+        elif field == 2:
+            number = int(value)
+        elif field == 3:
+            shape = _shape(value)
+        else:  # coo_sparse, composite_tensor
+            raise TypeError(f"{name!r} is a sparse or composite tensor; only dense tensors can be served")
+    return TensorSpec(tensor, number, dtypes.numpy_dtype(number), dtypes.name_of(number), shape)
+
+
+def _shape(data: memoryview) -> tuple[int | None, ...] | None:
+    dimensions: list[int | None] = []
+    for number, value in _fields(data):
+        if number == 2:  # repeated Dim dim, whose first field is int64 size, -1 for unknown
+            size = next((int(size) for field, size in _fields(value) if field == 1), 0)
+            dimensions.append(None if size >= 1 << 63 else size)
+        elif number == 3 and value:  # bool unknown_rank
+            return None
+    return tuple(dimensions)
+
+
+def _map_entry(data: memoryview) -> tuple[str, memoryview]:
+    key, entry = "", memoryview(b"")
+    for number, value in _fields(data):
+        if number == 1:
+            key = _text(value)
+        elif number == 2:
+            entry = value
+    return key, entry
+
+
+def _text(value: memoryview) -> str:
+    return bytes(value).decode()
+
+
+# A field's value is an int where its wire type is varint and a view of its bytes where it is length-delimited; which
+# of them it is follows from the field's number, so that callers know, and the type checker need not.
+def _fields(data: memoryview) -> Iterator[tuple[int, Any]]:
+    position = 0
+    while position < len(data):
+        tag, position = _varint(data, position)
+        wire_type = tag & 7
+        if wire_type == 0:
+            value, position = _varint(data, position)
+            yield tag >> 3, value
+            continue
+        if wire_type == 2:
+            length, position = _varint(data, position)
+        elif wire_type in (1, 5):
+            length = 8 if wire_type == 1 else 4
+        else:
+            raise ValueError(f"unknown protocol buffer wire type {wire_type}")
+        if position + length > len(data):
+            raise ValueError("truncated protocol buffer")
+        yield tag >> 3, data[position : position + length]
+        position += length
+
+
+def _varint(data: memoryview, position: int) -> tuple[int, int]:
+    result = shift = 0
+    while position < len(data):
+        byte = data[position]
+        position += 1
+        result |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return result, position
+        shift += 7
+    raise ValueError("truncated protocol buffer")

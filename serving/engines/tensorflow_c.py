@@ -1,0 +1,232 @@
+"""The engine on TensorFlow's C API: loads a SavedModel and runs it without importing ``tensorflow``.
+
+The functions it calls are bound in ``tensorflow_library``, where their sources are named. Every native object is
+created and released in this file.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import weakref
+from collections.abc import Mapping
+from ctypes import c_char_p, c_int64, c_void_p
+from functools import cache
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from serving.engines import dtypes, errors
+from serving.engines.signature import SERVE_TAG, Signature, TensorSpec, decode_signatures, needs_variables
+from serving.engines.tensorflow_library import SIZEOF_TSTRING, Api, Buffer, Output, load_api
+
+# RunOptions{inter_op_thread_pool: -1} (core/protobuf/config.proto, field 3): ops run in the caller's thread, which
+# spares each call the hand-over to a pool and back. Ops that are worth it still spread over the intra-op threads.
+_RUN_IN_CALLERS_THREAD = b"\x18" + b"\xff" * 9 + b"\x01"
+
+# ConfigProto{graph_options{rewrite_options{disable_meta_optimizer: true}}}: fields 10 and 10 of config.proto, field 19
+# of rewriter_config.proto.
+_WITHOUT_GRAPH_OPTIMIZER = b"\x52\x05\x52\x03\x98\x01\x01"
+
+# Where a run takes longer than this, the hand-over is no more than a hundredth of it, and the pool can run the
+# branches of a graph side by side (docs/performance.md has the figures).
+_LONG_RUN_SECONDS = 0.005
+
+_SMALL_BYTES = 16 * 1024
+
+# A run that is expected to be shorter, by the latest one and the size of its inputs, keeps the interpreter's lock: a
+# thread that gives it up waits 5 ms for it, Python's switch interval, where another one is busy (docs/dispatch.md).
+_QUICK_RUN_SECONDS = 0.0005
+
+
+class _Call:
+    """A signature bound to its graph: what every TF_SessionRun of it has in common, and how long the latest took."""
+
+    def __init__(self, signature: Signature, input_array: ctypes.Array, output_array: ctypes.Array) -> None:
+        self.inputs = list(signature.inputs.items())
+        self.input_array = input_array
+        self.input_values = c_void_p * len(self.inputs)
+        self.outputs = list(signature.outputs.items())
+        self.output_array = output_array
+        self.output_values = c_void_p * len(self.outputs)
+        self.takes_strings = any(spec.dtype_number == dtypes.STRING for _, spec in self.inputs)
+        self.latest_seconds = 0.0  # none yet
+
+    def is_quick(self, feeds: Mapping[str, np.ndarray]) -> bool:
+        """Tell whether a run is expected to be over in microseconds."""
+        return 0 < self.latest_seconds < _QUICK_RUN_SECONDS and (
+            sum([array.nbytes for array in feeds.values()]) <= _SMALL_BYTES
+        )
+
+
+class Session:
+    """A SavedModel in a TF_Session; see ``serving.engines.session.Session``."""
+
+    signatures: Mapping[str, Signature]
+
+    def __init__(self, saved_model: Path, is_optimized: bool = False) -> None:
+        api = self._api = load_api()
+        graph = api.TF_NewGraph()
+        try:
+            self._session, self.signatures = _load(api, graph, saved_model, is_optimized)
+        except BaseException:
+            api.TF_DeleteGraph(graph)
+            raise
+        self._statuses: list[int] = []
+        self._release = weakref.finalize(self, _release, api, self._session, graph, self._statuses)
+        # When the process ends, threads may still be in TF_SessionRun; the memory goes with the process.
+        self._release.atexit = False
+        self._run_options = _run_options(api)
+        self._calls = {key: self._bind(graph, signature) for key, signature in self.signatures.items()}
+
+    def close(self) -> None:
+        """Release the session and its graph; nothing may be running in it."""
+        self._release()
+
+    def _bind(self, graph: int, signature: Signature) -> _Call:
+        inputs, outputs = (self._graph_outputs(graph, specs) for specs in (signature.inputs, signature.outputs))
+        return _Call(signature, inputs, outputs)
+
+    def _graph_outputs(self, graph: int, specs: Mapping[str, TensorSpec]) -> ctypes.Array:
+        array = (Output * len(specs))()
+        for place, spec in zip(array, specs.values(), strict=True):
+            operation, _, index = spec.tensor.rpartition(":")
+            place.operation = self._api.TF_GraphOperationByName(graph, operation.encode())
+            place.index = int(index)
+            if not place.operation:
+                raise ValueError(f"the signature names the tensor {spec.tensor!r}, which is not in the graph")
+        return array
+
+    def run(self, signature: str, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run one signature; see ``serving.engines.session.Session.run``. The arrays it returns are read-only."""
+        api, call = self._api, self._calls[signature]
+        inputs, outputs = call.input_values(), call.output_values()
+        run_options = self._run_options if call.latest_seconds < _LONG_RUN_SECONDS else None
+        session_run = api.quick_session_run if call.is_quick(feeds) else api.TF_SessionRun
+        # Those of earlier runs are used again: TF_SessionRun sets them whatever they hold.
+        status = self._statuses.pop() if self._statuses else api.TF_NewStatus()
+        try:
+            for index, (name, spec) in enumerate(call.inputs):
+                inputs[index] = _new_tensor(api, spec, feeds[name])
+            start = perf_counter()
+            # fmt: off
+            session_run(
+                self._session, run_options,
+                call.input_array, inputs, len(inputs),
+                call.output_array, outputs, len(outputs),
+                None, 0, None, status,
+            )
+            # fmt: on
+            call.latest_seconds = perf_counter() - start
+            api.raise_for(status)
+            return {name: _read_tensor(api, spec, outputs[index]) for index, (name, spec) in enumerate(call.outputs)}
+        finally:
+            self._statuses.append(status)
+            if call.takes_strings:
+                _delete_strings(api, call, inputs)
+            for tensor in (*inputs, *outputs):
+                api.TF_DeleteTensor(tensor)
+
+
+def _load(api: Api, graph: int, saved_model: Path, is_optimized: bool) -> tuple[int, dict[str, Signature]]:
+    options, meta_graph_def = api.TF_NewSessionOptions(), api.TF_NewBuffer()
+    tags = (c_char_p * 1)(SERVE_TAG.encode())
+    try:
+        if is_optimized:
+            with api.status() as status:
+                api.TF_SetConfig(options, _WITHOUT_GRAPH_OPTIMIZER, len(_WITHOUT_GRAPH_OPTIMIZER), status)
+        with api.status() as status:
+            session = api.TF_LoadSessionFromSavedModel(
+                options, None, os.fsencode(saved_model), tags, len(tags), graph, meta_graph_def, status
+            )
+        try:
+            view = _view(meta_graph_def.contents)
+            if needs_variables(view) and not (saved_model / "variables" / "variables.index").is_file():
+                # Loaded all the same, TensorFlow would fail in each run instead.
+                raise errors.NotFoundError(f"{saved_model} lacks variables/variables.index; copy it whole")
+            return session, decode_signatures(view)
+        except BaseException:
+            _delete_session(api, session)
+            raise
+    finally:
+        api.TF_DeleteBuffer(meta_graph_def)
+        api.TF_DeleteSessionOptions(options)
+
+
+def _view(buffer: Buffer) -> memoryview:
+    # Not copied: a frozen graph carries its weights in here.
+    return memoryview((ctypes.c_ubyte * buffer.length).from_address(buffer.data or 0)).cast("B")
+
+
+@cache
+def _run_options(api: Api) -> ctypes._Pointer:
+    # Shared by all sessions for the life of the process, like the library itself.
+    return api.TF_NewBufferFromString(_RUN_IN_CALLERS_THREAD, len(_RUN_IN_CALLERS_THREAD))
+
+
+def _release(api: Api, session: int, graph: int, statuses: list[int]) -> None:
+    for status in statuses:
+        api.TF_DeleteStatus(status)
+    _delete_session(api, session)
+    api.TF_DeleteGraph(graph)
+
+
+def _delete_session(api: Api, session: int) -> None:
+    with api.status() as status:
+        api.TF_CloseSession(session, status)
+    with api.status() as status:
+        api.TF_DeleteSession(session, status)
+
+
+def _new_tensor(api: Api, spec: TensorSpec, array: np.ndarray) -> int:
+    """Return a TF_Tensor with a copy of the array."""
+    dims = (c_int64 * array.ndim)(*array.shape)
+    if spec.dtype_number == dtypes.STRING:
+        return _new_string_tensor(api, dims, array)
+    tensor = api.TF_AllocateTensor(spec.dtype_number, dims, array.ndim, array.nbytes)
+    if not tensor:
+        raise MemoryError(f"no memory for a tensor of {array.nbytes} bytes")
+    # In C order either way. NumPy takes longer to tell an array's address than to copy a small one.
+    source = array.tobytes() if array.nbytes < _SMALL_BYTES else np.asarray(array, order="C").ctypes.data
+    ctypes.memmove(api.TF_TensorData(tensor), source, array.nbytes)
+    return tensor
+
+
+def _new_string_tensor(api: Api, dims: ctypes.Array, array: np.ndarray) -> int:
+    tensor = api.TF_AllocateTensor(dtypes.STRING, dims, array.ndim, array.size * SIZEOF_TSTRING)
+    place = api.TF_TensorData(tensor)
+    for value in array.flat:
+        api.TF_StringInit(place)
+        api.TF_StringCopy(place, value, len(value))
+        place += SIZEOF_TSTRING
+    return tensor
+
+
+def _delete_strings(api: Api, call: _Call, inputs: ctypes.Array) -> None:
+    # TF_SessionRun copies the strings; TF_DeleteTensor frees the array of them, not what each points to.
+    for (_, spec), tensor in zip(call.inputs, inputs, strict=True):
+        if tensor and spec.dtype_number == dtypes.STRING:
+            place = api.TF_TensorData(tensor)
+            for _ in range(api.TF_TensorByteSize(tensor) // SIZEOF_TSTRING):
+                api.TF_StringDealloc(place)
+                place += SIZEOF_TSTRING
+
+
+def _read_tensor(api: Api, spec: TensorSpec, tensor: int | None) -> np.ndarray:
+    """Return a read-only array with a copy of the TF_Tensor."""
+    shape = [api.TF_Dim(tensor, axis) for axis in range(api.TF_NumDims(tensor))]
+    place, size = api.TF_TensorData(tensor), api.TF_TensorByteSize(tensor)
+    if spec.dtype_number == dtypes.STRING:
+        return _read_strings(api, place, size // SIZEOF_TSTRING).reshape(shape)
+    data = ctypes.string_at(place, size) if size else b""
+    return np.frombuffer(data, spec.dtype).reshape(shape)
+
+
+def _read_strings(api: Api, place: int, count: int) -> np.ndarray:
+    array = np.empty(count, object)
+    for index in range(count):
+        array[index] = ctypes.string_at(api.TF_StringGetDataPointer(place), api.TF_StringGetSize(place))
+        place += SIZEOF_TSTRING
+    array.flags.writeable = False
+    return array

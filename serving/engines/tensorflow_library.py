@@ -1,0 +1,186 @@
+"""TensorFlow's shared library: found, linked, and the functions of its C API bound. Imports no NumPy.
+
+With ``tensorflow_c``, which calls them, the one place that knows C. The wheel ships the API in two shared libraries and
+documents it in its own ``tensorflow/include/tensorflow/c/`` (``c_api.h``, ``tf_tensor.h``, ``tf_tstring.h``,
+``tf_status.h``, ``tf_buffer.h``); names and prototypes below are theirs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_void_p
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+
+from serving.engines import errors
+from serving.engines.errors import EngineNotFoundError
+
+_LIBRARY = "libtensorflow_cc.2.dylib" if sys.platform == "darwin" else "libtensorflow_cc.so.2"
+
+
+class Buffer(ctypes.Structure):
+    """TF_Buffer."""
+
+    _fields_ = [("data", c_void_p), ("length", c_size_t), ("data_deallocator", c_void_p)]
+
+
+class Output(ctypes.Structure):
+    """TF_Output: the index-th output of an operation."""
+
+    _fields_ = [("operation", c_void_p), ("index", c_int)]
+
+
+SIZEOF_TSTRING = 24  # sizeof(TF_TString), core/platform/ctstring_internal.h
+
+# name: (result, arguments). Checked against the headers and the library by tests/unit/test_tensorflow_library.py.
+PROTOTYPES: dict[str, tuple] = {
+    "TF_Version": (c_char_p, []),
+    "TF_NewStatus": (c_void_p, []),
+    "TF_DeleteStatus": (None, [c_void_p]),
+    "TF_GetCode": (c_int, [c_void_p]),
+    "TF_Message": (c_char_p, [c_void_p]),
+    "TF_NewBuffer": (POINTER(Buffer), []),
+    "TF_NewBufferFromString": (POINTER(Buffer), [c_char_p, c_size_t]),
+    "TF_DeleteBuffer": (None, [POINTER(Buffer)]),
+    "TF_NewSessionOptions": (c_void_p, []),
+    "TF_DeleteSessionOptions": (None, [c_void_p]),
+    "TF_SetConfig": (None, [c_void_p, c_char_p, c_size_t, c_void_p]),
+    "TF_NewGraph": (c_void_p, []),
+    "TF_DeleteGraph": (None, [c_void_p]),
+    "TF_GraphOperationByName": (c_void_p, [c_void_p, c_char_p]),
+    "TF_LoadSessionFromSavedModel": (
+        c_void_p,
+        [
+            c_void_p,
+            POINTER(Buffer),
+            c_char_p,
+            POINTER(c_char_p),
+            c_int,
+            c_void_p,
+            POINTER(Buffer),
+            c_void_p,
+        ],
+    ),
+    "TF_CloseSession": (None, [c_void_p, c_void_p]),
+    "TF_DeleteSession": (None, [c_void_p, c_void_p]),
+    "TF_SessionRun": (
+        None,
+        [
+            *(c_void_p, POINTER(Buffer)),  # session, run_options
+            *(POINTER(Output), POINTER(c_void_p), c_int),  # inputs, input_values, ninputs
+            *(POINTER(Output), POINTER(c_void_p), c_int),  # outputs, output_values, noutputs
+            *(POINTER(c_void_p), c_int),  # target_opers, ntargets
+            *(POINTER(Buffer), c_void_p),  # run_metadata, status
+        ],
+    ),
+    "TF_AllocateTensor": (c_void_p, [c_int, POINTER(c_int64), c_int, c_size_t]),
+    "TF_DeleteTensor": (None, [c_void_p]),
+    "TF_TensorData": (c_void_p, [c_void_p]),
+    "TF_TensorByteSize": (c_size_t, [c_void_p]),
+    "TF_NumDims": (c_int, [c_void_p]),
+    "TF_Dim": (c_int64, [c_void_p, c_int]),
+    "TF_StringInit": (None, [c_void_p]),
+    "TF_StringCopy": (None, [c_void_p, c_char_p, c_size_t]),
+    "TF_StringDealloc": (None, [c_void_p]),
+    "TF_StringGetDataPointer": (c_void_p, [c_void_p]),
+    "TF_StringGetSize": (c_size_t, [c_void_p]),
+}
+
+# These work for long, and other Python threads go on meanwhile. The rest take less than handing over the
+# interpreter lock and taking it back would.
+_RELEASE_THE_GIL = {"TF_LoadSessionFromSavedModel", "TF_CloseSession", "TF_DeleteSession", "TF_SessionRun"}
+
+
+def find_library() -> Path | None:
+    """Return the path of TensorFlow's C library in the installed wheel, without importing ``tensorflow``."""
+    spec = importlib.util.find_spec("tensorflow")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        path = Path(folder) / _LIBRARY
+        if path.is_file():
+            return path
+    return None
+
+
+def is_available() -> bool:
+    """Tell whether this engine can run here."""
+    return hasattr(os, "RTLD_LAZY") and find_library() is not None
+
+
+_api: Api | None = None
+_loading = Lock()
+
+
+class Api:
+    """The functions of PROTOTYPES as attributes, each bound when first used."""
+
+    def __init__(self, path: Path) -> None:
+        handle = _dlopen_lazily(path)
+        self._with_gil = ctypes.PyDLL(str(path), handle=handle)
+        self._without_gil = ctypes.CDLL(str(path), handle=handle)
+
+    def __getattr__(self, name: str) -> ctypes._NamedFuncPointer:
+        result, arguments = PROTOTYPES[name]
+        function = getattr(self._without_gil if name in _RELEASE_THE_GIL else self._with_gil, name)
+        function.restype, function.argtypes = result, arguments
+        setattr(self, name, function)
+        return function
+
+    @cached_property
+    def quick_session_run(self) -> ctypes._NamedFuncPointer:
+        """TF_SessionRun that keeps the interpreter's lock, for runs that are over before another thread is awake."""
+        function = getattr(self._with_gil, "TF_SessionRun")  # noqa: B009 - a name of the library, not of the object
+        function.restype, function.argtypes = PROTOTYPES["TF_SessionRun"]
+        return function
+
+    @contextmanager
+    def status(self) -> Iterator[int]:
+        """Give a TF_Status to pass to a call; afterwards raise what it holds, if that isn't OK."""
+        status = self.TF_NewStatus()
+        try:
+            yield status
+            self.raise_for(status)
+        finally:
+            self.TF_DeleteStatus(status)
+
+    def raise_for(self, status: int) -> None:
+        """Raise the TensorFlowError for the code in a TF_Status; none for OK."""
+        code = self.TF_GetCode(status)
+        if code:
+            raise errors.error_for(code, self.TF_Message(status).decode(errors="replace"))
+
+
+def load_api() -> Api:
+    """Load TensorFlow's C library, once a process. Raises EngineNotFoundError where there is none."""
+    global _api
+    with _loading:
+        if _api is None:
+            _api = _load()
+        return _api
+
+
+def _load() -> Api:
+    path = find_library()
+    if path is None:
+        raise EngineNotFoundError(
+            f"No {_LIBRARY} in an installed tensorflow; install the packages of requirements.txt."
+        )
+    # Read by TensorFlow while it loads. 1: no line per start about the CPU's features; warnings and errors stay.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    return Api(path)
+
+
+def _dlopen_lazily(path: Path) -> int:
+    # ctypes.CDLL always adds RTLD_NOW, which resolves every symbol before it returns, of which a model needs a few.
+    libc = ctypes.CDLL(None)
+    libc.dlopen.restype, libc.dlopen.argtypes = c_void_p, [c_char_p, c_int]
+    libc.dlerror.restype = c_char_p
+    handle = libc.dlopen(os.fsencode(path), os.RTLD_LAZY | os.RTLD_LOCAL)
+    if not handle:
+        raise EngineNotFoundError(f"TensorFlow's library can't be loaded: {libc.dlerror().decode()}")
+    return handle

@@ -1,0 +1,85 @@
+"""The engine on TensorFlow's Python session, for platforms whose wheel has no C libraries (Windows, for one).
+
+The same interface and the same answers as ``tensorflow_c``; importing ``tensorflow`` makes it start slower.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serving.engines import dtypes, errors
+from serving.engines.errors import EngineNotFoundError
+from serving.engines.signature import SERVE_TAG, Signature, decode_signatures
+
+
+class Session:
+    """A SavedModel in a ``tf.compat.v1.Session``; see ``serving.engines.session.Session``."""
+
+    signatures: Mapping[str, Signature]
+
+    def __init__(self, saved_model: Path, is_optimized: bool = False) -> None:
+        tf = self._tf = _import_tensorflow()
+        config = tf.compat.v1.ConfigProto()
+        config.graph_options.rewrite_options.disable_meta_optimizer = is_optimized
+        self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
+        try:
+            with self._session.graph.as_default():
+                meta_graph = tf.compat.v1.saved_model.load(self._session, [SERVE_TAG], os.fspath(saved_model))
+            self.signatures = decode_signatures(meta_graph.SerializeToString())
+            self._calls = {key: self._bind(signature) for key, signature in self.signatures.items()}
+        except BaseException as error:
+            self._session.close()
+            raise _translated(tf, error) from error
+
+    def close(self) -> None:
+        """Release the session; nothing may be running in it."""
+        self._session.close()
+
+    def _bind(self, signature: Signature) -> Callable[..., dict[str, Any]]:
+        # The options that tensorflow_c passes to TF_SessionRun, for the same reason.
+        options = self._tf.compat.v1.RunOptions(inter_op_thread_pool=-1)
+        run = self._session.make_callable(
+            fetches={name: spec.tensor for name, spec in signature.outputs.items()},
+            feed_list=[spec.tensor for spec in signature.inputs.values()],
+            accept_options=True,
+        )
+        return lambda *feeds: run(*feeds, options=options)
+
+    def run(self, signature: str, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run one signature; see ``serving.engines.session.Session.run``."""
+        specs = self.signatures[signature]
+        try:
+            fetches = self._calls[signature](*(feeds[name] for name in specs.inputs))
+        except self._tf.errors.OpError as error:
+            raise _translated(self._tf, error) from error
+        return {name: _array(fetches[name], spec.dtype_number) for name, spec in specs.outputs.items()}
+
+
+def _import_tensorflow() -> Any:
+    if importlib.util.find_spec("tensorflow") is None:
+        raise EngineNotFoundError("No tensorflow is installed; install the packages of requirements.txt.")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    import tensorflow
+
+    return tensorflow
+
+
+def _array(value: Any, dtype_number: int) -> np.ndarray:
+    # Session.run gives a bare bytes object or NumPy scalar for a tensor of rank 0.
+    return np.asarray(value, object if dtype_number == dtypes.STRING else None)
+
+
+def _translated(tf: Any, error: BaseException) -> BaseException:
+    if isinstance(error, tf.errors.OpError):
+        return errors.error_for(error.error_code, error.message.removeprefix("Graph execution error:\n\n"))
+    if isinstance(
+        error, OSError | RuntimeError | ValueError
+    ):  # the loader's own, for a folder that lacks what it needs
+        return errors.NotFoundError(str(error))
+    return error

@@ -1,0 +1,69 @@
+"""Export while serving, for a model that was deployed without its export: in a child process, into a cache folder.
+
+A child, so that Keras and ``tensorflow`` never enter the process that serves; a cache, because the app's own folder
+is read-only on Azure.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from hashlib import sha256
+from pathlib import Path
+
+from serving.models import export_record
+from serving.settings import APP_ROOT
+
+_TIMEOUT_SECONDS = 200  # Azure's front end drops a request after 230
+
+
+class FallbackExportError(Exception):
+    """The export failed; the message is its one line for the operator."""
+
+
+def export_into(cache: Path, sources: list[Path]) -> Path:
+    """Return a folder in the cache with the SavedModel of these sources, exporting it unless it is there already.
+
+    Other worker processes may be at the same: each exports into a folder of its own and the first to finish gives it
+    the final name. Raises FallbackExportError.
+    """
+    digest = sha256(repr(sorted(export_record.hashes(sources).items())).encode()).hexdigest()[:16]
+    target = cache / digest
+    if export_record.is_fresh(target):
+        return target
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f"{digest}-", dir=cache))
+    try:
+        _run(sources[0].parent, scratch)
+        try:
+            scratch.rename(target)
+        except OSError:
+            if not export_record.is_fresh(target):  # else another process was first
+                raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return target
+
+
+def _run(folder: Path, output: Path) -> None:
+    command = [sys.executable, "-m", "export", os.fspath(folder), "--output", os.fspath(output)]
+    # The worker extends sys.path with the deployed packages; the child has to see the same.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    try:
+        child = subprocess.run(
+            command,
+            cwd=APP_ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise FallbackExportError(f"the export took over {_TIMEOUT_SECONDS} s and was stopped") from None
+    if child.returncode:
+        lines = child.stderr.strip().splitlines()
+        raise FallbackExportError(lines[-1] if lines else f"the export ended with code {child.returncode}")

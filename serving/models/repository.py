@@ -1,0 +1,175 @@
+"""The models of the app: loads each when it is first asked for, keeps it, and looks for newer versions meanwhile."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from threading import Event, Lock, Thread
+from time import perf_counter
+
+from serving.engines.session import load_session
+from serving.engines.signature import SERVE_TAG, Signature, read_signatures
+from serving.errors import ModelNotFoundError, ServingError
+from serving.models import export_record, fallback_export, versions
+from serving.models.export_record import ExportRecord
+from serving.models.model import Model
+from serving.models.served_model import ServedModel, VersionStatus
+from serving.settings import ConfigurationError, Settings
+
+_logger = logging.getLogger("serving")
+
+
+@cache
+def shared() -> Repository:
+    """Return the one repository of the process: the app's module-level cache. Raises ConfigurationError."""
+    return Repository(Settings.from_environment())
+
+
+def preload_in_background() -> None:
+    """Begin to load the models that ``SERVING_PRELOAD`` names, if it names any; a request waits for what is left."""
+    try:
+        models = shared()
+    except ConfigurationError:  # the first request says so
+        return
+    if models.settings.preload:
+        Thread(target=models.preload, name="preload", daemon=True).start()
+
+
+class Repository:
+    """The models under one model path, by name. Safe from many threads at once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._models: dict[str, ServedModel] = {}
+        self._lock = Lock()
+        self._closed = Event()
+
+    def loaded(self, name: str, version: int | None = None) -> Model | None:
+        """Return a model's version, the latest by default, if it is loaded: dict look-ups, no lock."""
+        model = self._models.get(name)
+        return model.loaded(version) if model else None
+
+    def get(self, name: str, version: int | None = None) -> Model:
+        """Return a model's version, the latest that loads by default, loading it first where it isn't loaded.
+
+        Raises ModelNotFoundError where it isn't there; ModelUnavailableError where it can't be loaded, whose cause is
+        in the log and whose next request tries again.
+        """
+        return self._served(name).get(version)
+
+    def version_of(self, name: str, label: str) -> int:
+        """Return the version that a label of a model stands for; raises ModelNotFoundError."""
+        labels = versions.labels(self.settings.model_path, name)
+        if label not in labels:
+            known = ", ".join(sorted(labels)) or "none"
+            raise ModelNotFoundError(f"Model {name} has no label {label!r}; there are: {known}.", model=name)
+        return labels[label]
+
+    def default_name(self) -> str:
+        """Return the name of the default model; raises ModelNotFoundError where there is no model at all."""
+        name = self.settings.default_model or next(iter(self.names()), "")
+        if not name:
+            raise ModelNotFoundError("There is no model.")
+        return name
+
+    def preload(self) -> None:
+        """Load the models that the settings name, or the default one, and have each answer once; log what fails."""
+        for name in self.settings.preload or ("",):
+            try:
+                self.get(name or self.default_name()).warm_up()
+            except ServingError as error:
+                _logger.error("Model %s was not loaded ahead: %s", name, error)
+
+    def names(self) -> list[str]:
+        """Return the names of all models on disk, loaded or not."""
+        return versions.names(self.settings.model_path)
+
+    def signatures(self, name: str) -> tuple[int, Mapping[str, Signature]]:
+        """Return a model's latest version and its signatures: from its file, where it isn't loaded.
+
+        Raises ModelNotFoundError where there is no such model, ValueError or OSError where its file can't be read.
+        """
+        model = self.loaded(name)
+        if model is not None:
+            return model.version, model.signatures
+        folders = versions.find(self.settings.model_path, name)
+        if not folders:
+            raise ModelNotFoundError(f"There is no model {name!r}.", model=name)
+        latest = max(folders)
+        content = (folders[latest] / export_record.SAVED_MODEL).read_bytes()
+        return latest, read_signatures(content, SERVE_TAG)
+
+    def status(self, name: str) -> list[VersionStatus]:
+        """Return the state of every version of a model, the highest first; raises ModelNotFoundError."""
+        return self._served(name).status()
+
+    def close(self) -> None:
+        """Stop looking for newer versions."""
+        self._closed.set()
+
+    def _served(self, name: str) -> ServedModel:
+        model = self._models.get(name)
+        if model is not None:
+            return model
+        if not versions.find(self.settings.model_path, name):
+            raise ModelNotFoundError(f"There is no model {name!r}.", model=name)
+        with self._lock:
+            if not self._models and self.settings.poll_seconds:
+                self._start_polling()
+            return self._models.setdefault(name, self._new_model(name))
+
+    def _new_model(self, name: str) -> ServedModel:
+        return ServedModel(name, lambda: versions.find(self.settings.model_path, name), self._load)
+
+    def _load(self, name: str, folder: Path) -> Model:
+        start = perf_counter()
+        saved_model = _saved_model(folder, name, self.settings.cache_path)
+        record = ExportRecord.read(saved_model)
+        session = load_session(saved_model, self.settings.engine, record.is_optimized)
+        model = Model(name, int(folder.name), session, self._batch_rows(name, record))
+        _logger.info("Loaded model %s in %.0f ms", model, (perf_counter() - start) * 1e3)
+        return model
+
+    def _batch_rows(self, name: str, record: ExportRecord) -> int:
+        by_default = self.settings.batch_rows if record.independent_rows else 0
+        return self.settings.batch_rows_by_model.get(name, by_default)
+
+    def _start_polling(self) -> None:
+        # Holds the repository weakly: a thread must not keep models alive that nobody serves.
+        arguments = (weakref.ref(self), self._closed, self.settings.poll_seconds)
+        Thread(target=_poll, args=arguments, name="poll-versions", daemon=True).start()
+
+    def upgrade(self) -> None:
+        """Look for newer versions of every model that has been asked for."""
+        for model in list(self._models.values()):
+            model.upgrade()
+
+
+def _poll(repository: weakref.ref[Repository], closed: Event, seconds: float) -> None:
+    while not closed.wait(seconds):
+        alive = repository()
+        if alive is None:
+            return
+        try:
+            alive.upgrade()
+        except Exception:
+            _logger.exception("Looking for newer versions failed; it is tried again in %s s", seconds)
+        del alive
+
+
+def _saved_model(folder: Path, name: str, cache_path: Path) -> Path:
+    """Return the folder with a fresh SavedModel: the version's own, or one exported from its sources into a cache."""
+    if export_record.is_fresh(folder):
+        return folder
+    sources = export_record.find_sources(folder)
+    if not sources:
+        raise FileNotFoundError(f"{folder} holds neither a SavedModel nor files to export one from")
+    _logger.warning(
+        "Model %s has no export that matches its files, so one is made now, which takes seconds at every cold start. "
+        "To avoid it run `python -m export %s` and deploy what it writes.",
+        *(name, folder),
+    )
+    return fallback_export.export_into(cache_path / name, sources)

@@ -1,0 +1,179 @@
+"""One model by name, in all its versions: each is loaded once, the latest that loads is served, a newer one swapped in.
+
+Safe from many threads at once. Says nothing of where a version's files come from; it is given a function to load them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from threading import Lock
+
+from serving.errors import ModelNotFoundError, ModelUnavailableError
+from serving.models import versions
+from serving.models.model import Model
+from serving.models.versions import Fingerprint
+
+_logger = logging.getLogger("serving")
+
+Loader = Callable[[str, Path], Model]
+
+
+class State(StrEnum):
+    """A version's state, by TensorFlow Serving's names (``get_model_status.proto``)."""
+
+    START = "START"  # on disk, and loaded when it is asked for
+    LOADING = "LOADING"
+    AVAILABLE = "AVAILABLE"
+    END = "END"  # could not be loaded
+
+
+@dataclass(frozen=True)
+class VersionStatus:
+    """One version's state; ``error`` names the kind of error of one that could not be loaded, without its paths."""
+
+    version: int
+    state: State
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """What a version's folder looked like when it could not be loaded, and why it couldn't."""
+
+    fingerprint: Fingerprint
+    error: str
+
+
+class ServedModel:
+    """A model's versions: ``latest`` is the one that requests get which name no version, once one is loaded."""
+
+    def __init__(self, name: str, find: Callable[[], Mapping[int, Path]], load: Loader) -> None:
+        self.name = name
+        self.latest: Model | None = None
+        self._find = find
+        self._load = load
+        self._loaded: dict[int, Model] = {}
+        self._loading: dict[int | None, Future[Model]] = {}
+        self._failures: dict[int, _Failure] = {}
+        self._seen: dict[int, Fingerprint] = {}
+        self._lock = Lock()
+
+    def get(self, version: int | None = None) -> Model:
+        """Return a version, the latest by default, loading it first where it isn't loaded.
+
+        Raises ModelNotFoundError where there is no such version, ModelUnavailableError where it can't be loaded.
+        """
+        if version is None:
+            return self.latest or self._once(None, self._load_latest)
+        return self.loaded(version) or self._once(version, lambda: self._load_version(version))
+
+    def loaded(self, version: int | None = None) -> Model | None:
+        """Return a version, the latest by default, if it is loaded."""
+        return self.latest if version is None else self._loaded.get(version)
+
+    def status(self) -> list[VersionStatus]:
+        """Return the state of every version on disk or loaded, the highest first."""
+        on_disk = self._find()
+        with self._lock:
+            return [self._status_of(version) for version in sorted({*on_disk, *self._loaded}, reverse=True)]
+
+    def upgrade(self) -> None:
+        """Look for a newer version than the latest, and once it has stopped changing load it and put it in its place.
+
+        The old one is released when the last request that has it has ended. One that fails is left alone until its
+        files change.
+        """
+        on_disk = self._find()
+        current = self.latest.version if self.latest else -1
+        for version in sorted((number for number in on_disk if number > current), reverse=True):
+            looks = versions.fingerprint(on_disk[version])
+            was_seen, self._seen[version] = self._seen.get(version) == looks, looks
+            failure = self._failures.get(version)
+            if not was_seen or (failure and failure.fingerprint == looks):
+                continue
+            try:
+                self._replace_latest(self.get(version))
+            except ModelUnavailableError:
+                continue
+            return
+
+    def _replace_latest(self, model: Model) -> None:
+        with self._lock:
+            old, self.latest = self.latest, model
+            if old is not None:
+                self._loaded.pop(old.version, None)
+        _logger.info("Model %s is served instead of version %s", model, old.version if old else "none")
+
+    def _load_latest(self) -> Model:
+        on_disk = self._find()
+        if not on_disk:
+            raise ModelNotFoundError(f"There is no model {self.name!r}.", model=self.name)
+        for version in sorted(on_disk, reverse=True):
+            try:
+                self.latest = self.get(version)
+            except ModelUnavailableError:
+                continue
+            return self.latest
+        raise ModelUnavailableError(f"Model {self.name} could not be loaded; the server's log says why.")
+
+    def _load_version(self, version: int) -> Model:
+        on_disk = self._find()
+        if version not in on_disk:
+            there = ", ".join(map(str, sorted(on_disk))) or "none"
+            raise ModelNotFoundError(
+                f"Model {self.name} has no version {version}; there are: {there}.", model=self.name, version=version
+            )
+        folder = on_disk[version]
+        try:
+            model = self._load(self.name, folder)
+        except Exception as error:
+            _logger.exception("Model %s/%d could not be loaded from %s", self.name, version, folder)
+            self._failures[version] = _Failure(
+                versions.fingerprint(folder), f"{type(error).__name__}; the log says why"
+            )
+            raise ModelUnavailableError(
+                f"Model {self.name}/{version} could not be loaded; the server's log says why."
+            ) from error
+        self._failures.pop(version, None)
+        self._loaded[version] = model
+        return model
+
+    def _once(self, key: int | None, load: Callable[[], Model]) -> Model:
+        """Load, or wait for the thread that is at it; a load that fails fails for all who waited for it."""
+        with self._lock:
+            there = self.loaded(key)
+            if there is not None:
+                return there
+            future = self._loading.get(key)
+            is_mine = future is None
+            if future is None:
+                future = self._loading[key] = Future()
+        if is_mine:
+            self._settle(future, key, load)
+        return future.result()
+
+    def _settle(self, future: Future[Model], key: int | None, load: Callable[[], Model]) -> None:
+        try:
+            model = load()
+        except BaseException as error:
+            with self._lock:
+                del self._loading[key]
+            future.set_exception(error)
+        else:
+            with self._lock:
+                del self._loading[key]
+            future.set_result(model)
+
+    def _status_of(self, version: int) -> VersionStatus:
+        if version in self._loaded:
+            return VersionStatus(version, State.AVAILABLE)
+        if version in self._loading:
+            return VersionStatus(version, State.LOADING)
+        if version in self._failures:
+            return VersionStatus(version, State.END, self._failures[version].error)
+        return VersionStatus(version, State.START)

@@ -1,0 +1,1 @@
+"""The OpenAPI document and the example requests in it. Pure."""

@@ -1,0 +1,65 @@
+"""Example requests for a signature in each wire format: what ``inspect`` prints and the OpenAPI document shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from serving.engines.signature import Signature, TensorSpec
+
+_ROWS = 2  # for a first dimension that may vary
+_SIZE = 3  # for any other
+
+
+def x_labels(signature: Signature) -> dict[str, Any] | None:
+    """Return a body of the 2017 format; None for a signature with several inputs, which it can't carry."""
+    if len(signature.inputs) != 1:
+        return None
+    [spec] = signature.inputs.values()
+    return {"X": nested(spec)}
+
+
+def instances(signature: Signature) -> dict[str, Any]:
+    """Return a body of TensorFlow Serving's row format; the columnar one where the inputs share no first dimension."""
+    specs = signature.inputs
+    if not all(spec.shape and spec.shape[0] is None for spec in specs.values()):
+        values = {name: nested(spec) for name, spec in specs.items()}
+        return {"inputs": next(iter(values.values())) if len(values) == 1 else values}
+    if len(specs) == 1:
+        return {"instances": nested(next(iter(specs.values())))}
+    rows = zip(*(nested(spec) for spec in specs.values()), strict=True)
+    return {"instances": [dict(zip(specs, row, strict=True)) for row in rows]}
+
+
+def infer(signature: Signature, datatypes: dict[str, str]) -> dict[str, Any]:
+    """Return a body of the Open Inference Protocol; ``datatypes`` are its names for those of TensorFlow."""
+    return {
+        "inputs": [
+            {
+                "name": name,
+                "datatype": datatypes[spec.dtype_name],
+                "shape": list(example_shape(spec)),
+                "data": nested(spec),
+            }
+            for name, spec in signature.inputs.items()
+        ]
+    }
+
+
+def example_shape(spec: TensorSpec) -> tuple[int, ...]:
+    """Return a small shape that the spec allows."""
+    dimensions = (None,) if spec.shape is None else spec.shape
+    return tuple(size if size is not None else (_SIZE if axis else _ROWS) for axis, size in enumerate(dimensions))
+
+
+def nested(spec: TensorSpec) -> Any:
+    """Return an example value as nested lists: zeros and ones in turn, so that they can be told apart."""
+    leaves = {"string": ("a", "b"), "bool": (False, True)}.get(spec.dtype_name, (1, 0))
+    if spec.dtype.kind == "f":
+        leaves = (1.0, 0.0)
+    return _fill(example_shape(spec), leaves, 0)
+
+
+def _fill(shape: tuple[int, ...], leaves: tuple[Any, Any], start: int) -> Any:
+    if not shape:
+        return leaves[start % 2]
+    return [_fill(shape[1:], leaves, start + index) for index in range(shape[0])]

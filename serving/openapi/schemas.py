@@ -1,0 +1,78 @@
+"""JSON Schemas (2020-12, OpenAPI 3.1's own) of tensors and messages, made from signatures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from serving.engines.signature import Signature, TensorSpec
+
+Schema = dict[str, Any]
+
+_INTEGERS = {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"}
+
+
+def value(dtype_name: str) -> Schema:
+    """Return the schema of one value of a tensor."""
+    if dtype_name == "bool":
+        return {"type": "boolean"}
+    if dtype_name == "string":
+        return {"type": "string"}
+    if dtype_name not in _INTEGERS:
+        return {"type": "number"}
+    bits = int(dtype_name.lstrip("uint"))
+    if dtype_name.startswith("u"):
+        return {"type": "integer", "minimum": 0, "maximum": 2**bits - 1}
+    return {"type": "integer", "minimum": -(2 ** (bits - 1)), "maximum": 2 ** (bits - 1) - 1}
+
+
+def tensor(spec: TensorSpec) -> Schema:
+    """Return the schema of a tensor as nested lists."""
+    if spec.shape is None:
+        return {"description": f"nested lists of {spec.dtype_name} values, of any rank"}
+    schema = value(spec.dtype_name)
+    for size in reversed(spec.shape):
+        schema = {"type": "array", "items": schema}
+        if size is not None:
+            schema |= {"minItems": size, "maxItems": size}
+    return schema
+
+
+def row(spec: TensorSpec) -> Schema:
+    """Return the schema of one element of a tensor's first dimension."""
+    return tensor(spec).get("items", {})
+
+
+def one_or_by_name(specs: Mapping[str, TensorSpec], schema_of: Any) -> Schema:
+    """Return the schema of the one tensor, or of an object of them by name where there are more."""
+    if len(specs) == 1:
+        [spec] = specs.values()
+        return schema_of(spec)
+    return object_of({name: schema_of(spec) for name, spec in specs.items()})
+
+
+def object_of(properties: Mapping[str, Schema], **further: Any) -> Schema:
+    """Return the schema of an object that has all of these members."""
+    return {"type": "object", "required": list(properties), "properties": dict(properties), **further}
+
+
+def inference_tensors(specs: Mapping[str, TensorSpec], datatypes: Mapping[str, str]) -> Schema:
+    """Return the schema of the Open Inference Protocol's list of tensors."""
+    members = [
+        object_of(
+            {
+                "name": {"const": name},
+                "datatype": {"const": datatypes[spec.dtype_name]},
+                "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+                "data": {"type": "array", "items": {}},
+            }
+        )
+        for name, spec in specs.items()
+    ]
+    return {"type": "array", "items": {"anyOf": members}}
+
+
+def rows_are_possible(signature: Signature) -> bool:
+    """Tell whether every input and output has a first dimension that varies: TensorFlow Serving's rows need one."""
+    specs = [*signature.inputs.values(), *signature.outputs.values()]
+    return all(spec.shape is None or (spec.shape and spec.shape[0] is None) for spec in specs)

@@ -1,0 +1,124 @@
+"""The Open Inference Protocol beside inference: its URLs, health, metadata, Triton's repository index, its errors.
+
+Pure functions. The specification is kserve/open-inference-protocol's ``inference_rest.md``, the index is that of
+Triton's ``extension_model_repository.md``; ``docs/open_inference.md`` says where they differ and what is done here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, cast
+
+from serving.engines.signature import Signature, TensorSpec
+from serving.errors import BadRequestError
+from serving.wire import json_tensors
+from serving.wire import open_inference_tensors as tensors
+
+# What follows "v2/" in a path. A model's name is one folder's, as in serving.models.versions: no separators, no "..",
+# nothing hidden or escaped.
+_SERVER = re.compile(r"(?:health/(live|ready)|repository/(index))?")
+_MODEL = re.compile(r"models/([A-Za-z0-9_][A-Za-z0-9_.-]*)(?:/versions/([0-9]{1,18}))?(?:/(ready|infer))?")
+
+Action = Literal["live", "ready", "index", "metadata", "infer"]
+State = Literal["READY", "LOADING", "UNAVAILABLE"]
+
+_EXTENSIONS = ["binary_tensor_data"]
+
+
+@dataclass(frozen=True)
+class Route:
+    """What a path asks for: of the server where ``model`` is None, else of its latest version or the one given."""
+
+    action: Action
+    model: str | None = None
+    version: int | None = None
+
+
+@dataclass(frozen=True)
+class IndexEntry:
+    """One version of a model in the repository index; ``reason`` says why it is UNAVAILABLE."""
+
+    name: str
+    version: int
+    state: State
+    reason: str = ""
+
+
+def parse_path(path: str) -> Route | None:
+    """Return what the part of a path after ``v2/`` asks for; None where the protocol has no such path."""
+    if match := _SERVER.fullmatch(path):
+        return Route(cast(Action, match[1] or match[2] or "metadata"))
+    if match := _MODEL.fullmatch(path):
+        return Route(cast(Action, match[3] or "metadata"), match[1], None if match[2] is None else int(match[2]))
+    return None
+
+
+def server_live() -> bytes:
+    """Return the answer of ``health/live``."""
+    return _json({"live": True})
+
+
+def server_ready(ready: bool) -> bytes:
+    """Return the answer of ``health/ready``, whose one member the specification calls ``live`` too."""
+    return _json({"ready": ready, "live": ready})
+
+
+def model_ready(name: str, ready: bool) -> bytes:
+    """Return the answer of a model's ``ready``."""
+    return _json({"name": name, "ready": ready})
+
+
+def server_metadata(name: str, version: str) -> bytes:
+    """Return the server's name, version and the extensions it has in full."""
+    return _json({"name": name, "version": version, "extensions": _EXTENSIONS})
+
+
+def model_metadata(name: str, versions: Iterable[int], signature: Signature) -> bytes:
+    """Return a model's versions, inputs and outputs; raises BadRequestError for a type the protocol doesn't know."""
+    return _json(
+        {
+            "name": name,
+            "versions": list(map(str, versions)),
+            "platform": "tensorflow_savedmodel",
+            "inputs": _tensors(signature.inputs),
+            "outputs": _tensors(signature.outputs),
+        }
+    )
+
+
+def decode_index(body: bytes) -> bool:
+    """Tell whether a request for the index, empty or an object, wants ready models only; raises BadRequestError."""
+    document = json_tensors.parse(body) if body else {}
+    ready = document.get("ready", False) if type(document) is dict else None
+    if type(ready) is not bool:
+        raise BadRequestError('The body must be empty or a JSON object such as {"ready": true}.')
+    return ready
+
+
+def repository_index(entries: Iterable[IndexEntry]) -> bytes:
+    """Return the index: each version of each model with its state."""
+    return _json([{**asdict(entry), "version": str(entry.version)} for entry in entries])
+
+
+def error_body(message: str) -> bytes:
+    """Return the body of every answer that is an error."""
+    return _json({"error": message})
+
+
+def _tensors(specs: Mapping[str, TensorSpec]) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "datatype": tensors.datatype(name, spec), "shape": _shape(spec)} for name, spec in specs.items()
+    ]
+
+
+def _shape(spec: TensorSpec) -> list[int]:
+    if spec.shape is None:  # the protocol has no word for an unknown rank
+        return [-1]
+    return [-1 if size is None else size for size in spec.shape]
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value).encode()

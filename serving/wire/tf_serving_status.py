@@ -1,0 +1,102 @@
+"""TensorFlow Serving's REST API beside predictions: its URLs, a model's status and metadata, its errors. Pure.
+
+The URL grammar is that of its ``http_rest_api_util.cc``, the messages those of ``get_model_status.proto`` and
+``get_model_metadata.proto`` as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from serving.engines.signature import Signature, TensorSpec
+
+# What follows "v1/models/" in a path.
+_SPEC = r"([^/:]+)(?:/versions/([0-9]{1,18})|/labels/([^/:]+))?"
+_PATH = re.compile(rf"{_SPEC}(?::(predict|classify|regress)|/(metadata))?", re.IGNORECASE)
+
+_DT_NAMES = {"float32": "DT_FLOAT", "float64": "DT_DOUBLE", "float16": "DT_HALF"}
+
+
+@dataclass(frozen=True)
+class Route:
+    """What a path asks for: ``action`` is predict, classify, regress, metadata or status, of a model's version.
+
+    Without ``version`` and ``label`` it is the latest.
+    """
+
+    model: str
+    version: int | None
+    label: str | None
+    action: str
+
+
+@dataclass(frozen=True)
+class VersionEntry:
+    """One version in a status: its state by TensorFlow Serving's names, and an error where it could not be loaded."""
+
+    version: int
+    state: str
+    error: str = ""
+
+
+def parse_path(path: str) -> Route | None:
+    """Return what the part of a path after ``v1/models/`` asks for; None where it is malformed."""
+    match = _PATH.fullmatch(path)
+    if match is None:
+        return None
+    model, version, label, method, metadata = match.groups()
+    action = (method or metadata or "status").lower()
+    return Route(model, None if version is None else int(version), label, action)
+
+
+def status(model: str, is_ready: bool, entries: Iterable[VersionEntry]) -> bytes:
+    """Return a model's status; KServe's clients of the same URL look for ``name`` and ``ready`` beside it."""
+    versions = [
+        {
+            "version": str(entry.version),
+            "state": entry.state,
+            "status": {"error_code": "UNKNOWN" if entry.error else "OK", "error_message": entry.error},
+        }
+        for entry in entries
+    ]
+    return _json({"name": model, "ready": is_ready, "model_version_status": versions})
+
+
+def metadata(model: str, version: int, signatures: Mapping[str, Signature]) -> bytes:
+    """Return a model's signatures, with tensors as TensorFlow names and shapes them."""
+    definitions = {
+        key: {
+            "inputs": {name: _tensor_info(spec) for name, spec in signature.inputs.items()},
+            "outputs": {name: _tensor_info(spec) for name, spec in signature.outputs.items()},
+            "method_name": signature.method_name,
+        }
+        for key, signature in signatures.items()
+    }
+    return _json(
+        {
+            "model_spec": {"name": model, "signature_name": "", "version": str(version)},
+            "metadata": {"signature_def": {"signature_def": definitions}},
+        }
+    )
+
+
+def error_body(message: str) -> bytes:
+    """Return the body of every answer that is an error."""
+    return _json({"error": message})
+
+
+def _tensor_info(spec: TensorSpec) -> dict[str, Any]:
+    dimensions = [{"size": str(-1 if size is None else size), "name": ""} for size in spec.shape or ()]
+    return {
+        "dtype": _DT_NAMES.get(spec.dtype_name, f"DT_{spec.dtype_name.upper()}"),
+        "tensor_shape": {"dim": dimensions, "unknown_rank": spec.shape is None},
+        "name": spec.tensor,
+    }
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value).encode()

@@ -1,0 +1,122 @@
+"""The Open Inference Protocol beside inference: its URLs, health, metadata, the repository index, errors."""
+
+import json
+
+import numpy as np
+import pytest
+
+from serving.engines.signature import Signature, TensorSpec
+from serving.errors import BadRequestError
+from serving.wire import open_inference_status as server
+from serving.wire.open_inference_status import IndexEntry, Route
+from tests.unit.specs import spec
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("", Route("metadata")),
+        ("health/live", Route("live")),
+        ("health/ready", Route("ready")),
+        ("repository/index", Route("index")),
+        ("models/xor", Route("metadata", "xor")),
+        ("models/xor/versions/2", Route("metadata", "xor", 2)),
+        ("models/xor/ready", Route("ready", "xor")),
+        ("models/xor/versions/2/ready", Route("ready", "xor", 2)),
+        ("models/xor/infer", Route("infer", "xor")),
+        ("models/xor/versions/0/infer", Route("infer", "xor", 0)),
+        ("models/x.or_1-b/infer", Route("infer", "x.or_1-b")),
+        ("models/infer", Route("metadata", "infer")),
+        ("models/versions/versions/1", Route("metadata", "versions", 1)),
+    ],
+)
+def test_a_path_says_what_is_asked_of_which_model(path, route):
+    assert server.parse_path(path) == route
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/", "health", "health/", "health/live/", "health/dead", "HEALTH/live", "repository", "repository/index/1"),
+        *("models", "models/", "models//infer", "models/xor/", "models/xor/predict", "models/xor/infer/x"),
+        *("models/xor/stats", "models/xor/config", "models/xor/generate", "repository/models/xor/load"),
+        *("models/xor/versions", "models/xor/versions/", "models/xor/versions/v1", "models/xor/versions/-1"),
+        *("models/xor/versions/" + "9" * 5000, "models/xor/versions/１", "models/xor/infer\n", "models/xor\n"),
+    ],
+)
+def test_another_path_is_none_of_the_protocol(path):
+    assert server.parse_path(path) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["..", ".", ".hidden", "%2e%2e", "..%2fxor", "%2fetc", "a/b", "a\\b", "../xor", "a b", "a\0", "ü", "-"]
+)
+def test_a_name_that_could_leave_the_model_folder_is_never_a_model(name):
+    for path in (f"models/{name}", f"models/{name}/infer", f"models/{name}/versions/1/ready"):
+        assert server.parse_path(path) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (server.server_live(), {"live": True}),
+        (server.server_ready(True), {"ready": True, "live": True}),
+        (server.server_ready(False), {"ready": False, "live": False}),
+        (server.model_ready("xor", True), {"name": "xor", "ready": True}),
+        (server.model_ready("xor", False), {"name": "xor", "ready": False}),
+        (
+            server.server_metadata("keras-functions", "1.0.0"),
+            {"name": "keras-functions", "version": "1.0.0", "extensions": ["binary_tensor_data"]},
+        ),
+        (server.error_body('no "x": \ud800'), {"error": 'no "x": \ud800'}),
+        (server.repository_index([]), []),
+    ],
+)
+def test_answers_are_json(body, expected):
+    assert json.loads(body) == expected
+
+
+def test_metadata_tell_a_models_versions_and_tensors():
+    signature = Signature(
+        {"ids": spec("string", ()), "x": spec("float32", (None, 2))}, {"y": spec("bfloat16", None)}, ""
+    )
+
+    assert json.loads(server.model_metadata("xor", [1, 2], signature)) == {
+        "name": "xor",
+        "versions": ["1", "2"],
+        "platform": "tensorflow_savedmodel",
+        "inputs": [
+            {"name": "ids", "datatype": "BYTES", "shape": []},
+            {"name": "x", "datatype": "FP32", "shape": [-1, 2]},
+        ],
+        "outputs": [{"name": "y", "datatype": "BF16", "shape": [-1]}],
+    }
+
+
+def test_metadata_of_a_type_that_the_protocol_does_not_know_are_refused():
+    signature = Signature({"x": TensorSpec("x:0", 8, np.dtype(np.complex64), "complex64", ())}, {}, "")
+
+    with pytest.raises(BadRequestError, match="x: the Open Inference Protocol has no datatype for complex64"):
+        server.model_metadata("xor", [1], signature)
+
+
+def test_the_index_lists_each_version_with_its_state():
+    entries = [IndexEntry("a", 1, "READY"), IndexEntry("b", 2, "UNAVAILABLE", "the file is corrupt")]
+
+    assert json.loads(server.repository_index(entries)) == [
+        {"name": "a", "version": "1", "state": "READY", "reason": ""},
+        {"name": "b", "version": "2", "state": "UNAVAILABLE", "reason": "the file is corrupt"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "ready_only"), [(b"", False), (b"{}", False), (b'{"ready": false}', False), (b'{"ready": true}', True)]
+)
+def test_the_index_may_be_asked_for_ready_models_only(body, ready_only):
+    assert server.decode_index(body) is ready_only
+
+
+@pytest.mark.parametrize("body", [b"x", b"[]", b"null", b'{"ready": 1}', b'{"ready": null}', b"[" * 100_000])
+def test_a_request_for_the_index_that_is_none_is_refused(body):
+    with pytest.raises(BadRequestError):
+        server.decode_index(body)

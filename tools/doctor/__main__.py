@@ -1,0 +1,90 @@
+"""``python -m tools.doctor``: prints what is right with the app, what will fail on Azure, and what to do."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from serving.settings import APP_ROOT, ConfigurationError, Settings
+from tools.doctor import app_settings, functions, interpreter, libraries, limits, models, package
+from tools.doctor.finding import Finding, Level, problem, summary, text_of
+from tools.doctor.plans import PLANS
+
+Section = tuple[str, list[Finding]]
+
+
+def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ, root: Path = APP_ROOT) -> int:
+    """Print the findings by what they are about; return 1 if there is a problem, else 0."""
+    options = _parser().parse_args(arguments)
+    packages = root / package.SITE_PACKAGES
+    if packages.is_dir() and os.fspath(packages) not in sys.path:
+        sys.path.insert(0, os.fspath(packages))  # as Azure's worker does
+    findings = []
+    for title, section in examine(root, environ, options):
+        findings += section
+        if section:
+            print(f"{text_of(title, section)}\n", flush=True)
+    print(summary(findings))
+    return int(any(finding.level is Level.PROBLEM for finding in findings))
+
+
+def examine(root: Path, environ: Mapping[str, str], options: argparse.Namespace) -> Iterator[Section]:
+    """Yield the findings of each section, with its title, as soon as they are there."""
+    on_python = interpreter.check(interpreter.Machine.here())
+    yield "Python", on_python
+    if on_python[0].level is Level.PROBLEM:
+        return  # the rest would fail for this
+    tensorflow = libraries.TensorFlow.here()
+    yield "Libraries", libraries.check(root, tensorflow)
+    environ, on_settings = app_settings.read_environment(root, environ)
+    try:
+        settings = Settings.from_environment(environ)
+    except ConfigurationError as error:
+        on_settings.append(problem(f"{error} Until then no function answers", "set it so; the rest is told without it"))
+        settings = Settings()
+    settings = replace(settings, model_path=settings.model_path.absolute())
+    found = models.find(settings.model_path)
+    yield "Functions", functions.check(root, {version.name for version in found})
+    packages, on_package = _packages(root, options.package)
+    can_export = libraries.can_export() and all(made.can_export for made in packages)
+    yield f"Models in {_shown(settings.model_path, root)}", models.check(settings, found, can_export)
+    plan = PLANS[options.plan]
+    yield "Memory and start", limits.check(plan, options.memory, environ, found, settings.engine)
+    for made in packages:
+        on_package += package.check(made, plan, root, found)
+    yield "Package", on_package
+    is_slim = tensorflow.is_slim or any(made.is_slim for made in packages)
+    app = app_settings.App(root, plan, found, tensorflow.library is not None, is_slim, can_export)
+    yield "App settings", [*on_settings, *app_settings.check(app, settings, environ)]
+
+
+def _packages(root: Path, given: Path | None) -> tuple[list[package.Package], list[Finding]]:
+    try:
+        return package.find(root, given), []
+    except package.PackageError as error:
+        return [], [problem(str(error), "make package")]
+
+
+def _shown(path: Path, root: Path) -> str:
+    return os.fspath(path.relative_to(root) if path.is_relative_to(root) else path)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.doctor",
+        description="Look at the app as a deployer would: tell what is right, what will fail on Azure, what to do.",
+    )
+    parser.add_argument("--plan", choices=PLANS, default="flex", help="the hosting plan (default: %(default)s)")
+    parser.add_argument("--memory", type=int, metavar="MB", help="an instance's memory (default: the plan's)")
+    parser.add_argument(
+        "--package", type=Path, metavar="PATH", help="the zip file or folder that is published (default: those in dist)"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""The models under the model path: their versions, whether each export is there and fresh, and what loading takes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from serving.models import export_record, versions
+from serving.models.export_record import ExportRecord
+from serving.settings import Settings
+from tools.doctor.children import ChildError, Loaded, load
+from tools.doctor.finding import Finding, ok, problem, warning
+
+_Load = Callable[[Sequence[Path], str], Loaded]
+
+
+class Export(StrEnum):
+    """The state of a version's export, in the words that are printed."""
+
+    FRESH = "export matches its files"
+    FOREIGN = "a SavedModel from elsewhere"
+    STALE = "its export is older than its files"
+    MISSING = "not exported"
+    EMPTY = "holds no model"
+
+
+@dataclass
+class Version:
+    """One version of a model: its folder, the state of its export, and what was seen of it, once it was loaded."""
+
+    name: str
+    number: int
+    folder: Path
+    export: Export
+    record: ExportRecord
+    loaded: Loaded | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.number}"
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can be served as it lies."""
+        return self.export in (Export.FRESH, Export.FOREIGN)
+
+
+def find(model_path: Path) -> list[Version]:
+    """Return all versions of all models, by name, the highest first."""
+    found = []
+    for name in versions.names(model_path):
+        folders = versions.find(model_path, name)
+        for number in sorted(folders, reverse=True):
+            folder = folders[number]
+            found.append(Version(name, number, folder, _export(folder), ExportRecord.read(folder)))
+    return found
+
+
+def served(found: Sequence[Version]) -> list[Version]:
+    """Return the version of each model that requests get which name none: the highest that loads."""
+    return list({version.name: version for version in reversed(found) if version.loaded}.values())
+
+
+def _export(folder: Path) -> Export:
+    sources = export_record.find_sources(folder)
+    if not (folder / export_record.SAVED_MODEL).is_file():
+        return Export.MISSING if sources else Export.EMPTY
+    if not export_record.is_fresh(folder):
+        return Export.STALE
+    return Export.FRESH if (folder / export_record.EXPORT_RECORD).exists() else Export.FOREIGN
+
+
+def check(settings: Settings, found: list[Version], can_export: bool, load: _Load = load) -> list[Finding]:
+    """Tell of each version whether it can be served; loads and runs each, one after the other, and notes what was seen.
+
+    ``can_export`` says whether Keras is there to make a missing export on the way of the first request.
+    """
+    findings = _beside(settings.model_path, found)
+    if not found:
+        todo = "put a model into <name>/1/ there, or set SERVING_MODEL_PATH"
+        return [*findings, problem(f"There is no model under {settings.model_path}", todo)]
+    for version in found:
+        findings.append(_load(version, settings, load) if version.is_ready else _unready(version, can_export))
+    return [*findings, *_labels(settings.model_path, found)]
+
+
+def _beside(model_path: Path, found: list[Version]) -> list[Finding]:
+    """Tell of folders that look like models, but are none."""
+    try:
+        folders = sorted(path for path in model_path.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError:
+        return []
+    names = {version.name for version in found}
+    return [
+        warning(
+            f"{folder.name} is not served: it has no version folder, or its name has other characters than a-z0-9_.-",
+            f"move its files to {folder.name}/1/",
+        )
+        for folder in folders
+        if folder.name not in names
+    ]
+
+
+def _unready(version: Version, can_export: bool) -> Finding:
+    if version.export is Export.EMPTY:
+        return problem(f"{version}: {version.export}", "put model.keras or a SavedModel into its folder")
+    todo = f"python -m export {_shown(version.folder)}, and publish what it writes"
+    if not can_export:
+        return problem(f"{version}: {version.export}, and there is no Keras here to make one", todo)
+    return warning(f"{version}: {version.export}; every cold start would make one, which takes seconds", todo)
+
+
+def _shown(folder: Path) -> str:
+    """Return a path as a user here would write it."""
+    try:
+        return os.fspath(folder.relative_to(Path.cwd()))
+    except ValueError:
+        return os.fspath(folder)
+
+
+def _load(version: Version, settings: Settings, load: _Load) -> Finding:
+    print(f"Loading {version} ...", file=sys.stderr, flush=True)
+    try:
+        version.loaded = load([version.folder], settings.engine)
+    except ChildError as error:
+        message = str(error).replace(f"{version.folder}{os.sep}", "")
+        todo = f"python -m export {_shown(version.folder)}, or copy its files anew"
+        return problem(f"{version} can't be loaded and run: {message}", todo)
+    seen = version.loaded
+    parts = [f"{version}: {version.export}", f"first answer in {seen.seconds:.2f} s"]
+    if seen.resident_mb is not None and seen.private_mb is not None:
+        parts.append(f"{seen.resident_mb:.0f} MB resident, {seen.private_mb:.0f} MB private")
+    parts.append(_batching(version, settings))
+    if seen.note:
+        parts.append(f"its graph took no example values ({seen.note})")
+    return ok("; ".join(parts))
+
+
+def _batching(version: Version, settings: Settings) -> str:
+    by_default = settings.batch_rows if version.record.independent_rows else 0
+    rows = settings.batch_rows_by_model.get(version.name, by_default)
+    if version.loaded and not version.loaded.by_rows:
+        return "not batched: its signature does not go by rows"
+    if rows <= 1:
+        return "not batched" if version.record.independent_rows else "not batched: rows not shown to be independent"
+    return f"batches of {rows} rows"
+
+
+def _labels(model_path: Path, found: Collection[Version]) -> list[Finding]:
+    findings = []
+    for name in sorted({version.name for version in found}):
+        there = {version.number for version in found if version.name == name}
+        try:
+            labels = versions.labels(model_path, name)
+        except (OSError, ValueError) as error:
+            findings.append(problem(f"{name}/{versions.LABELS} can't be read: {error}", 'write {"stable": 1}'))
+            continue
+        for label, number in labels.items():
+            if number not in there:
+                what = f"{name}: the label {label!r} stands for version {number}, which is not there"
+                findings.append(problem(what, f"change it in {name}/{versions.LABELS}"))
+    return findings

@@ -1,0 +1,272 @@
+"""What is published, against the plan's limits: a package that was made, or else the app with what is installed."""
+
+from __future__ import annotations
+
+import filecmp
+import fnmatch
+import importlib.metadata
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.models import export_record
+from tools.doctor.finding import Finding, Level, ok, problem, warning
+from tools.doctor.libraries import read_pins
+from tools.doctor.models import Version
+from tools.doctor.plans import GB, MAX_PACKAGE_BYTES, REMOTE_BUILD_SECONDS, Plan
+
+SITE_PACKAGES = ".python_packages/lib/site-packages"  # where Azure's worker looks for an app's packages
+
+_LIBRARY = f"{SITE_PACKAGES}/tensorflow/libtensorflow_cc.so.2"
+_PIECE_BYTES = 4 * 1024 * 1024
+
+_MAKE = "make package, then func azure functionapp publish APP --no-build"
+
+# Core Tools leaves these out whatever .funcignore says (GetLocalFiles in its FileSystemHelpers.cs).
+_NEVER = (".git", ".vscode", ".funcignore", ".gitignore", "local.settings.json", "project.lock.json")
+
+
+class PackageError(Exception):
+    """What was given is no package; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """The files of a package with their bytes, and those of the zip.
+
+    Where it is not built yet, ``files`` holds the app's own and ``installed_bytes`` is what the libraries take here.
+    """
+
+    name: str
+    files: Mapping[str, int]
+    zipped_bytes: int | None = None
+    installed_bytes: int = 0
+    place: Path | None = None  # where it lies, if not here
+
+    @property
+    def is_built(self) -> bool:
+        """Whether its libraries lie in it."""
+        return any(name.startswith(SITE_PACKAGES) for name in self.files)
+
+    @property
+    def is_slim(self) -> bool:
+        """Whether it has TensorFlow's C library, but not its Python."""
+        return _LIBRARY in self.files and not self._holds("tensorflow/python/")
+
+    @property
+    def can_export(self) -> bool:
+        """Whether it has Keras, or a remote build would add it."""
+        return not self.is_built or self._holds("keras/")
+
+    def _holds(self, folder: str) -> bool:
+        return any(name.startswith(f"{SITE_PACKAGES}/{folder}") for name in self.files)
+
+
+def find(root: Path, given: Path | None) -> list[Package]:
+    """Return the package that was given, or those in ``dist``, or what publishing the app would put together.
+
+    Raises PackageError.
+    """
+    if given is not None:
+        return [_read(given)]
+    made = sorted(root.glob("dist/*.zip")) or sorted(path.parent for path in root.glob("dist/[!.]*/host.json"))
+    if made:
+        return [_read(path) for path in made]
+    files = {name: (root / name).stat().st_size for name in published(root)}
+    package = Package("The app as it lies here", files)
+    if package.is_built:
+        return [package]
+    return [Package("The app with its libraries, as installed here", files, None, _installed_bytes(root))]
+
+
+def _read(path: Path) -> Package:
+    if path.is_dir():
+        files = {file.relative_to(path).as_posix(): file.stat().st_size for file in path.rglob("*") if file.is_file()}
+        return Package(path.name, files, place=path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            files = {entry.filename: entry.file_size for entry in archive.infolist() if not entry.is_dir()}
+    except (OSError, zipfile.BadZipFile) as error:
+        raise PackageError(f"{path} is neither a folder nor a zip file that can be read: {error}") from error
+    return Package(path.name, files, path.stat().st_size, place=path)
+
+
+def published(root: Path) -> list[str]:
+    """Return the files that publishing the app uploads, relative to it: those that ``.funcignore`` leaves."""
+    try:
+        patterns = (root / ".funcignore").read_text(encoding="utf-8").split("\n")
+    except OSError:
+        patterns = []
+    return list(_walk(root, "", [*patterns, *_NEVER]))
+
+
+def _walk(folder: Path, prefix: str, patterns: Sequence[str]) -> Iterator[str]:
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        name = prefix + entry.name
+        if _is_ignored(name, entry.is_dir(), patterns):
+            continue
+        if entry.is_dir():
+            yield from _walk(Path(entry.path), f"{name}/", patterns)
+        elif entry.is_file():
+            yield name
+
+
+def _is_ignored(name: str, is_folder: bool, patterns: Sequence[str]) -> bool:
+    """Tell whether a file or folder is left out: by .gitignore's rules, of which the last that fits counts."""
+    ignored = False
+    for line in patterns:
+        pattern = line.strip()
+        if not pattern or pattern.startswith("#"):
+            continue
+        takes_back, pattern = pattern.startswith("!"), pattern.removeprefix("!")
+        if pattern.endswith("/") and not is_folder:
+            continue
+        pattern = pattern.rstrip("/")
+        text = name if "/" in pattern else name.rpartition("/")[2]
+        if fnmatch.fnmatchcase(text, pattern.removeprefix("/")):
+            ignored = not takes_back
+    return ignored
+
+
+def _installed_bytes(root: Path) -> int:
+    """Return the bytes of all installed packages that requirements.txt asks for, directly or not."""
+    waiting, seen, total = sorted(read_pins(root / "requirements.txt")), set(), 0
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            distribution = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:  # asked for on another platform only
+            continue
+        total += sum(_size(Path(str(distribution.locate_file(file)))) for file in distribution.files or ())
+        for requirement in distribution.requires or ():
+            if "extra ==" not in requirement:
+                waiting.append(re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0])
+    return total
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def check(package: Package, plan: Plan, root: Path, found: Sequence[Version]) -> list[Finding]:
+    """Tell whether a package fits the plan and holds what Azure needs of it."""
+    findings = [_fits(package, plan)]
+    if "host.json" not in package.files:
+        todo = "put the folder's content into the package, not the folder"
+        findings.append(problem(f"{package.name} has no host.json at its top: Azure finds no function", todo))
+    if "local.settings.json" in package.files:
+        todo = "take it out, and change what was secret in it"
+        findings.append(problem(f"{package.name} holds local.settings.json, which is for this machine", todo))
+    findings += _hidden(package) + _models(package, root, found) + _stale(package, root)
+    if package.is_built:
+        return findings + _libraries(package)
+    fits = findings[0].level is Level.OK
+    return findings + (_remote_build(package) if fits and plan.temporary_bytes else [])
+
+
+def _fits(package: Package, plan: Plan) -> Finding:
+    unpacked = sum(package.files.values()) + package.installed_bytes
+    sizes = f"{unpacked / GB:.2f} GB unpacked"
+    if package.zipped_bytes is not None:
+        sizes = f"{package.zipped_bytes / GB:.2f} GB zipped, {sizes}"
+    what = f"{package.name}: {sizes}"
+    if plan.temporary_bytes is None:
+        return ok(f"{what}; {plan.title} has the limits it is given")
+    if (package.zipped_bytes or 0) > MAX_PACKAGE_BYTES:
+        return problem(f"{what}; a package may have {MAX_PACKAGE_BYTES / GB:.0f} GB", _MAKE)
+    limit = f"{plan.temporary_bytes / GB:.1f} GB of temporary storage ({plan.title})"
+    if unpacked > plan.temporary_bytes:
+        return problem(f"{what}; more than the {limit}", _make_smaller(package, unpacked - plan.temporary_bytes))
+    return ok(f"{what}, of the {limit}")
+
+
+def _make_smaller(package: Package, excess: int) -> str:
+    if not package.is_slim:
+        return _MAKE
+    models = sum(size for name, size in package.files.items() if name.startswith("model/"))
+    if models > excess:
+        return "leave models out, mount them from a share and set SERVING_MODEL_PATH to it"
+    return "take a plan with more storage, such as premium"
+
+
+def _hidden(package: Package) -> list[Finding]:
+    folders = {name.partition("/")[0] for name in package.files if name.startswith(".") and "/" in name}
+    needless = ", ".join(sorted(folders - {SITE_PACKAGES.partition("/")[0]}))
+    return [warning(f"Published without need: {needless}", "name it in .funcignore")] if needless else []
+
+
+def _models(package: Package, root: Path, found: Sequence[Version]) -> list[Finding]:
+    missing = []
+    for version in found:
+        if version.is_ready and version.folder.is_relative_to(root):
+            name = (version.folder / export_record.SAVED_MODEL).relative_to(root).as_posix()
+            if name not in package.files:
+                missing.append(str(version))
+    if not missing:
+        return []
+    todo = "make the package anew; look at .funcignore if that is not it"
+    return [problem(f"{package.name} lacks {', '.join(missing)}, which can be served here", todo)]
+
+
+def _stale(package: Package, root: Path) -> list[Finding]:
+    """Tell of files of the app that have changed since the package was made."""
+    if package.place is None:
+        return []
+    names = [name for name in published(root) if not name.startswith(SITE_PACKAGES)]
+    changed = _changed(package.place, root, names)
+    if not changed:
+        return []
+    others = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+    return [warning(f"{package.name} is older than the app here: {changed[0]}{others} changed since", "make package")]
+
+
+def _changed(place: Path, root: Path, names: Sequence[str]) -> list[str]:
+    if place.is_dir():
+        there = [name for name in names if (place / name).is_file()]
+        same = {name for name in there if filecmp.cmp(root / name, place / name, shallow=False)}
+    else:
+        with zipfile.ZipFile(place) as archive:
+            checksums = {entry.filename: entry.CRC for entry in archive.infolist()}
+        same = {name for name in names if name in checksums and checksums[name] == _checksum(root / name)}
+    return [name for name in names if name not in same]
+
+
+def _checksum(path: Path) -> int:
+    checksum = 0
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE_BYTES):
+            checksum = zlib.crc32(piece, checksum)
+    return checksum
+
+
+def _libraries(package: Package) -> list[Finding]:
+    if _LIBRARY not in package.files:
+        todo = "make package"
+        return [problem(f"{package.name} has packages, but not TensorFlow's C library for Linux", todo)]
+    names = [name for name in package.files if name.startswith(SITE_PACKAGES)]
+    tags = {match[1] for name in names if (match := re.search(r"\.(cpython-\d+-[\w-]+)\.so$", name))}
+    if len(tags) != 1 or "linux" not in min(tags) or any(name.endswith(".pyd") for name in names):
+        told = ", ".join(sorted(tags)) or "none"
+        todo = "make package, which takes wheels for one Python on Linux"
+        return [problem(f"{package.name} has compiled modules for {told}; Azure's Python takes one kind", todo)]
+    [(major, minor, machine)] = [re.findall(r"cpython-(\d)(\d+)-(\w+)", tag)[0] for tag in tags]
+    kind = "TensorFlow's C library without its Python" if package.is_slim else "all of TensorFlow"
+    python = f"{major}.{minor}"
+    return [ok(f"Built for Python {python} on Linux {machine}, with {kind}; the app takes --runtime-version {python}")]
+
+
+def _remote_build(package: Package) -> list[Finding]:
+    if not package.installed_bytes:
+        return [warning(f"{package.name} holds no libraries", f"publish it with a remote build, or: {_MAKE}")]
+    what = f"A remote build has {REMOTE_BUILD_SECONDS} s to install {package.installed_bytes / GB:.2f} GB of libraries"
+    return [warning(what, f"do without: {_MAKE}")]

@@ -1,0 +1,89 @@
+"""``python -m tools.inspect model/xor/1``: what a model takes and answers, and a request for each protocol to paste.
+
+Reads files only: neither TensorFlow nor Keras is loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from serving.engines.signature import DEFAULT_SIGNATURE, SERVE_TAG, Signature, TensorSpec, read_signatures, shape_text
+from serving.models import export_record, versions
+from serving.openapi import examples
+from serving.wire.open_inference_tensors import DATATYPES
+
+_BASE = "http://localhost:7071/api"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print what a model's version folder holds; return 0, or 1 with one line saying why it can't be told."""
+    folder = _parser().parse_args(arguments).folder.resolve()
+    try:
+        content = (folder / export_record.SAVED_MODEL).read_bytes()
+        signatures = read_signatures(content, SERVE_TAG)
+    except FileNotFoundError:
+        print(f"{folder} has no {export_record.SAVED_MODEL}; export it first: python -m export", file=sys.stderr)
+        return 1
+    except (OSError, ValueError) as error:
+        print(f"{folder / export_record.SAVED_MODEL} can't be read: {error}", file=sys.stderr)
+        return 1
+    print("\n".join(_description(folder, signatures)))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.inspect",
+        description="Print a model's versions, size, signatures and an example request for each protocol.",
+    )
+    parser.add_argument("folder", type=Path, help="the model's version folder, such as model/xor/1")
+    return parser
+
+
+def _description(folder: Path, signatures: dict[str, Signature]) -> list[str]:
+    name = folder.parent.name
+    there = ", ".join(map(str, sorted(versions.find(folder.parent.parent, name))))
+    lines = [f"Model {name}, version {folder.name} (versions there: {there or 'none'})", *_files(folder)]
+    for key, signature in signatures.items():
+        lines += ["", f"Signature {key}"]
+        lines += [_tensor("input", tensor_name, spec) for tensor_name, spec in signature.inputs.items()]
+        lines += [_tensor("output", tensor_name, spec) for tensor_name, spec in signature.outputs.items()]
+    if DEFAULT_SIGNATURE in signatures:
+        lines += _requests(name, signatures[DEFAULT_SIGNATURE])
+    return lines
+
+
+def _files(folder: Path) -> list[str]:
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    lines = [f"Size on disk: {size / 1e6:.2f} MB"]
+    if export_record.find_sources(folder):
+        is_fresh = export_record.is_fresh(folder)
+        lines.append(f"Export: {'matches its sources' if is_fresh else 'STALE; run python -m export'}")
+    return lines
+
+
+def _tensor(kind: str, name: str, spec: TensorSpec) -> str:
+    return f"  {kind:6} {name:24} {spec.dtype_name:8} {shape_text(spec.shape)}"
+
+
+def _requests(name: str, signature: Signature) -> list[str]:
+    bodies: list[tuple[str, str, Any]] = []
+    x_labels = examples.x_labels(signature)
+    if x_labels is not None:
+        bodies.append(("The 2017 format (by a function folder of its own)", f"Predict{name.capitalize()}", x_labels))
+    bodies.append(("TensorFlow Serving REST", f"v1/models/{name}:predict", examples.instances(signature)))
+    if all(spec.dtype_name in DATATYPES for spec in signature.inputs.values()):
+        body = examples.infer(signature, DATATYPES)
+        bodies.append(("Open Inference Protocol v2", f"v2/models/{name}/infer", body))
+    lines = []
+    for title, path, body in bodies:
+        lines += ["", title, f"  curl -s -H 'Content-Type: application/json' -d '{json.dumps(body)}' {_BASE}/{path}"]
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""Reads a request's body from ASGI, up to a limit. Knows nothing of what is in it."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from tools.local_host.messages import Scope
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+
+class BodyTooLargeError(Exception):
+    """The body is larger than the limit; what is left of it was not read."""
+
+
+class ClientDisconnectedError(Exception):
+    """The client has gone before the body was complete."""
+
+
+async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
+    """Return the whole body; raises BodyTooLargeError as soon as it is known, or ClientDisconnectedError."""
+    if _declared_length(scope) > max_bytes:
+        raise BodyTooLargeError
+    chunks = []
+    length = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnectedError
+        chunk: bytes = message.get("body", b"")
+        length += len(chunk)
+        if length > max_bytes:
+            raise BodyTooLargeError
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+
+
+def _declared_length(scope: Scope) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value)
+    return 0

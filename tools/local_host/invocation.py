@@ -1,0 +1,103 @@
+"""Calls an HTTP function as Azure's Python worker does: arguments by name, the answer from its bindings.
+
+Knows requests and responses as ``azure.functions`` has them; nothing of how they travel.
+"""
+
+import functools
+import inspect
+import threading
+import uuid
+from typing import Any
+
+import azure.functions as func
+
+from tools.local_host.context import Context, RetryContext, TraceContext
+from tools.local_host.function_app import FunctionConfig, HttpTrigger
+from tools.local_host.loader import EntryPoint
+from tools.local_host.thread_pool import ThreadPool
+
+_thread_local = threading.local()
+
+
+class Out:
+    """An output parameter, with the methods of ``azure.functions.Out``."""
+
+    def __init__(self) -> None:
+        self._value: Any = None
+
+    def set(self, value: Any) -> None:
+        """Set the value; the function calls it."""
+        self._value = value
+
+    def get(self) -> Any:
+        """Return the value, None while it isn't set."""
+        return self._value
+
+
+class HttpFunction:
+    """An HTTP function that is loaded and can be called."""
+
+    def __init__(self, config: FunctionConfig, trigger: HttpTrigger, entry_point: EntryPoint, pool: ThreadPool) -> None:
+        outputs = [binding.name for binding in config.bindings if binding.direction == "out"]
+        self.name = config.name
+        self._directory = str(config.directory)
+        self._request_parameter = trigger.parameter
+        self._returns = "$return" in outputs
+        self._out_parameters = [name for name in outputs if name != "$return"]
+        self._takes_context = "context" in inspect.signature(entry_point).parameters
+        self._is_async = inspect.iscoroutinefunction(entry_point)
+        self._entry_point = entry_point
+        self._pool = pool
+
+    async def __call__(self, request: func.HttpRequest) -> func.HttpResponse:
+        """Call the function and return its answer; raises what the function raises.
+
+        An async function runs on the event loop, any other in the thread pool. Raises TypeError when the function
+        returns what its bindings can't carry.
+        """
+        arguments = {self._request_parameter: request}
+        for name in self._out_parameters:
+            arguments[name] = Out()
+        if self._takes_context:
+            arguments["context"] = self._context(request)
+        if self._is_async:
+            result = await self._call(arguments)
+        else:
+            result = await self._pool.run(functools.partial(self._call, arguments))
+        return self._response(result, [arguments[name].get() for name in self._out_parameters])
+
+    def _call(self, arguments: dict[str, Any]) -> Any:
+        if self._takes_context:
+            _thread_local.invocation_id = arguments["context"].invocation_id
+        return self._entry_point(**arguments)
+
+    def _context(self, request: func.HttpRequest) -> Context:
+        return Context(
+            invocation_id=str(uuid.uuid4()),
+            function_name=self.name,
+            function_directory=self._directory,
+            trace_context=TraceContext(
+                trace_parent=request.headers.get("traceparent", ""),
+                trace_state=request.headers.get("tracestate", ""),
+            ),
+            retry_context=RetryContext(),
+            thread_local_storage=_thread_local,
+        )
+
+    def _response(self, result: Any, out_values: list[Any]) -> func.HttpResponse:
+        if self._returns:
+            return _as_response(result)
+        if result is not None:
+            raise TypeError(f"{self.name} returned a {type(result).__name__} but has no $return binding")
+        for value in out_values:
+            if value is not None:
+                return _as_response(value)
+        return func.HttpResponse(status_code=204)
+
+
+def _as_response(value: Any) -> func.HttpResponse:
+    if isinstance(value, func.HttpResponse):
+        return value
+    if isinstance(value, str):
+        return func.HttpResponse(value)
+    raise TypeError(f"the answer is a {type(value).__name__}; expected an azure.functions.HttpResponse or a str")
