@@ -8,9 +8,9 @@ import azure.functions as func
 from serving.endpoints.health import Health
 from serving.http import handle
 
-_protocol = Health()
+_endpoint = Health()
 
 
 async def main(req: func.HttpRequest, context: func.Context = None) -> func.HttpResponse:
     """Answer one probe."""
-    return await handle(req, _protocol, context)
+    return await handle(req, _endpoint, context)

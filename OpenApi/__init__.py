@@ -8,10 +8,9 @@ import azure.functions as func
 from serving.endpoints.openapi import OpenApi
 from serving.http import handle
 
-# The functions of the 2017 format, by folder, with the model that each serves.
-_protocol = OpenApi(endpoints={"PredictXor": "xor"})
+_endpoint = OpenApi()
 
 
 async def main(req: func.HttpRequest, context: func.Context = None) -> func.HttpResponse:
     """Answer one request for the document."""
-    return await handle(req, _protocol, context)
+    return await handle(req, _endpoint, context)

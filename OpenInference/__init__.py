@@ -9,9 +9,9 @@ import azure.functions as func
 from serving.endpoints.open_inference import OpenInference
 from serving.http import handle
 
-_protocol = OpenInference()
+_endpoint = OpenInference()
 
 
 async def main(req: func.HttpRequest, context: func.Context = None) -> func.HttpResponse:
     """Answer one request."""
-    return await handle(req, _protocol, context)
+    return await handle(req, _endpoint, context)

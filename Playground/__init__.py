@@ -10,9 +10,9 @@ import azure.functions as func
 from serving.endpoints.page import Page
 from serving.http import handle
 
-_protocol = Page(Path(__file__).with_name("index.html"))
+_endpoint = Page(Path(__file__).with_name("index.html"))
 
 
 async def main(req: func.HttpRequest, context: func.Context = None) -> func.HttpResponse:
     """Answer one request for the page."""
-    return await handle(req, _protocol, context)
+    return await handle(req, _endpoint, context)

@@ -9,9 +9,9 @@ import azure.functions as func
 from serving.endpoints.predict_x import PredictX
 from serving.http import handle
 
-_protocol = PredictX(model_name="xor")
+_endpoint = PredictX(model_name="xor")
 
 
 async def main(req: func.HttpRequest, context: func.Context = None) -> func.HttpResponse:
     """Answer one request; the first one loads the model into the cache of ``serving.models.repository``."""
-    return await handle(req, _protocol, context)
+    return await handle(req, _endpoint, context)

@@ -8,9 +8,9 @@ import azure.functions as func
 from serving.endpoints.tf_serving import TfServing
 from serving.http import handle
 
-_protocol = TfServing()
+_endpoint = TfServing()
 
 
 async def main(req: func.HttpRequest, context: func.Context = None) -> func.HttpResponse:
     """Answer one request."""
-    return await handle(req, _protocol, context)
+    return await handle(req, _endpoint, context)

@@ -22,14 +22,18 @@ from tools.worker_host.worker import Worker
 
 _SYNC_MAIN = """
 import azure.functions as func
-from serving.models import repository
+from functools import cache
+from serving.engines.session import load_session
+from serving.settings import Settings
 from serving.wire import x_labels
+
+session = cache(lambda: load_session(Settings.from_environment().model_path / "{model}" / "1", "auto", True))
 
 
 def main(req: func.HttpRequest) -> func.HttpResponse:
-    model = repository.shared().get("{model}")
-    feeds = x_labels.decode(req.get_body(), model.signature())
-    return func.HttpResponse(x_labels.encode(model.predict(feeds)), mimetype="application/json")
+    feeds = x_labels.decode(req.get_body(), session().signatures[x_labels.SIGNATURE])
+    fetches = session().run(x_labels.SIGNATURE, feeds)
+    return func.HttpResponse(x_labels.encode(fetches), mimetype="application/json")
 """
 
 _ASYNC_MAIN = """

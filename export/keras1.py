@@ -50,11 +50,17 @@ _DROPPED = {"consume_less", "input_dim", "input_length", "mode", "output_shape"}
 _WITH_UNITS = {"Dense", "GRU", "LSTM", "SimpleRNN"}
 
 
+def major_version(description: dict[str, Any]) -> int | None:
+    """Return the major version of the Keras that wrote a description; None where it doesn't say."""
+    major = str(description.get("keras_version") or "").partition(".")[0]
+    return int(major) if major.isdecimal() else None
+
+
 def is_keras1(architecture: dict[str, Any]) -> bool:
     """Tell whether a model's JSON was written by Keras 1, by its version or, without one, by its spelling."""
-    version = str(architecture.get("keras_version") or "")
-    if version:
-        return version.startswith("1")
+    version = major_version(architecture)
+    if version is not None:
+        return version <= 1
     return any("nb_filter" in layer["config"] or "bias" in layer["config"] for layer in layers_of(architecture))
 
 

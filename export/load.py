@@ -134,9 +134,9 @@ def _text(value: str | bytes) -> str:
 
 
 def _is_keras3(description: dict[str, Any]) -> bool:
-    version = description.get("keras_version")
+    version = keras1.major_version(description)
     # A model's JSON written by Keras 3 has no version, but says which module its class is from.
-    return str(version).startswith("3") if version else "module" in description
+    return "module" in description if version is None else version >= 3
 
 
 def _check_readable_h5(path: Path) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from serving.engines.errors import TensorFlowError
 from serving.engines.session import Session, load_session
 from serving.engines.signature import DEFAULT_SIGNATURE, SERVE_TAG, TensorSpec
+from serving.models import trial
 from serving.models.export_record import SourceError
 
 # A frozen graph loads several times faster and small ones run a third faster, but TensorFlow holds its weights several
@@ -21,7 +24,6 @@ _LARGEST_FROZEN_BYTES = 32 * 1024 * 1024
 _Tensors = Mapping[str, np.ndarray]
 
 _BATCH = 3  # rows of random input
-_VARIABLE_DIMENSION = 32  # what a dimension that may vary is checked with: what Keras's image models take at least
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,11 @@ def verify(model: Any, folder: Path, is_optimized: bool) -> Verified:
     try:
         signature = session.signatures[DEFAULT_SIGNATURE]
         random = np.random.default_rng(0)
-        feeds = {name: _random_input(random, spec) for name, spec in signature.inputs.items()}
-        fetches = session.run(DEFAULT_SIGNATURE, feeds)
-        independent_rows = signature.goes_by_rows and _has_independent_rows(session, feeds, fetches)
+        run = partial(session.run, DEFAULT_SIGNATURE)
+        feeds, fetches = trial.run(signature, run, partial(_random_input, random), _BATCH)
+        independent_rows = signature.has_batch_dimension and _has_independent_rows(session, feeds, fetches)
+    except TensorFlowError as error:
+        raise SourceError(f"the SavedModel can't be run on random inputs of any size tried: {error}") from error
     finally:
         session.close()
     expected = _call(model, feeds)
@@ -180,11 +184,7 @@ def _optimized(tf: Any, frozen: Any, outputs: Mapping[str, str]) -> Any:
     return tf_optimizer.OptimizeGraph(config, meta_graph)
 
 
-def _random_input(random: np.random.Generator, spec: TensorSpec) -> np.ndarray:
-    dimensions = spec.shape or ()
-    shape = tuple(
-        size if size is not None else (_VARIABLE_DIMENSION if axis else _BATCH) for axis, size in enumerate(dimensions)
-    )
+def _random_input(random: np.random.Generator, shape: tuple[int, ...], spec: TensorSpec) -> np.ndarray:
     if spec.dtype_name == "string":
         return random.choice(np.array([b"a", b"b", b"the quick brown fox", b""], object), shape)
     if spec.dtype.kind in "iub":  # 0 and 1 are indices into any embedding

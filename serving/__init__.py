@@ -1,7 +1,9 @@
-"""What the functions share: from a request's bytes to a loaded model and back. Imports no Keras and no `tensorflow`."""
+"""What is deployed: from a request's bytes to a loaded model and back. Imports neither Keras nor `tensorflow`."""
 
 import os
 
-# NumPy's OpenBLAS starts a thread for every core when it is imported, and they spin for work that never comes here: a
-# tenth of a cold start. Nothing of the app multiplies matrices in NumPy; a function that does can set it otherwise.
+__version__ = "1.0.0"
+
+# NumPy's OpenBLAS starts a thread per core when it is imported, a tenth of a cold start, and this app multiplies no
+# matrices in NumPy. A function that does can set the variable itself.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

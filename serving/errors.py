@@ -1,4 +1,15 @@
-"""Errors that carry their HTTP status. Raised where the mistake is seen; turned into HTTP by ``serving.http`` only."""
+"""Errors that carry their HTTP status. Raised where the mistake is seen; turned into HTTP by ``serving.http`` only.
+
+ServingError                    500  an unexpected error
+BadRequestError               400
+NotFoundError                 404  an unknown path
+ModelNotFoundError          404  an unknown model, version or label
+MethodNotAllowedError         405
+BodyTooLargeError             413
+UnsupportedMediaTypeError     415
+PredictionError               500  the model failed
+ModelUnavailableError         503  the model can't be loaded now
+"""
 
 from __future__ import annotations
 
@@ -6,7 +17,7 @@ from collections.abc import Mapping
 
 
 class ServingError(Exception):
-    """A request that can't be answered; ``str(error)`` is one sentence for the client.
+    """A request can't be answered; ``str(error)`` is one sentence for the client.
 
     ``extra`` holds the machine-readable place of the mistake (``row``, ``column``, ``input``, ...).
     """
@@ -19,19 +30,23 @@ class ServingError(Exception):
 
 
 class BadRequestError(ServingError):
-    """The body is not what the wire format asks for."""
+    """The request is not what the wire format requires."""
 
     status = 400
 
 
-class ModelNotFoundError(ServingError):
-    """There is no such model, version or label."""
+class NotFoundError(ServingError):
+    """Nothing is served at this path."""
 
     status = 404
 
 
+class ModelNotFoundError(NotFoundError):
+    """There is no such model, version or label."""
+
+
 class MethodNotAllowedError(ServingError):
-    """The function does not answer this HTTP method; ``allow`` lists those it does."""
+    """The endpoint does not take this HTTP method; ``allow`` lists those that it takes."""
 
     status = 405
 
@@ -41,23 +56,23 @@ class MethodNotAllowedError(ServingError):
 
 
 class BodyTooLargeError(ServingError):
-    """The body is over the app's limit."""
+    """The request body is larger than the app allows."""
 
     status = 413
 
 
 class UnsupportedMediaTypeError(ServingError):
-    """The Content-Type is none the wire format takes."""
+    """The Content-Type is not supported by this endpoint."""
 
     status = 415
 
 
 class PredictionError(ServingError):
-    """TensorFlow failed while it ran the model, or answered what the wire format can't carry."""
+    """The engine failed while it ran the model, or the wire format can't carry the answer."""
 
 
 class ModelUnavailableError(ServingError):
-    """The model can't be loaded now; the cause is in the log and the next request tries again."""
+    """The model can't be loaded now; the log has the cause, and the next request tries again."""
 
     status = 503
     retry_after_seconds = 5

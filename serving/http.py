@@ -1,6 +1,6 @@
-"""HTTP: from an Azure Functions request to its response. The one place that knows ``azure.functions``.
+"""HTTP: from an Azure Functions request to its response. The one module that knows ``azure.functions``.
 
-Hands the request to a protocol; whatever the protocol raises becomes the protocol's own error reply here.
+Hands the request to an endpoint. Whatever the endpoint raises becomes the endpoint's own error reply here.
 """
 
 from __future__ import annotations
@@ -14,18 +14,14 @@ from typing import TYPE_CHECKING, Protocol
 import azure.functions as func
 import orjson
 
-from serving.errors import (
-    BodyTooLargeError,
-    MethodNotAllowedError,
-    ModelUnavailableError,
-    PredictionError,
-    ServingError,
-)
+from serving.errors import MethodNotAllowedError, ModelUnavailableError, PredictionError, ServingError
 from serving.exchange import Exchange, Reply
 from serving.models import repository
+from serving.models.operations import Operations
+from serving.settings import Settings
 
 if TYPE_CHECKING:
-    from serving.telemetry import Telemetry  # imported where it is turned on only, for it takes long
+    from serving.telemetry import Telemetry  # slow to import, so imported where it is turned on only
 
 _logger = logging.getLogger("serving.request")
 
@@ -33,46 +29,46 @@ _logger = logging.getLogger("serving.request")
 repository.preload_in_background()
 
 
-class Answering(Protocol):
-    """A protocol: how its requests are answered, and how it tells a client of an error."""
+class Endpoint(Protocol):
+    """What answers a function's requests, and says how its clients read an error."""
 
     async def answer(self, exchange: Exchange) -> Reply:
         """Answer a request; raises ServingError."""
 
     def error(self, error: ServingError) -> Reply:
-        """Return the reply that tells a client of an error."""
+        """Return the reply for an error."""
 
 
 async def handle(
-    request: func.HttpRequest, protocol: Answering, context: func.Context | None = None
+    request: func.HttpRequest, endpoint: Endpoint, context: func.Context | None = None
 ) -> func.HttpResponse:
-    """Answer a request by a protocol. Never raises: a client gets the protocol's error, the log gets the cause.
+    """Answer a request by an endpoint. Never raises: a client gets the endpoint's error, the log gets the cause.
 
-    Writes one log line of JSON with the outcome and the time each part took, and nothing of the data. With the worker's
-    ``context``, what is logged in a thread carries the invocation's id too.
+    Writes one log line of JSON with the outcome and the time of each part, and none of the data. With the worker's
+    ``context``, log records of threads carry the invocation's id too.
     """
     try:
+        models = repository.shared()
         exchange = Exchange(
             method=request.method,
             path=request.route_params.get("path", ""),
             headers=request.headers,
             body=request.get_body(),
-            models=repository.shared(),
-            in_thread=partial(_thread_of, context),
+            models=Operations(models, partial(_invocation_in_thread, context)),
         )
-    except Exception as error:  # a bad app setting
+    except Exception as error:  # an invalid app setting
         _logger.exception("The app can't answer")
-        return _response(protocol.error(_hidden(error)), {})
-    reply = await _reply(exchange, protocol)
+        return _response(endpoint.error(_internal_error(error)), {})
+    reply = await _reply(exchange, endpoint, models.settings)
     _log(exchange, reply)
-    if exchange.models.settings.telemetry and (telemetry := _telemetry()):
+    if models.settings.telemetry and (telemetry := _telemetry()):
         telemetry.record(exchange, reply.status)
-    return _response(reply, _told_of(exchange))
+    return _response(reply, _measurements(exchange))
 
 
 @contextmanager
-def _thread_of(context: func.Context | None) -> Iterator[None]:
-    """Mark a thread as one that works for an invocation: the worker finds the id of a log record there."""
+def _invocation_in_thread(context: func.Context | None) -> Iterator[None]:
+    """Mark the current thread as working for an invocation: the worker reads the id of a log record there."""
     storage = context.thread_local_storage if context else None
     if context and storage:
         storage.invocation_id = context.invocation_id
@@ -85,7 +81,7 @@ def _thread_of(context: func.Context | None) -> Iterator[None]:
 
 @cache
 def _telemetry() -> Telemetry | None:
-    """Return what takes note of requests for OpenTelemetry; None, said once in the log, where it can't be set up."""
+    """Return what records requests for OpenTelemetry; None, logged once, where it can't be set up."""
     try:
         from serving.telemetry import shared
 
@@ -97,35 +93,29 @@ def _telemetry() -> Telemetry | None:
     return None
 
 
-async def _reply(exchange: Exchange, protocol: Answering) -> Reply:
+async def _reply(exchange: Exchange, endpoint: Endpoint, settings: Settings) -> Reply:
     try:
-        _check_size(exchange)
-        return await protocol.answer(exchange)
+        exchange.limit_body(settings.max_body_bytes)
+        return await endpoint.answer(exchange)
     except ServingError as error:
         if isinstance(error, PredictionError):
             _logger.exception("Model %s failed", exchange.facts.get("model"))
         exchange.facts["error"] = type(error).__name__
-        reply = protocol.error(error)
-        return Reply(reply.body, reply.status, reply.content_type, {**reply.headers, **_headers_of(error)})
+        reply = endpoint.error(error)
+        return Reply(reply.body, reply.status, reply.content_type, {**reply.headers, **_error_headers(error)})
     except Exception as error:
         _logger.exception("Unexpected error")
         exchange.facts["error"] = type(error).__name__
-        return protocol.error(_hidden(error))
+        return endpoint.error(_internal_error(error))
 
 
-def _check_size(exchange: Exchange) -> None:
-    size, limit = len(exchange.body), exchange.models.settings.max_body_bytes
-    if size > limit:
-        raise BodyTooLargeError(f"The body has {size} bytes; at most {limit} are taken.", limit=limit)
+def _internal_error(cause: Exception) -> ServingError:
+    error = ServingError("An unexpected error occurred; the server's log has the details.")
+    error.__cause__ = cause
+    return error
 
 
-def _hidden(error: Exception) -> ServingError:
-    hidden = ServingError("An unexpected error occurred; the server's log has it.")
-    hidden.__cause__ = error
-    return hidden
-
-
-def _headers_of(error: ServingError) -> dict[str, str]:
+def _error_headers(error: ServingError) -> dict[str, str]:
     if isinstance(error, MethodNotAllowedError):
         return {"Allow": error.allow}
     if isinstance(error, ModelUnavailableError):
@@ -133,7 +123,8 @@ def _headers_of(error: ServingError) -> dict[str, str]:
     return {}
 
 
-def _told_of(exchange: Exchange) -> dict[str, str]:
+def _measurements(exchange: Exchange) -> dict[str, str]:
+    """Return the response headers that report time and model."""
     headers = {}
     if exchange.stopwatch.laps:
         headers["Server-Timing"] = exchange.stopwatch.server_timing()

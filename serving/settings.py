@@ -1,7 +1,7 @@
-"""App settings: every environment variable the app reads, with its default and the reason for it.
+"""App settings: every environment variable that the app reads, in one table, with its default and its reason.
 
-Nobody else reads ``os.environ``. On Azure these are the function app's application settings; locally they stand
-under ``Values`` in ``local.settings.json``.
+Nothing else reads ``os.environ``. On Azure these are the function app's application settings; locally they stand under
+``Values`` in ``local.settings.json``.
 """
 
 from __future__ import annotations
@@ -9,116 +9,145 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
+
+from serving.engines import ENGINES
 
 APP_ROOT = Path(__file__).resolve().parent.parent
 
-ENGINES = ("auto", "c", "python")
-
-_TELEMETRY = ("PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY", "PYTHON_ENABLE_OPENTELEMETRY")
-_TRUE = ("1", "true", "t", "y", "yes")
-
 
 class ConfigurationError(Exception):
-    """An app setting has a value that can't be used; the message is for the operator."""
+    """An app setting has an invalid value; the message is for the operator and names the setting."""
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What an operator can set; the comment above each field gives its app setting, unit and reason."""
+class BatchRows:
+    """The most rows in a batch: of every model whose export proved it safe, and of single models by name."""
 
-    # SERVING_MODEL_PATH: the folder with <name>/<version>/; a mounted share can stand in for the app's own.
-    model_path: Path = APP_ROOT / "model"
-
-    # SERVING_ENGINE: "c" is TensorFlow's C API, "python" its Python session, "auto" the first of them that is there.
-    engine: str = "auto"
-
-    # SERVING_DEFAULT_MODEL: the model that the app's health is told by and that a warm-up loads; the first by name
-    # where it is not set.
-    default_model: str = ""
-
-    # SERVING_PRELOAD: names of models, with commas between them, that begin to load when the worker imports the first
-    # function, so that the first request waits only for what is left of it; none by default, since an instance that is
-    # started for another function would load them too.
-    preload: tuple[str, ...] = ()
-
-    # SERVING_POLL_SECONDS: how often the model folders are looked at for newer versions; 0 for never. A new version is
-    # served once two looks at it were alike. Five seconds cost nothing even on a mounted share.
-    poll_seconds: float = 5.0
-
-    # SERVING_MAX_BODY_BYTES: larger request bodies are answered with 413. 20 MiB is about a million values.
-    max_body_bytes: int = 20 * 1024 * 1024
-
-    # SERVING_BATCH_ROWS: requests that wait for the same model run as one batch of at most so many rows; 0 for none.
-    # Holds for models whose export has shown that no row's answer depends on another's. "64, name=16" also says it for
-    # one model by name, whatever its origin.
-    batch_rows: int = 64
-    batch_rows_by_model: Mapping[str, int] = field(default_factory=dict)
-
-    # SERVING_CACHE_PATH: where a model that was deployed without its export is exported to. The app's own folder is
-    # read-only on Azure; the temporary folder is local to the instance and always writable.
-    cache_path: Path = Path(tempfile.gettempdir()) / "keras-functions"
-
-    # PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY, PYTHON_ENABLE_OPENTELEMETRY: the worker's own settings, either of
-    # which also makes spans and metrics of the requests here; off, for the packages take long to import.
-    telemetry: bool = False
+    default: int = 64
+    by_model: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
-        """Read the settings; unset or empty ones keep their defaults.
-
-        Raises ConfigurationError naming the app setting when a value can't be used.
-        """
-        engine = environ.get("SERVING_ENGINE") or cls.engine
-        if engine not in ENGINES:
-            raise ConfigurationError(f"SERVING_ENGINE is {engine!r}; it must be one of {', '.join(ENGINES)}.")
-        batch_rows, batch_rows_by_model = _batch_rows(environ.get("SERVING_BATCH_ROWS", ""), cls.batch_rows)
-        return cls(
-            model_path=Path(environ.get("SERVING_MODEL_PATH") or cls.model_path),
-            engine=engine,
-            default_model=environ.get("SERVING_DEFAULT_MODEL") or cls.default_model,
-            preload=tuple(name.strip() for name in environ.get("SERVING_PRELOAD", "").split(",") if name.strip()),
-            poll_seconds=_seconds(environ, "SERVING_POLL_SECONDS", cls.poll_seconds),
-            max_body_bytes=_positive_int(environ, "SERVING_MAX_BODY_BYTES", cls.max_body_bytes),
-            batch_rows=batch_rows,
-            batch_rows_by_model=batch_rows_by_model,
-            telemetry=any(environ.get(name, "").lower() in _TRUE for name in _TELEMETRY),
-            cache_path=Path(environ.get("SERVING_CACHE_PATH") or cls.cache_path),
-        )
+    def parse(cls, text: str) -> BatchRows:
+        """Read ``64``, ``xor=16`` or ``64, xor=16``; raises ValueError."""
+        default, by_model = cls.default, {}
+        for part in filter(None, map(str.strip, text.split(","))):
+            name, equals, number = (word.strip() for word in part.rpartition("="))
+            if not number.isdecimal() or (equals and not name):
+                raise ValueError("a whole number of rows, such as 64, or numbers by model, such as 64, xor=16")
+            if name:
+                by_model[name] = int(number)
+            else:
+                default = int(number)
+        return cls(default, by_model)
 
 
-def _positive_int(environ: Mapping[str, str], name: str, default: int) -> int:
-    text = environ.get(name) or str(default)
+def _engine(text: str) -> str:
+    if text not in ("auto", *ENGINES):
+        raise ValueError(f"one of {', '.join(('auto', *ENGINES))}")
+    return text
+
+
+def _positive_int(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
-        raise ConfigurationError(f"{name} is {text!r}; it must be a whole number above 0.")
+        raise ValueError("a whole number above 0")
     return int(text)
 
 
-def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
-    text = environ.get(name) or str(default)
+def _seconds(text: str) -> float:
     try:
         seconds = float(text)
     except ValueError:
         seconds = math.nan
     if not 0 <= seconds < math.inf:
-        raise ConfigurationError(f"{name} is {text!r}; it must be a number of seconds, 0 or more.")
+        raise ValueError("a number of seconds, 0 or more")
     return seconds
 
 
-def _batch_rows(text: str, default: int) -> tuple[int, dict[str, int]]:
-    """Read ``64, name=16``: a number for all models, numbers for models by name, or both."""
-    for_all, by_model = default, {}
-    for part in filter(None, map(str.strip, text.split(","))):
-        name, equals, number = (word.strip() for word in part.rpartition("="))
-        if not number.isdecimal() or (equals and not name):
-            raise ConfigurationError(
-                f"SERVING_BATCH_ROWS is {text!r}; it must be a whole number of rows, as in 64, or also numbers for "
-                "models by name, as in 64, xor=16."
-            )
-        if name:
-            by_model[name] = int(number)
-        else:
-            for_all = int(number)
-    return for_all, by_model
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _flag(text: str) -> bool:
+    return text.lower() in ("1", "true", "t", "y", "yes")  # as the worker reads its own
+
+
+def _setting(name: str, default: Any, parse: Callable[[str], Any], shown: str, purpose: str) -> Any:
+    """Return a field for an app setting.
+
+    ``parse`` reads its text and raises ValueError with what it expects; ``shown`` and ``purpose`` document it.
+    """
+    return field(default=default, metadata={"name": name, "parse": parse, "shown": shown, "purpose": purpose})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an operator can set: one row an app setting."""
+
+    model_path: Path = _setting(
+        *("SERVING_MODEL_PATH", APP_ROOT / "model", Path, "`model` in the app"),
+        "The folder with `<name>/<version>/`. It may be a mounted share.",
+    )
+    engine: str = _setting(
+        *("SERVING_ENGINE", "auto", _engine, "`auto`"),
+        "`c`: TensorFlow's C API. `python`: its Python session, which starts slower. `auto`: the first that is there.",
+    )
+    default_model: str = _setting(
+        *("SERVING_DEFAULT_MODEL", "", str, "the first by name"),
+        "The model whose state `/health` reports and that a warm-up loads.",
+    )
+    # None by default: an instance that is started for another function would load them too.
+    preload: tuple[str, ...] = _setting(
+        *("SERVING_PRELOAD", (), _names, "none"),
+        "Models, separated by commas, that start to load when the worker imports the first function.",
+    )
+    # Five seconds cost nothing, even on a mounted share.
+    poll_seconds: float = _setting(
+        *("SERVING_POLL_SECONDS", 5.0, _seconds, "`5`"),
+        "How often to look for newer versions of the models in use; 0 for never.",
+    )
+    # About a million values as JSON.
+    max_body_bytes: int = _setting(
+        *("SERVING_MAX_BODY_BYTES", 20 * 1024 * 1024, _positive_int, "`20971520`"),
+        "The largest request body. A larger one is answered with 413.",
+    )
+    batch_rows: BatchRows = _setting(
+        *("SERVING_BATCH_ROWS", BatchRows(), BatchRows.parse, "`64`"),
+        "The most rows in a batch of waiting requests; 0 for no batches. `64, name=16` also sets it for one model, "
+        "whether or not its export proved that rows are independent.",
+    )
+    # The app's own folder is read-only on Azure; the temporary folder is local to the instance and always writable.
+    cache_path: Path = _setting(
+        *("SERVING_CACHE_PATH", Path(tempfile.gettempdir()) / "keras-functions", Path, "the temporary folder"),
+        "Where a model that was deployed without its export is exported to.",
+    )
+    # The worker's own settings. Off: the packages take long to import.
+    application_insights: bool = _setting(
+        *("PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY", False, _flag, "off"),
+        "Azure's own: the worker exports to Application Insights, and this app adds spans and metrics of each request.",
+    )
+    opentelemetry: bool = _setting(
+        *("PYTHON_ENABLE_OPENTELEMETRY", False, _flag, "off"),
+        "Azure's own: the same, exported by OTLP.",
+    )
+
+    @property
+    def telemetry(self) -> bool:
+        """Whether requests are recorded for OpenTelemetry."""
+        return self.application_insights or self.opentelemetry
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """Read the settings; those that are unset or empty keep their defaults. Raises ConfigurationError."""
+        values = {}
+        for setting in fields(cls):
+            name, text = setting.metadata["name"], environ.get(setting.metadata["name"])
+            if text:
+                try:
+                    values[setting.name] = setting.metadata["parse"](text)
+                except ValueError as error:
+                    raise ConfigurationError(f"{name} is {text!r}; it must be {error}.") from None
+        return cls(**values)

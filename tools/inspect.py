@@ -9,12 +9,10 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 from serving.engines.signature import DEFAULT_SIGNATURE, SERVE_TAG, Signature, TensorSpec, read_signatures, shape_text
 from serving.models import export_record, versions
 from serving.openapi import examples
-from serving.wire.open_inference_tensors import DATATYPES
 
 _BASE = "http://localhost:7071/api"
 
@@ -71,17 +69,12 @@ def _tensor(kind: str, name: str, spec: TensorSpec) -> str:
 
 
 def _requests(name: str, signature: Signature) -> list[str]:
-    bodies: list[tuple[str, str, Any]] = []
-    x_labels = examples.x_labels(signature)
-    if x_labels is not None:
-        bodies.append(("The 2017 format (by a function folder of its own)", f"Predict{name.capitalize()}", x_labels))
-    bodies.append(("TensorFlow Serving REST", f"v1/models/{name}:predict", examples.instances(signature)))
-    if all(spec.dtype_name in DATATYPES for spec in signature.inputs.values()):
-        body = examples.infer(signature, DATATYPES)
-        bodies.append(("Open Inference Protocol v2", f"v2/models/{name}/infer", body))
     lines = []
-    for title, path, body in bodies:
-        lines += ["", title, f"  curl -s -H 'Content-Type: application/json' -d '{json.dumps(body)}' {_BASE}/{path}"]
+    for title, path, body_of in examples.FORMATS:
+        body = body_of(signature)
+        if body is not None:
+            url = f"{_BASE}/{path.format(name=name, Name=name.capitalize())}"
+            lines += ["", title, f"  curl -s -H 'Content-Type: application/json' -d '{json.dumps(body)}' {url}"]
     return lines
 
 

@@ -1,49 +1,33 @@
-"""``GET openapi.json``: the OpenAPI document of this very app, with its models as they are now."""
+"""``GET openapi.json``: the OpenAPI document of this app, with its functions and models as they are now."""
 
 from __future__ import annotations
 
 import json
-import logging
-from asyncio import to_thread
-from collections.abc import Mapping
+from pathlib import Path
 
-from serving.endpoints.problem import problem
+from serving import functions
+from serving.endpoints.problem import ProblemEndpoint
 from serving.engines.signature import DEFAULT_SIGNATURE
-from serving.errors import ServingError
 from serving.exchange import Exchange, Reply
-from serving.models.repository import Repository
-from serving.openapi import document as openapi
+from serving.openapi import document
 from serving.openapi.document import ServedSignature
+from serving.settings import APP_ROOT
 
-_logger = logging.getLogger("serving")
 
+class OpenApi(ProblemEndpoint):
+    """The document's endpoint, for the function folders in an app's root folder."""
 
-class OpenApi:
-    """The document's endpoint; ``endpoints`` are the functions of the 2017 format with the model each serves."""
-
-    def __init__(self, endpoints: Mapping[str, str]) -> None:
-        self._endpoints = endpoints
+    def __init__(self, app_root: Path = APP_ROOT) -> None:
+        self._app_root = app_root
 
     async def answer(self, exchange: Exchange) -> Reply:
         """Answer with the document; raises ServingError."""
         exchange.allow("GET", "HEAD")
-        # The paths lie beside this document, whatever the host and the route prefix are.
-        document = openapi.document(await to_thread(_served, exchange.models), self._endpoints, server=".")
-        return Reply(json.dumps(document).encode())
-
-    def error(self, error: ServingError) -> Reply:
-        """Return the reply that tells a client of an error."""
-        return problem(error)
-
-
-def _served(models: Repository) -> list[ServedSignature]:
-    served = []
-    for name in models.names():
-        try:
-            version, signatures = models.signatures(name)
-        except (ValueError, OSError, ServingError) as error:
-            _logger.warning("Model %s is left out of the OpenAPI document: %s", name, error)
-            continue
-        if DEFAULT_SIGNATURE in signatures:
-            served.append(ServedSignature(name, version, signatures[DEFAULT_SIGNATURE]))
-    return served
+        served = [
+            ServedSignature(name, version, signatures[DEFAULT_SIGNATURE])
+            for name, (version, signatures) in (await exchange.models.signatures()).items()
+            if DEFAULT_SIGNATURE in signatures
+        ]
+        # All paths are relative to this document, whatever the host and the route prefix are.
+        content = document.document(served, functions.find(self._app_root), server=".")
+        return Reply(json.dumps(content).encode())

@@ -1,4 +1,4 @@
-"""One static HTML page, with a policy that lets it load nothing from elsewhere."""
+"""One static HTML page, with a policy that forbids it to load anything from elsewhere."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import hashlib
 import re
 from pathlib import Path
 
-from serving.endpoints.problem import problem
-from serving.errors import ServingError
+from serving.endpoints.problem import ProblemEndpoint
 from serving.exchange import Exchange, Reply
 
 
-class Page:
-    """The endpoint of a page whose styles and scripts stand in the file itself."""
+class Page(ProblemEndpoint):
+    """The endpoint of a page whose styles and scripts are inline."""
 
     def __init__(self, path: Path) -> None:
         self._content = path.read_bytes()
@@ -29,13 +28,9 @@ class Page:
         exchange.allow("GET", "HEAD")
         return Reply(self._content, content_type="text/html", headers=self._headers)
 
-    def error(self, error: ServingError) -> Reply:
-        """Return the reply that tells a client of an error."""
-        return problem(error)
-
 
 def _hashes(text: str, tag: str) -> str:
-    """Return what a policy names an inline element by: the SHA-256 of its content (www.w3.org/TR/CSP3)."""
+    """Return the sources by which a policy allows inline elements: their SHA-256 (www.w3.org/TR/CSP3)."""
     contents = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
     digests = (base64.b64encode(hashlib.sha256(content.encode()).digest()).decode() for content in contents)
     return " ".join(f"'sha256-{digest}'" for digest in digests)

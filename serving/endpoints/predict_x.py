@@ -1,11 +1,11 @@
-"""The 2017 article's protocol: POST rows to one model's own endpoint, get labels; errors are problem documents."""
+"""The 2017 article's format: POST rows to a function that serves one model, get labels."""
 
 from __future__ import annotations
 
 import logging
 
-from serving.endpoints.problem import problem
-from serving.errors import ModelNotFoundError, ModelUnavailableError, ServingError
+from serving.endpoints.problem import ProblemEndpoint
+from serving.errors import ModelNotFoundError, ModelUnavailableError
 from serving.exchange import Exchange, Reply
 from serving.models.model import Model
 from serving.wire import x_labels
@@ -13,7 +13,7 @@ from serving.wire import x_labels
 _logger = logging.getLogger("serving")
 
 
-class PredictX:
+class PredictX(ProblemEndpoint):
     """An endpoint for the latest version of one model."""
 
     def __init__(self, model_name: str) -> None:
@@ -29,17 +29,15 @@ class PredictX:
         fetches = await exchange.run(model, x_labels.SIGNATURE, feeds)
         return Reply(await exchange.encode(x_labels.encode, fetches))
 
-    def error(self, error: ServingError) -> Reply:
-        """Return the reply that tells a client of an error."""
-        return problem(error)
-
     async def _model(self, exchange: Exchange) -> Model:
         try:
             return await exchange.model(self._model_name)
         except ModelNotFoundError as error:
-            # The client did not name it: the function did.
-            folder = exchange.models.settings.model_path / self._model_name
-            _logger.error("No version of model %r lies in %s; expected %s", self._model_name, folder, folder / "1")
+            # The function named the model, not the client.
+            folder = exchange.models.folder(self._model_name)
+            _logger.error(
+                "Model %r has no version in %s; expected one such as %s", self._model_name, folder, folder / "1"
+            )
             raise ModelUnavailableError(
                 f"Model {self._model_name} could not be loaded; the server's log says why."
             ) from error

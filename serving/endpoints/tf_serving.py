@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from asyncio import to_thread
-
 from serving.errors import BadRequestError, ModelNotFoundError, ServingError
 from serving.exchange import Exchange, Reply
 from serving.models.model import Model
-from serving.models.served_model import State
-from serving.wire import tf_serving
-from serving.wire import tf_serving_status as server
-from serving.wire.tf_serving_status import Route, VersionEntry
+from serving.wire import tf_serving, tf_serving_status
+from serving.wire.tf_serving_status import Route
 
 
 class TfServing:
@@ -18,7 +14,7 @@ class TfServing:
 
     async def answer(self, exchange: Exchange) -> Reply:
         """Answer what the rest of the path asks for; raises ServingError."""
-        route = server.parse_path(exchange.path)
+        route = tf_serving_status.parse_path(exchange.path)
         if route is None:
             raise BadRequestError(f"Malformed request: {exchange.method} /v1/models/{exchange.path}")
         if route.action in ("status", "metadata"):
@@ -28,8 +24,8 @@ class TfServing:
         return await (_predict(exchange, route) if route.action == "predict" else _run_examples(exchange, route))
 
     def error(self, error: ServingError) -> Reply:
-        """Return the reply that tells a client of an error."""
-        return Reply(server.error_body(str(error)), error.status)
+        """Return the reply for an error, in TensorFlow Serving's own form."""
+        return Reply(tf_serving_status.error_body(str(error)), error.status)
 
 
 async def _predict(exchange: Exchange, route: Route) -> Reply:
@@ -55,23 +51,20 @@ async def _model(exchange: Exchange, route: Route) -> Model:
 
 async def _version(exchange: Exchange, route: Route) -> int | None:
     if route.label is not None:
-        return await to_thread(exchange.models.version_of, route.model, route.label)
+        return await exchange.models.version_of(route.model, route.label)
     return route.version or None  # some clients send 0 for the latest
 
 
 async def _status(exchange: Exchange, route: Route) -> Reply:
     wanted = await _version(exchange, route)
-    statuses = await to_thread(exchange.models.status, route.model)
+    statuses = await exchange.models.status(route.model)
     if wanted is not None:
         statuses = [status for status in statuses if status.version == wanted]
         if not statuses:
             raise ModelNotFoundError(f"Model {route.model} has no version {wanted}.")
-    entries = [VersionEntry(status.version, status.state, status.error) for status in statuses]
-    # A version that is only waiting to be asked for is ready to be.
-    is_ready = any(status.state != State.END for status in statuses)
-    return Reply(server.status(route.model, is_ready, entries))
+    return Reply(tf_serving_status.status(route.model, statuses))
 
 
 async def _metadata(exchange: Exchange, route: Route) -> Reply:
     model = await _model(exchange, route)
-    return Reply(server.metadata(model.name, model.version, model.signatures))
+    return Reply(tf_serving_status.metadata(model.name, model.version, model.signatures))

@@ -52,8 +52,8 @@ class Signature:
     method_name: str
 
     @property
-    def goes_by_rows(self) -> bool:
-        """Whether the first dimension of all its tensors may vary, as that of a batch does."""
+    def has_batch_dimension(self) -> bool:
+        """Whether the first dimension of every input and output may vary, as a batch's does."""
         specs = (*self.inputs.values(), *self.outputs.values())
         return bool(self.inputs) and all(spec.shape and spec.shape[0] is None for spec in specs)
 

@@ -7,6 +7,7 @@ created and released in this file.
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import weakref
 from collections.abc import Mapping
@@ -18,8 +19,11 @@ from time import perf_counter
 import numpy as np
 
 from serving.engines import dtypes, errors
+from serving.engines.session import RunClock, bytes_of
 from serving.engines.signature import SERVE_TAG, Signature, TensorSpec, decode_signatures, needs_variables
-from serving.engines.tensorflow_library import SIZEOF_TSTRING, Api, Buffer, Output, load_api
+from serving.engines.tensorflow_library import SIZEOF_TSTRING, Api, Buffer, Output, is_available, load_api
+
+__all__ = ["Session", "is_available"]
 
 # RunOptions{inter_op_thread_pool: -1} (core/protobuf/config.proto, field 3): ops run in the caller's thread, which
 # spares each call the hand-over to a pool and back. Ops that are worth it still spread over the intra-op threads.
@@ -35,13 +39,13 @@ _LONG_RUN_SECONDS = 0.005
 
 _SMALL_BYTES = 16 * 1024
 
-# A run that is expected to be shorter, by the latest one and the size of its inputs, keeps the interpreter's lock: a
-# thread that gives it up waits 5 ms for it, Python's switch interval, where another one is busy (docs/dispatch.md).
+# A run that should be shorter keeps the interpreter's lock: a thread that releases it waits up to 5 ms, Python's switch
+# interval, to get it back from a busy thread (docs/dispatch.md).
 _QUICK_RUN_SECONDS = 0.0005
 
 
 class _Call:
-    """A signature bound to its graph: what every TF_SessionRun of it has in common, and how long the latest took."""
+    """A signature bound to its graph: what every TF_SessionRun of it has in common."""
 
     def __init__(self, signature: Signature, input_array: ctypes.Array, output_array: ctypes.Array) -> None:
         self.inputs = list(signature.inputs.items())
@@ -51,13 +55,6 @@ class _Call:
         self.output_array = output_array
         self.output_values = c_void_p * len(self.outputs)
         self.takes_strings = any(spec.dtype_number == dtypes.STRING for _, spec in self.inputs)
-        self.latest_seconds = 0.0  # none yet
-
-    def is_quick(self, feeds: Mapping[str, np.ndarray]) -> bool:
-        """Tell whether a run is expected to be over in microseconds."""
-        return 0 < self.latest_seconds < _QUICK_RUN_SECONDS and (
-            sum([array.nbytes for array in feeds.values()]) <= _SMALL_BYTES
-        )
 
 
 class Session:
@@ -79,6 +76,7 @@ class Session:
         self._release.atexit = False
         self._run_options = _run_options(api)
         self._calls = {key: self._bind(graph, signature) for key, signature in self.signatures.items()}
+        self.clocks = {key: RunClock() for key in self.signatures}
 
     def close(self) -> None:
         """Release the session and its graph; nothing may be running in it."""
@@ -102,9 +100,12 @@ class Session:
         """Run one signature; see ``serving.engines.session.Session.run``. The arrays it returns are read-only."""
         api, call = self._api, self._calls[signature]
         inputs, outputs = call.input_values(), call.output_values()
-        run_options = self._run_options if call.latest_seconds < _LONG_RUN_SECONDS else None
-        session_run = api.quick_session_run if call.is_quick(feeds) else api.TF_SessionRun
-        # Those of earlier runs are used again: TF_SessionRun sets them whatever they hold.
+        clock, input_bytes = self.clocks[signature], bytes_of(feeds)
+        expected = clock.expected_seconds(input_bytes)
+        run_options = None if _LONG_RUN_SECONDS <= expected < math.inf else self._run_options
+        is_quick = expected < _QUICK_RUN_SECONDS and input_bytes <= _SMALL_BYTES
+        session_run = api.quick_session_run if is_quick else api.TF_SessionRun
+        # A status can be used again: TF_SessionRun sets it whatever it holds.
         status = self._statuses.pop() if self._statuses else api.TF_NewStatus()
         try:
             for index, (name, spec) in enumerate(call.inputs):
@@ -118,7 +119,7 @@ class Session:
                 None, 0, None, status,
             )
             # fmt: on
-            call.latest_seconds = perf_counter() - start
+            clock.record(perf_counter() - start, input_bytes)
             api.raise_for(status)
             return {name: _read_tensor(api, spec, outputs[index]) for index, (name, spec) in enumerate(call.outputs)}
         finally:

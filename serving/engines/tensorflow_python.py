@@ -9,12 +9,14 @@ import importlib.util
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from serving.engines import dtypes, errors
 from serving.engines.errors import EngineNotFoundError
+from serving.engines.session import RunClock, bytes_of
 from serving.engines.signature import SERVE_TAG, Signature, decode_signatures
 
 
@@ -33,6 +35,7 @@ class Session:
                 meta_graph = tf.compat.v1.saved_model.load(self._session, [SERVE_TAG], os.fspath(saved_model))
             self.signatures = decode_signatures(meta_graph.SerializeToString())
             self._calls = {key: self._bind(signature) for key, signature in self.signatures.items()}
+            self.clocks = {key: RunClock() for key in self.signatures}
         except BaseException as error:
             self._session.close()
             raise _translated(tf, error) from error
@@ -54,15 +57,22 @@ class Session:
     def run(self, signature: str, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run one signature; see ``serving.engines.session.Session.run``."""
         specs = self.signatures[signature]
+        start = perf_counter()
         try:
             fetches = self._calls[signature](*(feeds[name] for name in specs.inputs))
         except self._tf.errors.OpError as error:
             raise _translated(self._tf, error) from error
+        self.clocks[signature].record(perf_counter() - start, bytes_of(feeds))
         return {name: _array(fetches[name], spec.dtype_number) for name, spec in specs.outputs.items()}
 
 
+def is_available() -> bool:
+    """Tell whether this engine can run here."""
+    return importlib.util.find_spec("tensorflow") is not None
+
+
 def _import_tensorflow() -> Any:
-    if importlib.util.find_spec("tensorflow") is None:
+    if not is_available():
         raise EngineNotFoundError("No tensorflow is installed; install the packages of requirements.txt.")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     import tensorflow

@@ -11,7 +11,10 @@ from serving.engines.errors import InvalidArgumentError, TensorFlowError
 from serving.engines.session import Session
 from serving.engines.signature import DEFAULT_SIGNATURE, Signature, TensorSpec, shape_fits, shape_text
 from serving.errors import BadRequestError, PredictionError
-from serving.models.batching import Runner
+from serving.models import trial
+from serving.models.batching import Batcher
+
+Tensors = Mapping[str, np.ndarray]
 
 
 class Model:
@@ -23,8 +26,12 @@ class Model:
         self.signatures = session.signatures  # by name
         self.has_answered = False  # a prediction, since it was loaded
         self._session = session
-        self._runners = {
-            key: Runner(partial(_run, session, str(self), key), batch_rows if signature.goes_by_rows else 1)
+        self._batchers = {
+            key: Batcher(
+                partial(_run, session, str(self), key),
+                session.clocks[key],
+                batch_rows if signature.has_batch_dimension else 1,
+            )
             for key, signature in session.signatures.items()
         }
 
@@ -32,59 +39,37 @@ class Model:
         return f"{self.name}/{self.version}"
 
     def signature(self, key: str = DEFAULT_SIGNATURE) -> Signature:
-        """Return one signature; raises BadRequestError naming those there are where it isn't one of them."""
+        """Return one signature; raises BadRequestError, naming those that exist, where there is no such signature."""
         signature = self.signatures.get(key)
         if signature is None:
             known = ", ".join(self.signatures)
             raise BadRequestError(f"Model {self} has no signature {key!r}; it has: {known}.", signature=key)
         return signature
 
-    def predict(self, feeds: Mapping[str, np.ndarray], signature: str = DEFAULT_SIGNATURE) -> dict[str, np.ndarray]:
-        """Run a signature: arrays by input name in, arrays by output name out.
+    async def predict(self, feeds: Tensors, signature: str = DEFAULT_SIGNATURE) -> tuple[Tensors, int]:
+        """Run a signature on arrays by input name, together with waiting requests where the model allows batches.
 
-        Raises BadRequestError where the feeds don't fit the signature or the graph refuses their values,
-        PredictionError where TensorFlow fails otherwise.
+        Returns the arrays by output name, and the number of rows in the whole run. Raises BadRequestError where the
+        feeds don't fit the signature or the graph rejects their values, PredictionError where the run fails otherwise.
         """
         self._check(feeds, self.signature(signature).inputs)
-        fetches = _run(self._session, str(self), signature, feeds)
-        self.has_answered = True
-        return fetches
-
-    async def predict_batched(
-        self, feeds: Mapping[str, np.ndarray], signature: str = DEFAULT_SIGNATURE
-    ) -> tuple[Mapping[str, np.ndarray], int]:
-        """Run a signature from an event loop, in one batch with requests that wait for it too, where it takes batches.
-
-        Returns the arrays by output name, and how many rows the whole run had; raises what ``predict`` does.
-        """
-        self._check(feeds, self.signature(signature).inputs)
-        answer = await self._runners[signature](feeds)
+        answer = await self._batchers[signature].run(feeds)
         self.has_answered = True
         return answer
 
     def warm_up(self) -> None:
-        """Answer a prediction of zeros, so that what TensorFlow does on the first run is done; raises PredictionError.
+        """Run once on zeros, so that what TensorFlow does on the first run is done; raises PredictionError.
 
-        Values that the graph refuses are no failure: it has run. Dimensions that may vary are tried small, then at
-        what Keras's image models take at least: windows larger than an image fail in other ways.
+        A graph that rejects the values has run, so that is no failure.
         """
-        failure = None
         key = DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in self.signatures else next(iter(self.signatures))
-        inputs = self.signatures[key].inputs
-        for size in (1, 32):
-            try:
-                self.predict({name: _zeros(spec, size) for name, spec in inputs.items()}, key)
-            except BadRequestError:
-                continue
-            except PredictionError as error:
-                failure = error
-                continue
-            return
-        if failure:
-            raise failure
+        try:
+            trial.answer_once(self._session, key)
+        except TensorFlowError as error:
+            raise _failure(str(self), error) from error
         self.has_answered = True
 
-    def _check(self, feeds: Mapping[str, np.ndarray], inputs: Mapping[str, TensorSpec]) -> None:
+    def _check(self, feeds: Tensors, inputs: Mapping[str, TensorSpec]) -> None:
         if feeds.keys() != inputs.keys():
             got = ", ".join(sorted(feeds)) or "none"
             raise BadRequestError(f"Model {self} expects the inputs {', '.join(inputs)}; got {got}.")
@@ -92,8 +77,7 @@ class Model:
             array = feeds[name]
             if array.dtype != spec.dtype:
                 raise BadRequestError(
-                    f"Input {name!r} of model {self} has dtype {array.dtype}; expected {spec.dtype_name}.",
-                    input=name,
+                    f"Input {name!r} of model {self} has dtype {array.dtype}; expected {spec.dtype_name}.", input=name
                 )
             if not shape_fits(array.shape, spec.shape):
                 raise BadRequestError(
@@ -102,20 +86,17 @@ class Model:
                 )
 
 
-def _run(session: Session, model: str, signature: str, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Run a signature; raises the errors that ``Model.predict`` does for what TensorFlow fails with."""
+def _run(session: Session, model: str, signature: str, feeds: Tensors) -> Tensors:
+    # No method: a batcher that held its model would keep both alive until the garbage collector runs.
     try:
         return session.run(signature, feeds)
     except InvalidArgumentError as error:
-        # Such as an embedding's index out of its range: the graph knows what the signature can't say.
+        # Such as an index beyond an embedding's range: the graph knows what the signature can't say.
         detail = error.message.splitlines()[0]
         raise BadRequestError(f"Model {model} can't take these values: {detail}") from error
     except TensorFlowError as error:
-        raise PredictionError(f"Model {model} failed with TensorFlow's {error.code_name}.") from error
+        raise _failure(model, error) from error
 
 
-def _zeros(spec: TensorSpec, size: int) -> np.ndarray:
-    """Return one row of zeros, or of empty strings, with ``size`` for each further dimension that may vary."""
-    dimensions = spec.shape or ()
-    shape = [(1 if axis == 0 else size) if length is None else length for axis, length in enumerate(dimensions)]
-    return np.full(shape, b"", object) if spec.dtype_name == "string" else np.zeros(shape, spec.dtype)
+def _failure(model: str, error: TensorFlowError) -> PredictionError:
+    return PredictionError(f"Model {model} failed with TensorFlow's {error.code_name}.")

@@ -1,4 +1,4 @@
-"""The models of the app: loads each when it is first asked for, keeps it, and looks for newer versions meanwhile."""
+"""The models of the app: each is loaded when it is first requested, kept, and replaced by newer versions."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from serving.errors import ModelNotFoundError, ServingError
 from serving.models import export_record, fallback_export, versions
 from serving.models.export_record import ExportRecord
 from serving.models.model import Model
-from serving.models.served_model import ServedModel, VersionStatus
+from serving.models.served_model import ServedModel
 from serving.settings import ConfigurationError, Settings
+from serving.status import VersionStatus
 
 _logger = logging.getLogger("serving")
 
@@ -29,7 +30,7 @@ def shared() -> Repository:
 
 
 def preload_in_background() -> None:
-    """Begin to load the models that ``SERVING_PRELOAD`` names, if it names any; a request waits for what is left."""
+    """Start to load the models that ``SERVING_PRELOAD`` names, if any; a request waits for the rest of the load."""
     try:
         models = shared()
     except ConfigurationError:  # the first request says so
@@ -46,22 +47,23 @@ class Repository:
         self._models: dict[str, ServedModel] = {}
         self._lock = Lock()
         self._closed = Event()
+        self._default_name = ""  # the latest that was logged
 
     def loaded(self, name: str, version: int | None = None) -> Model | None:
-        """Return a model's version, the latest by default, if it is loaded: dict look-ups, no lock."""
+        """Return a model's version, the latest by default, if it is loaded. Takes no lock."""
         model = self._models.get(name)
         return model.loaded(version) if model else None
 
     def get(self, name: str, version: int | None = None) -> Model:
-        """Return a model's version, the latest that loads by default, loading it first where it isn't loaded.
+        """Return a model's version, by default the latest that loads, loading it first if necessary.
 
-        Raises ModelNotFoundError where it isn't there; ModelUnavailableError where it can't be loaded, whose cause is
-        in the log and whose next request tries again.
+        Raises ModelNotFoundError where it doesn't exist, ModelUnavailableError where it can't be loaded: the log has
+        the cause, and the next request tries again.
         """
         return self._served(name).get(version)
 
     def version_of(self, name: str, label: str) -> int:
-        """Return the version that a label of a model stands for; raises ModelNotFoundError."""
+        """Return the version that a label points to; raises ModelNotFoundError."""
         labels = versions.labels(self.settings.model_path, name)
         if label not in labels:
             known = ", ".join(sorted(labels)) or "none"
@@ -69,28 +71,37 @@ class Repository:
         return labels[label]
 
     def default_name(self) -> str:
-        """Return the name of the default model; raises ModelNotFoundError where there is no model at all."""
-        name = self.settings.default_model or next(iter(self.names()), "")
+        """Return the name of the default model, and log why it is; raises ModelNotFoundError where there is none."""
+        names = self.names()
+        name = self.settings.default_model or next(iter(names), "")
         if not name:
             raise ModelNotFoundError("There is no model.")
+        if name != self._default_name:
+            self._default_name = name
+            _logger.info("The default model is %s: %s", name, _why_default(self.settings, names))
         return name
 
     def preload(self) -> None:
-        """Load the models that the settings name, or the default one, and have each answer once; log what fails."""
-        for name in self.settings.preload or ("",):
+        """Load and warm up the models that the settings name, or else the default one; log those that fail."""
+        try:
+            names = self.settings.preload or (self.default_name(),)
+        except ModelNotFoundError as error:
+            _logger.error("No model could be preloaded: %s", error)
+            return
+        for name in names:
             try:
-                self.get(name or self.default_name()).warm_up()
+                self.get(name).warm_up()
             except ServingError as error:
-                _logger.error("Model %s was not loaded ahead: %s", name, error)
+                _logger.error("Model %s could not be preloaded: %s", name, error)
 
     def names(self) -> list[str]:
         """Return the names of all models on disk, loaded or not."""
         return versions.names(self.settings.model_path)
 
     def signatures(self, name: str) -> tuple[int, Mapping[str, Signature]]:
-        """Return a model's latest version and its signatures: from its file, where it isn't loaded.
+        """Return a model's latest version and its signatures, read from its file where it isn't loaded.
 
-        Raises ModelNotFoundError where there is no such model, ValueError or OSError where its file can't be read.
+        Raises ModelNotFoundError where there is no such model, ValueError or OSError where the file can't be read.
         """
         model = self.loaded(name)
         if model is not None:
@@ -101,6 +112,16 @@ class Repository:
         latest = max(folders)
         content = (folders[latest] / export_record.SAVED_MODEL).read_bytes()
         return latest, read_signatures(content, SERVE_TAG)
+
+    def all_signatures(self) -> dict[str, tuple[int, Mapping[str, Signature]]]:
+        """Return what ``signatures`` does for every model, by name; log and leave out those that can't be read."""
+        found = {}
+        for name in self.names():
+            try:
+                found[name] = self.signatures(name)
+            except (ValueError, OSError, ServingError) as error:
+                _logger.warning("The signatures of model %s can't be read: %s", name, error)
+        return found
 
     def status(self, name: str) -> list[VersionStatus]:
         """Return the state of every version of a model, the highest first; raises ModelNotFoundError."""
@@ -134,18 +155,26 @@ class Repository:
         return model
 
     def _batch_rows(self, name: str, record: ExportRecord) -> int:
-        by_default = self.settings.batch_rows if record.independent_rows else 0
-        return self.settings.batch_rows_by_model.get(name, by_default)
+        setting = self.settings.batch_rows
+        return setting.by_model.get(name, setting.default if record.independent_rows else 0)
 
     def _start_polling(self) -> None:
-        # Holds the repository weakly: a thread must not keep models alive that nobody serves.
+        # A weak reference: the thread must not keep models alive that nobody serves.
         arguments = (weakref.ref(self), self._closed, self.settings.poll_seconds)
         Thread(target=_poll, args=arguments, name="poll-versions", daemon=True).start()
 
     def upgrade(self) -> None:
-        """Look for newer versions of every model that has been asked for."""
+        """Look for newer versions of every model in use."""
         for model in list(self._models.values()):
             model.upgrade()
+
+
+def _why_default(settings: Settings, names: list[str]) -> str:
+    if settings.default_model:
+        return "SERVING_DEFAULT_MODEL names it."
+    if len(names) == 1:
+        return "it is the only one."
+    return f"it is the first by name of {', '.join(names)}. SERVING_DEFAULT_MODEL can name another."
 
 
 def _poll(repository: weakref.ref[Repository], closed: Event, seconds: float) -> None:
@@ -156,7 +185,7 @@ def _poll(repository: weakref.ref[Repository], closed: Event, seconds: float) ->
         try:
             alive.upgrade()
         except Exception:
-            _logger.exception("Looking for newer versions failed; it is tried again in %s s", seconds)
+            _logger.exception("The search for newer versions failed; the next one is in %s s", seconds)
         del alive
 
 
@@ -168,8 +197,8 @@ def _saved_model(folder: Path, name: str, cache_path: Path) -> Path:
     if not sources:
         raise FileNotFoundError(f"{folder} holds neither a SavedModel nor files to export one from")
     _logger.warning(
-        "Model %s has no export that matches its files, so one is made now, which takes seconds at every cold start. "
-        "To avoid it run `python -m export %s` and deploy what it writes.",
+        "Model %s has no export that matches its files, so it is exported now. That takes seconds at every cold start. "
+        "To avoid it, run `python -m export %s` and deploy what it writes.",
         *(name, folder),
     )
     return fallback_export.export_into(cache_path / name, sources)

@@ -1,6 +1,6 @@
-"""One model by name, in all its versions: each is loaded once, the latest that loads is served, a newer one swapped in.
+"""One model in all its versions: each is loaded once, the latest that loads is served, a newer one replaces it.
 
-Safe from many threads at once. Says nothing of where a version's files come from; it is given a function to load them.
+Safe from many threads at once. Does not know where a version's files come from: it is given a function to load them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from threading import Lock
 
@@ -17,40 +16,23 @@ from serving.errors import ModelNotFoundError, ModelUnavailableError
 from serving.models import versions
 from serving.models.model import Model
 from serving.models.versions import Fingerprint
+from serving.status import State, VersionStatus
 
 _logger = logging.getLogger("serving")
 
 Loader = Callable[[str, Path], Model]
 
 
-class State(StrEnum):
-    """A version's state, by TensorFlow Serving's names (``get_model_status.proto``)."""
-
-    START = "START"  # on disk, and loaded when it is asked for
-    LOADING = "LOADING"
-    AVAILABLE = "AVAILABLE"
-    END = "END"  # could not be loaded
-
-
-@dataclass(frozen=True)
-class VersionStatus:
-    """One version's state; ``error`` names the kind of error of one that could not be loaded, without its paths."""
-
-    version: int
-    state: State
-    error: str = ""
-
-
 @dataclass(frozen=True)
 class _Failure:
-    """What a version's folder looked like when it could not be loaded, and why it couldn't."""
+    """A failed load: what the version's folder looked like then, and the error."""
 
     fingerprint: Fingerprint
     error: str
 
 
 class ServedModel:
-    """A model's versions: ``latest`` is the one that requests get which name no version, once one is loaded."""
+    """A model's versions. ``latest`` answers requests that name no version; None until one is loaded."""
 
     def __init__(self, name: str, find: Callable[[], Mapping[int, Path]], load: Loader) -> None:
         self.name = name
@@ -83,10 +65,10 @@ class ServedModel:
             return [self._status_of(version) for version in sorted({*on_disk, *self._loaded}, reverse=True)]
 
     def upgrade(self) -> None:
-        """Look for a newer version than the latest, and once it has stopped changing load it and put it in its place.
+        """Look for a version newer than the latest, and let it replace the latest once its files stop changing.
 
-        The old one is released when the last request that has it has ended. One that fails is left alone until its
-        files change.
+        The old version is released when its last request has ended. A version that fails to load is not tried again
+        until its files change.
         """
         on_disk = self._find()
         current = self.latest.version if self.latest else -1
@@ -144,7 +126,7 @@ class ServedModel:
         return model
 
     def _once(self, key: int | None, load: Callable[[], Model]) -> Model:
-        """Load, or wait for the thread that is at it; a load that fails fails for all who waited for it."""
+        """Load, or wait for the thread that is loading; a failure is raised in every thread that waited."""
         with self._lock:
             there = self.loaded(key)
             if there is not None:
@@ -171,9 +153,9 @@ class ServedModel:
 
     def _status_of(self, version: int) -> VersionStatus:
         if version in self._loaded:
-            return VersionStatus(version, State.AVAILABLE)
+            return VersionStatus(self.name, version, State.AVAILABLE)
         if version in self._loading:
-            return VersionStatus(version, State.LOADING)
+            return VersionStatus(self.name, version, State.LOADING)
         if version in self._failures:
-            return VersionStatus(version, State.END, self._failures[version].error)
-        return VersionStatus(version, State.START)
+            return VersionStatus(self.name, version, State.END, self._failures[version].error)
+        return VersionStatus(self.name, version, State.START)

@@ -1,15 +1,19 @@
-"""The OpenAPI 3.1 document of all that the app answers, with each model's real inputs and outputs. Pure."""
+"""The OpenAPI 3.1 document of all that the app answers, with each model's real inputs and outputs. Pure.
+
+To describe a new endpoint, add a row to OPERATIONS.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from serving import __version__
 from serving.engines.signature import DEFAULT_SIGNATURE, Signature
+from serving.functions import Function
 from serving.openapi import examples
 from serving.openapi.schemas import Schema, inference_tensors, object_of, one_or_by_name, row, rows_are_possible, tensor
-from serving.wire.open_inference_tensors import DATATYPES
 
 _KEY = {"functionKey": {"type": "apiKey", "in": "header", "name": "x-functions-key"}}
 
@@ -24,37 +28,34 @@ _PROBLEM = object_of(
 )
 _ERROR = object_of({"error": {"type": "string"}})
 
+Paths = dict[str, dict[str, Any]]
+
 
 @dataclass(frozen=True)
 class ServedSignature:
-    """A model's latest version and its default signature, as the document tells of it."""
+    """A model's latest version and its default signature."""
 
     name: str
     version: int
     signature: Signature
 
 
-def document(models: list[ServedSignature], endpoints: Mapping[str, str], server: str) -> dict[str, Any]:
-    """Return the document.
-
-    ``endpoints`` are the functions of the 2017 format with the model each serves, ``server`` the URL below which all
-    paths lie.
-    """
-    by_name = {model.name: model for model in models}
+def document(models: Sequence[ServedSignature], functions: Sequence[Function], server: str) -> dict[str, Any]:
+    """Return the document of these functions; ``server`` is the URL below which all paths lie."""
     paths: dict[str, Any] = {}
-    for endpoint, name in endpoints.items():
-        if name in by_name and len(by_name[name].signature.inputs) == 1:
-            paths[f"/{endpoint}"] = _predict_x(by_name[name], endpoint)
-    for model in models:
-        paths |= _tensorflow_serving(model) | _open_inference(model)
-    paths |= _open_inference_server() | _health() | _pages()
+    for function in functions:
+        if function.is_http and function.endpoint in OPERATIONS:
+            own = OPERATIONS[function.endpoint](function, models)
+            if not function.needs_key:
+                own = {path: _without_key(items) for path, items in own.items()}
+            paths |= own
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Keras models on Azure Functions",
-            "version": "1.0.0",
-            "description": "One engine behind three wire formats: the 2017 article's, TensorFlow Serving's REST API "
-            "and the Open Inference Protocol v2.",
+            "version": __version__,
+            "description": "Predictions in three wire formats: the 2017 article's, TensorFlow Serving's REST API and "
+            "the Open Inference Protocol v2.",
         },
         "servers": [{"url": server}],
         "components": {"securitySchemes": _KEY, "schemas": {"Problem": _PROBLEM, "Error": _ERROR}},
@@ -63,27 +64,47 @@ def document(models: list[ServedSignature], endpoints: Mapping[str, str], server
     }
 
 
-def _predict_x(model: ServedSignature, endpoint: str) -> Schema:
+def _without_key(operations: dict[str, Any]) -> dict[str, Any]:
+    return {method: {**operation, "security": []} for method, operation in operations.items()}
+
+
+def _base(function: Function) -> str:
+    """Return a function's path without its parameters: ``/v1/models`` of ``v1/models/{*path}``."""
+    return "/" + function.route.partition("{")[0].rstrip("/")
+
+
+def _predict_x(function: Function, models: Sequence[ServedSignature]) -> Paths:
+    for model in models:
+        if model.name == function.model and len(model.signature.inputs) == 1:
+            return {_base(function): {"post": _predict_x_operation(function, model)}}
+    return {}
+
+
+def _predict_x_operation(function: Function, model: ServedSignature) -> Schema:
     [spec] = model.signature.inputs.values()
     x: Schema = tensor(spec)
     if spec.shape is not None and len(spec.shape) == 2 and spec.dtype_name not in ("string", "bool"):
         text = {"type": "string", "description": "rows separated by |, values by spaces", "examples": ["1 0|1 1"]}
         x = {"anyOf": [x, text]}
+    labels = object_of({"labels": one_or_by_name(model.signature.outputs, tensor)})
     return {
-        "post": {
-            "operationId": f"predict_{endpoint}",
-            "tags": ["2017 format"],
-            "summary": f"Predict with model {model.name}",
-            "requestBody": _body(object_of({"X": x}), examples.x_labels(model.signature)),
-            "responses": _responses(
-                object_of({"labels": one_or_by_name(model.signature.outputs, tensor)}), _problems(415)
-            ),
-        }
+        "operationId": f"predict_{function.name}",
+        "tags": ["2017 format"],
+        "summary": f"Predict with model {model.name}",
+        "requestBody": _body(object_of({"X": x}), examples.x_labels(model.signature)),
+        "responses": _responses(labels, _problems(415)),
     }
 
 
-def _tensorflow_serving(model: ServedSignature) -> dict[str, Any]:
-    signature, base = model.signature, f"/v1/models/{model.name}"
+def _tf_serving(function: Function, models: Sequence[ServedSignature]) -> Paths:
+    paths: Paths = {}
+    for model in models:
+        paths |= _tf_serving_model(f"{_base(function)}/{model.name}", model)
+    return paths
+
+
+def _tf_serving_model(base: str, model: ServedSignature) -> Paths:
+    signature = model.signature
     tags = ["TensorFlow Serving REST"]
     columns = object_of({"inputs": one_or_by_name(signature.inputs, tensor)})
     answers = [object_of({"outputs": one_or_by_name(signature.outputs, tensor)})]
@@ -111,23 +132,30 @@ def _tensorflow_serving(model: ServedSignature) -> dict[str, Any]:
     }
 
 
-def _open_inference(model: ServedSignature) -> dict[str, Any]:
-    signature, base = model.signature, f"/v2/models/{model.name}"
-    datatypes, tags = DATATYPES, ["Open Inference Protocol v2"]
-    request = object_of({"inputs": inference_tensors(signature.inputs, datatypes)})
+def _open_inference(function: Function, models: Sequence[ServedSignature]) -> Paths:
+    paths = _open_inference_server(_base(function))
+    for model in models:
+        if examples.infer(model.signature):  # else the protocol has no name for one of its types
+            paths |= _open_inference_model(f"{_base(function)}/models/{model.name}", model)
+    return paths
+
+
+def _open_inference_model(base: str, model: ServedSignature) -> Paths:
+    signature, tags = model.signature, ["Open Inference Protocol v2"]
+    request = object_of({"inputs": inference_tensors(signature.inputs)})
     request["properties"]["id"] = {"type": "string"}
     answer = object_of(
         {
             "model_name": {"const": model.name},
             "model_version": {"type": "string"},
-            "outputs": inference_tensors(signature.outputs, datatypes),
+            "outputs": inference_tensors(signature.outputs),
         }
     )
     infer = {
         "operationId": f"infer_{model.name}",
         "tags": tags,
-        "summary": f"Predict with model {model.name}; the binary tensor extension is understood too",
-        "requestBody": _body(request, examples.infer(signature, datatypes)),
+        "summary": f"Predict with model {model.name}; the binary tensor extension is supported too",
+        "requestBody": _body(request, examples.infer(signature)),
         "responses": _responses(answer, _errors()),
     }
     metadata = object_of({"name": {"const": model.name}, "platform": {"type": "string"}})
@@ -139,16 +167,16 @@ def _open_inference(model: ServedSignature) -> dict[str, Any]:
     }
 
 
-def _open_inference_server() -> dict[str, Any]:
+def _open_inference_server(base: str) -> Paths:
     tags = ["Open Inference Protocol v2"]
     live, ready = object_of({"live": {"type": "boolean"}}), object_of({"ready": {"type": "boolean"}})
     server = object_of({"name": {"type": "string"}, "version": {"type": "string"}})
     index = {"type": "array", "items": object_of({"name": {"type": "string"}, "state": {"type": "string"}})}
     return {
-        "/v2": {"get": _get("server_metadata", tags, "Name, version and extensions", server, _errors())},
-        "/v2/health/live": {"get": _get("server_live", tags, "Whether the server is live", live, _errors())},
-        "/v2/health/ready": {"get": _get("server_ready", tags, "Whether the models are ready", ready, _errors())},
-        "/v2/repository/index": {
+        base: {"get": _get("server_metadata", tags, "Name, version and extensions", server, _errors())},
+        f"{base}/health/live": {"get": _get("server_live", tags, "Whether the server is live", live, _errors())},
+        f"{base}/health/ready": {"get": _get("server_ready", tags, "Whether the models are ready", ready, _errors())},
+        f"{base}/repository/index": {
             "post": {
                 "operationId": "repository_index",
                 "tags": tags,
@@ -159,27 +187,26 @@ def _open_inference_server() -> dict[str, Any]:
     }
 
 
-def _health() -> dict[str, Any]:
+def _health(function: Function, _: Sequence[ServedSignature]) -> Paths:
     state = object_of({"status": {"type": "string"}})
     paths = {}
-    for path, what in (("health", "ready"), ("health/ready", "ready"), ("health/live", "live")):
+    for path, what in (("", "ready"), ("/ready", "ready"), ("/live", "live")):
         operation = _get(
-            f"probe_{path.replace('/', '_')}", ["health"], f"Whether the app is {what}", state, _problems()
+            f"probe_{what}{'_default' * (not path)}", ["health"], f"Whether the app is {what}", state, _problems()
         )
-        operation["security"] = []
         operation["responses"]["503"] = _response("not ready", state)
-        paths[f"/{path}"] = {"get": operation}
+        paths[_base(function) + path] = {"get": operation}
     return paths
 
 
-def _pages() -> dict[str, Any]:
+def _page(function: Function, _: Sequence[ServedSignature]) -> Paths:
     page = {"200": {"description": "the page", "content": {"text/html": {"schema": {"type": "string"}}}}}
-    playground = {"operationId": "playground", "tags": ["pages"], "summary": "Try the models", "responses": page}
-    own = _get("openapi", ["pages"], "This document", {"type": "object"}, _problems())
-    return {
-        "/playground": {"get": {**playground, "security": []}},
-        "/openapi.json": {"get": {**own, "security": []}},
-    }
+    operation = {"operationId": function.name, "tags": ["pages"], "summary": "Try the models", "responses": page}
+    return {_base(function): {"get": operation}}
+
+
+def _openapi(function: Function, _: Sequence[ServedSignature]) -> Paths:
+    return {_base(function): {"get": _get("openapi", ["pages"], "This document", {"type": "object"}, _problems())}}
 
 
 def _get(operation_id: str, tags: list[str], summary: str, schema: Schema, errors: dict[str, Any]) -> dict[str, Any]:
@@ -221,3 +248,14 @@ def _failures(schema: str, media_type: str, *further: int) -> dict[str, Any]:
     reference = {"$ref": f"#/components/schemas/{schema}"}
     codes = (400, 404, 405, 413, *further, 500, 503)
     return {str(code): _response(_DESCRIPTIONS[code], reference, media_type) for code in codes}
+
+
+# The paths of a function, by the class of its endpoint.
+OPERATIONS: dict[str, Callable[[Function, Sequence[ServedSignature]], Paths]] = {
+    "PredictX": _predict_x,
+    "TfServing": _tf_serving,
+    "OpenInference": _open_inference,
+    "Health": _health,
+    "Page": _page,
+    "OpenApi": _openapi,
+}

@@ -1,10 +1,12 @@
-"""Example requests for a signature in each wire format: what ``inspect`` prints and the OpenAPI document shows."""
+"""Example requests for a signature, in every wire format."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from serving.engines.signature import Signature, TensorSpec
+from serving.wire.open_inference_tensors import DATATYPES
 
 _ROWS = 2  # for a first dimension that may vary
 _SIZE = 3  # for any other
@@ -30,13 +32,15 @@ def instances(signature: Signature) -> dict[str, Any]:
     return {"instances": [dict(zip(specs, row, strict=True)) for row in rows]}
 
 
-def infer(signature: Signature, datatypes: dict[str, str]) -> dict[str, Any]:
-    """Return a body of the Open Inference Protocol; ``datatypes`` are its names for those of TensorFlow."""
+def infer(signature: Signature) -> dict[str, Any] | None:
+    """Return a body of the Open Inference Protocol; None where it has no name for the type of an input."""
+    if not all(spec.dtype_name in DATATYPES for spec in signature.inputs.values()):
+        return None
     return {
         "inputs": [
             {
                 "name": name,
-                "datatype": datatypes[spec.dtype_name],
+                "datatype": DATATYPES[spec.dtype_name],
                 "shape": list(example_shape(spec)),
                 "data": nested(spec),
             }
@@ -63,3 +67,19 @@ def _fill(shape: tuple[int, ...], leaves: tuple[Any, Any], start: int) -> Any:
     if not shape:
         return leaves[start % 2]
     return [_fill(shape[1:], leaves, start + index) for index in range(shape[0])]
+
+
+class Format(NamedTuple):
+    """A wire format: its title, its path below the route prefix, and what makes its body, or None, of a signature."""
+
+    title: str
+    path: str
+    body: Callable[[Signature], dict[str, Any] | None]
+
+
+# ``{name}`` stands for the model's name, ``{Name}`` for its function's.
+FORMATS = (
+    Format("The 2017 format (by a function folder of its own)", "Predict{Name}", x_labels),
+    Format("TensorFlow Serving REST", "v1/models/{name}:predict", instances),
+    Format("Open Inference Protocol v2", "v2/models/{name}/infer", infer),
+)

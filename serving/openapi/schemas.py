@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from serving.engines.signature import Signature, TensorSpec
+from serving.wire.open_inference_tensors import DATATYPES
 
 Schema = dict[str, Any]
 
@@ -56,13 +57,13 @@ def object_of(properties: Mapping[str, Schema], **further: Any) -> Schema:
     return {"type": "object", "required": list(properties), "properties": dict(properties), **further}
 
 
-def inference_tensors(specs: Mapping[str, TensorSpec], datatypes: Mapping[str, str]) -> Schema:
+def inference_tensors(specs: Mapping[str, TensorSpec]) -> Schema:
     """Return the schema of the Open Inference Protocol's list of tensors."""
     members = [
         object_of(
             {
                 "name": {"const": name},
-                "datatype": {"const": datatypes[spec.dtype_name]},
+                "datatype": {"const": DATATYPES.get(spec.dtype_name)},
                 "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
                 "data": {"type": "array", "items": {}},
             }

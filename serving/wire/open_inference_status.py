@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from serving.engines.signature import Signature, TensorSpec
 from serving.errors import BadRequestError
+from serving.status import State, VersionStatus
 from serving.wire import json_tensors
 from serving.wire import open_inference_tensors as tensors
 
@@ -23,7 +24,8 @@ _SERVER = re.compile(r"(?:health/(live|ready)|repository/(index))?")
 _MODEL = re.compile(r"models/([A-Za-z0-9_][A-Za-z0-9_.-]*)(?:/versions/([0-9]{1,18}))?(?:/(ready|infer))?")
 
 Action = Literal["live", "ready", "index", "metadata", "infer"]
-State = Literal["READY", "LOADING", "UNAVAILABLE"]
+
+_STATES = {State.AVAILABLE: "READY", State.LOADING: "LOADING"}  # any other is UNAVAILABLE
 
 _EXTENSIONS = ["binary_tensor_data"]
 
@@ -35,16 +37,6 @@ class Route:
     action: Action
     model: str | None = None
     version: int | None = None
-
-
-@dataclass(frozen=True)
-class IndexEntry:
-    """One version of a model in the repository index; ``reason`` says why it is UNAVAILABLE."""
-
-    name: str
-    version: int
-    state: State
-    reason: str = ""
 
 
 def parse_path(path: str) -> Route | None:
@@ -98,9 +90,19 @@ def decode_index(body: bytes) -> bool:
     return ready
 
 
-def repository_index(entries: Iterable[IndexEntry]) -> bytes:
-    """Return the index: each version of each model with its state."""
-    return _json([{**asdict(entry), "version": str(entry.version)} for entry in entries])
+def repository_index(statuses: Iterable[VersionStatus], ready_only: bool) -> bytes:
+    """Return the index: each version of each model, or each that is ready, with its state."""
+    entries = [
+        {
+            "name": status.name,
+            "version": str(status.version),
+            "state": _STATES.get(status.state, "UNAVAILABLE"),
+            "reason": status.error,
+        }
+        for status in statuses
+        if status.state is State.AVAILABLE or not ready_only
+    ]
+    return _json(entries)
 
 
 def error_body(message: str) -> bytes:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from serving.engines.signature import Signature, TensorSpec
+from serving.status import State, VersionStatus
 
 # What follows "v1/models/" in a path.
 _SPEC = r"([^/:]+)(?:/versions/([0-9]{1,18})|/labels/([^/:]+))?"
@@ -34,15 +35,6 @@ class Route:
     action: str
 
 
-@dataclass(frozen=True)
-class VersionEntry:
-    """One version in a status: its state by TensorFlow Serving's names, and an error where it could not be loaded."""
-
-    version: int
-    state: str
-    error: str = ""
-
-
 def parse_path(path: str) -> Route | None:
     """Return what the part of a path after ``v1/models/`` asks for; None where it is malformed."""
     match = _PATH.fullmatch(path)
@@ -53,16 +45,18 @@ def parse_path(path: str) -> Route | None:
     return Route(model, None if version is None else int(version), label, action)
 
 
-def status(model: str, is_ready: bool, entries: Iterable[VersionEntry]) -> bytes:
-    """Return a model's status; KServe's clients of the same URL look for ``name`` and ``ready`` beside it."""
+def status(model: str, statuses: Sequence[VersionStatus]) -> bytes:
+    """Return a model's status; KServe's clients of the same URL look for ``name`` and ``ready`` in it."""
     versions = [
         {
-            "version": str(entry.version),
-            "state": entry.state,
-            "status": {"error_code": "UNKNOWN" if entry.error else "OK", "error_message": entry.error},
+            "version": str(status.version),
+            "state": status.state,
+            "status": {"error_code": "UNKNOWN" if status.error else "OK", "error_message": status.error},
         }
-        for entry in entries
+        for status in statuses
     ]
+    # A version that waits for its first request is ready for it.
+    is_ready = any(status.state is not State.END for status in statuses)
     return _json({"name": model, "ready": is_ready, "model_version_status": versions})
 
 

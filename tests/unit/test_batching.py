@@ -6,7 +6,8 @@ import threading
 import numpy as np
 import pytest
 
-from serving.models.batching import Runner
+from serving.engines.session import RunClock
+from serving.models.batching import Batcher
 
 
 class Recorder:
@@ -32,6 +33,13 @@ def run():
     return Recorder()
 
 
+def batcher(run, batch_rows=64, seconds=float("inf"), for_bytes=4):
+    """A batcher whose runs are expected to take so long: by default longer than the event loop may stand still."""
+    clock = RunClock()
+    clock.record(seconds, for_bytes)
+    return Batcher(run, clock, batch_rows)
+
+
 def rows(*values, width=1):
     return {"x": np.repeat(np.array(values, np.float32)[:, None], width, axis=1)}
 
@@ -40,7 +48,7 @@ def ask(runner, *requests):
     """Send requests together; return their answers, or errors, in order."""
 
     async def together():
-        return await asyncio.gather(*(runner(feeds) for feeds in requests), return_exceptions=True)
+        return await asyncio.gather(*(runner.run(feeds) for feeds in requests), return_exceptions=True)
 
     return asyncio.run(together())
 
@@ -51,7 +59,7 @@ def values(answer):
 
 
 def test_a_request_alone_is_run_as_it_is(run):
-    fetches, batch_rows = ask(Runner(run, 64), rows(1, 2))[0]
+    fetches, batch_rows = ask(batcher(run), rows(1, 2))[0]
 
     assert fetches["y"].tolist() == [[2], [4]]
     assert batch_rows == 2
@@ -59,24 +67,42 @@ def test_a_request_alone_is_run_as_it_is(run):
 
 
 def test_requests_that_wait_are_run_together_and_each_gets_its_own_rows(run):
-    runner = Runner(run, 64)
-
-    answers = ask(runner, *(rows(*range(n, 2 * n)) for n in range(1, 9)))
+    answers = ask(batcher(run), *(rows(*range(n, 2 * n)) for n in range(1, 9)))
 
     assert [values(answer) for answer in answers] == [[2.0 * i for i in range(n, 2 * n)] for n in range(1, 9)]
-    # What comes first does not wait for the others; what comes while it runs goes together.
-    assert len(run.shapes) <= 2
-    assert sum(shape[0] for shape in run.shapes) == 36
+    assert run.shapes == [(36, 1)]
+
+
+def test_of_short_runs_the_first_is_made_at_once_and_the_others_of_that_moment_together(run):
+    ask(batcher(run, seconds=1e-6), *(rows(n) for n in range(8)))
+
+    assert run.shapes == [(1, 1), (7, 1)]
+
+
+def test_a_client_gets_its_answer_before_the_next_batch_is_run(run):
+    runs_seen = []
+
+    async def client(runner, number):
+        await runner.run(rows(number))
+        runs_seen.append(len(run.shapes))
+
+    async def scenario():
+        runner = batcher(run, 3, seconds=1e-6)
+        await asyncio.gather(*(client(runner, number) for number in range(7)))
+
+    asyncio.run(scenario())
+
+    assert runs_seen == [1, 2, 2, 2, 3, 3, 3]
 
 
 def test_requests_that_arrive_during_a_run_wait_for_its_end_and_go_together(run):
-    runner = Runner(run, 64)
+    runner = batcher(run)
 
     async def scenario():
         run.gate.clear()
-        first = asyncio.create_task(runner(rows(1)))
+        first = asyncio.create_task(runner.run(rows(1)))
         await asyncio.sleep(0.05)
-        others = [asyncio.create_task(runner(rows(n))) for n in (2, 3, 4)]
+        others = [asyncio.create_task(runner.run(rows(n))) for n in (2, 3, 4)]
         await asyncio.sleep(0.05)
         assert run.shapes == []
         run.gate.set()
@@ -88,15 +114,15 @@ def test_requests_that_arrive_during_a_run_wait_for_its_end_and_go_together(run)
     assert [(values(answer), answer[1]) for answer in answers] == [([2], 1), ([4], 3), ([6], 3), ([8], 3)]
 
 
-def test_a_batch_holds_no_more_rows_than_the_bound_and_nobody_is_left_behind(run):
-    answers = ask(Runner(run, 4), *(rows(n, n) for n in range(9)))
+def test_a_batch_is_filled_up_to_the_bound_and_no_request_is_left_behind(run):
+    answers = ask(batcher(run, 4), *(rows(n, n) for n in range(9)))
 
     assert [values(answer) for answer in answers] == [[2.0 * n] * 2 for n in range(9)]
-    assert max(shape[0] for shape in run.shapes) <= 4
+    assert run.shapes == [(4, 1)] * 4 + [(2, 1)]
 
 
 def test_a_request_over_the_bound_runs_alone_and_whole(run):
-    [answer] = ask(Runner(run, 4), rows(*range(10)))
+    [answer] = ask(batcher(run, 4), rows(*range(10)))
 
     assert len(values(answer)) == 10
     assert run.shapes == [(10, 1)]
@@ -104,28 +130,28 @@ def test_a_request_over_the_bound_runs_alone_and_whole(run):
 
 @pytest.mark.parametrize("bound", [0, 1])
 def test_no_bound_above_one_means_no_batches(run, bound):
-    answers = ask(Runner(run, bound), *(rows(n) for n in range(5)))
+    answers = ask(batcher(run, bound), *(rows(n) for n in range(5)))
 
     assert [values(answer) for answer in answers] == [[2.0 * n] for n in range(5)]
     assert run.shapes == [(1, 1)] * 5
 
 
 def test_only_tensors_alike_but_for_their_rows_are_joined(run):
-    answers = ask(Runner(run, 64), rows(1), rows(2, width=2), rows(3), rows(4, width=2))
+    answers = ask(batcher(run), rows(1), rows(2, width=2), rows(3), rows(4, width=2))
 
     assert [values(answer) for answer in answers] == [[2], [4], [6], [8]]
     assert {shape[1] for shape in run.shapes} == {1, 2}
 
 
 def test_an_error_reaches_only_who_caused_it(run):
-    answers = ask(Runner(run, 64), rows(1), rows(2), rows(-3), rows(4), rows(-5))
+    answers = ask(batcher(run), rows(1), rows(2), rows(-3), rows(4), rows(-5))
 
     assert [values(answers[i]) for i in (0, 1, 3)] == [[2], [4], [8]]
     assert [str(answers[i]) for i in (2, 4)] == ["refused -3.0", "refused -5.0"]
 
 
 def test_the_runner_works_on_after_an_error(run):
-    runner = Runner(run, 64)
+    runner = batcher(run)
     ask(runner, rows(-1), rows(-2))
 
     assert [values(answer) for answer in ask(runner, rows(1), rows(2))] == [[2], [4]]
@@ -135,7 +161,7 @@ def test_inputs_that_share_no_rows_and_empty_ones_are_run_as_they_are():
     def run(feeds):
         return {"y": np.float32(sum(array.sum() for array in feeds.values()))}
 
-    runner = Runner(run, 64)
+    runner = batcher(run)
     answers = ask(
         runner,
         {"a": np.ones((2, 1)), "b": np.ones((3, 1))},
@@ -146,23 +172,27 @@ def test_inputs_that_share_no_rows_and_empty_ones_are_run_as_they_are():
     assert [float(fetches["y"]) for fetches, _ in answers] == [5, 5, 0]
 
 
-def test_outputs_without_the_batch_s_rows_are_never_cut():
+def test_outputs_without_the_batch_s_rows_are_never_cut_and_end_the_batches():
+    shapes = []
+
     def run(feeds):
+        shapes.append(feeds["x"].shape)
         return {"mean": feeds["x"].mean(0)}
 
-    runner = Runner(run, 64)
+    runner = batcher(run)
 
     for _ in range(2):
         answers = ask(runner, rows(1), rows(2), rows(3), rows(4))
         assert [fetches["mean"].tolist() for fetches, _ in answers] == [[1], [2], [3], [4]]
+    assert shapes == [(4, 1)] + [(1, 1)] * 8
 
 
 def test_a_request_that_is_cancelled_takes_no_other_with_it(run):
-    runner = Runner(run, 64)
+    runner = batcher(run)
 
     async def scenario():
         run.gate.clear()
-        tasks = [asyncio.create_task(runner(rows(n))) for n in (1, 2, 3)]
+        tasks = [asyncio.create_task(runner.run(rows(n))) for n in (1, 2, 3)]
         await asyncio.sleep(0.05)
         tasks[0].cancel()
         tasks[1].cancel()
@@ -177,13 +207,13 @@ def test_a_request_that_is_cancelled_takes_no_other_with_it(run):
 
 
 def test_a_loop_that_ends_in_the_middle_leaves_nothing_for_the_next(run):
-    runner = Runner(run, 64)
+    runner = batcher(run)
 
     async def cut_off():
         run.gate.clear()
-        asyncio.create_task(runner(rows(1)))  # noqa: RUF006
+        asyncio.create_task(runner.run(rows(1)))  # noqa: RUF006
         await asyncio.sleep(0.05)
-        asyncio.create_task(runner(rows(2)))  # noqa: RUF006
+        asyncio.create_task(runner.run(rows(2)))  # noqa: RUF006
         await asyncio.sleep(0.05)
         threading.Timer(0.1, run.gate.set).start()
 
@@ -193,11 +223,11 @@ def test_a_loop_that_ends_in_the_middle_leaves_nothing_for_the_next(run):
 
 
 def test_long_runs_leave_the_event_loop_free(run):
-    runner = Runner(run, 1)
+    runner = batcher(run, 1)
 
     async def scenario():
         run.gate.clear()
-        task = asyncio.create_task(runner(rows(1)))
+        task = asyncio.create_task(runner.run(rows(1)))
         await asyncio.sleep(0.05)  # this very line runs, though the run stands still
         run.gate.set()
         return await task
@@ -206,12 +236,19 @@ def test_long_runs_leave_the_event_loop_free(run):
     assert threading.get_ident() not in run.threads
 
 
-def test_runs_that_have_proved_short_are_made_on_the_event_loop(run):
-    runner = Runner(run, 64)
-    ask(runner, rows(1))
-    run.threads.clear()
+@pytest.mark.parametrize("batch_rows", [1, 64])
+@pytest.mark.parametrize(("seconds", "values", "is_inline"), [(0.0004, [1], True), (0.0004, [1, 2], False)])
+def test_runs_that_should_be_short_by_their_size_are_made_on_the_event_loop(
+    run, batch_rows, seconds, values, is_inline
+):
+    ask(batcher(run, batch_rows, seconds, for_bytes=4), rows(*values))
 
-    for _ in range(20):
-        ask(runner, rows(1))
+    assert (run.threads == {threading.get_ident()}) is is_inline
 
-    assert threading.get_ident() in run.threads
+
+def test_a_batch_counts_by_the_size_of_all_its_requests(run):
+    ask(batcher(run, seconds=0.0004), rows(1), rows(2), rows(3))
+
+    # The first alone on the event loop; the two others together would take 0.8 ms.
+    assert run.shapes == [(1, 1), (2, 1)]
+    assert len(run.threads) == 2

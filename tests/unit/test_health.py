@@ -89,6 +89,7 @@ def test_not_ready_while_the_model_cannot_be_loaded_and_ready_once_it_can(put, m
         pytest.param(lambda x: {"y": x}, (), "int64", id="a scalar"),
         pytest.param(lambda x: {"y": x}, None, "float32", id="unknown rank"),
         pytest.param("needs 30 columns", (None, None), "float32", id="refuses small shapes"),
+        pytest.param("pools by 64", (None, None, None, 1), "float32", id="halves an image six times"),
         pytest.param("refuses zeros", (None,), "float32", id="refuses zeros"),
     ],
 )
@@ -99,6 +100,7 @@ def test_a_warm_up_suits_any_signature(put, tf, function, shape, dtype):
 
     functions = {
         "needs 30 columns": lambda x: refuse(tf.shape(x)[1] >= 30, x),
+        "pools by 64": lambda x: {"y": tf.reshape(tf.nn.max_pool2d(x, 64, 64, "VALID")[:, 0, 0, 0], [-1])},
         "refuses zeros": lambda x: refuse(tf.reduce_all(x > 0), x),
     }
     put("model", functions.get(function, function), shape, dtype)
@@ -129,7 +131,7 @@ def test_the_warm_up_trigger_loads_the_models_that_the_setting_names(put, monkey
     Warmup.main(None)
 
     assert [name for name in "abc" if repository.shared().loaded(name)] == ["b", "c"]
-    assert "Model missing was not loaded ahead: There is no model 'missing'." in caplog.text
+    assert "Model missing could not be preloaded: There is no model 'missing'." in caplog.text
 
 
 def test_models_to_preload_begin_to_load_when_a_function_is_imported(put, monkeypatch):
@@ -142,7 +144,8 @@ def test_models_to_preload_begin_to_load_when_a_function_is_imported(put, monkey
             thread.join()
 
     model = repository.shared().loaded("model")
-    assert model.predict({"x": np.ones((1, 2), np.float32)})["y"].tolist() == [[2, 2]]
+    fetches, _ = asyncio.run(model.predict({"x": np.ones((1, 2), np.float32)}))
+    assert fetches["y"].tolist() == [[2, 2]]
 
 
 def test_nothing_is_preloaded_unless_the_setting_says_so(put):

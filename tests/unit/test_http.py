@@ -102,7 +102,7 @@ def test_a_body_over_the_limit_is_413_before_it_is_read():
     response = post(b"x" * 1001)
 
     assert response.status_code == 413
-    assert "1001 bytes; at most 1000" in problem(response)["detail"]
+    assert "1001 bytes; the limit is 1000" in problem(response)["detail"]
 
 
 @pytest.mark.usefixtures("adder")

@@ -7,8 +7,9 @@ import pytest
 
 from serving.engines.signature import Signature, TensorSpec
 from serving.errors import BadRequestError
-from serving.wire import open_inference_status as server
-from serving.wire.open_inference_status import IndexEntry, Route
+from serving.status import State, VersionStatus
+from serving.wire import open_inference_status as status
+from serving.wire.open_inference_status import Route
 from tests.unit.specs import spec
 
 
@@ -31,7 +32,7 @@ from tests.unit.specs import spec
     ],
 )
 def test_a_path_says_what_is_asked_of_which_model(path, route):
-    assert server.parse_path(path) == route
+    assert status.parse_path(path) == route
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_a_path_says_what_is_asked_of_which_model(path, route):
     ],
 )
 def test_another_path_is_none_of_the_protocol(path):
-    assert server.parse_path(path) is None
+    assert status.parse_path(path) is None
 
 
 @pytest.mark.parametrize(
@@ -53,23 +54,23 @@ def test_another_path_is_none_of_the_protocol(path):
 )
 def test_a_name_that_could_leave_the_model_folder_is_never_a_model(name):
     for path in (f"models/{name}", f"models/{name}/infer", f"models/{name}/versions/1/ready"):
-        assert server.parse_path(path) is None
+        assert status.parse_path(path) is None
 
 
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        (server.server_live(), {"live": True}),
-        (server.server_ready(True), {"ready": True, "live": True}),
-        (server.server_ready(False), {"ready": False, "live": False}),
-        (server.model_ready("xor", True), {"name": "xor", "ready": True}),
-        (server.model_ready("xor", False), {"name": "xor", "ready": False}),
+        (status.server_live(), {"live": True}),
+        (status.server_ready(True), {"ready": True, "live": True}),
+        (status.server_ready(False), {"ready": False, "live": False}),
+        (status.model_ready("xor", True), {"name": "xor", "ready": True}),
+        (status.model_ready("xor", False), {"name": "xor", "ready": False}),
         (
-            server.server_metadata("keras-functions", "1.0.0"),
+            status.server_metadata("keras-functions", "1.0.0"),
             {"name": "keras-functions", "version": "1.0.0", "extensions": ["binary_tensor_data"]},
         ),
-        (server.error_body('no "x": \ud800'), {"error": 'no "x": \ud800'}),
-        (server.repository_index([]), []),
+        (status.error_body('no "x": \ud800'), {"error": 'no "x": \ud800'}),
+        (status.repository_index([], False), []),
     ],
 )
 def test_answers_are_json(body, expected):
@@ -81,7 +82,7 @@ def test_metadata_tell_a_models_versions_and_tensors():
         {"ids": spec("string", ()), "x": spec("float32", (None, 2))}, {"y": spec("bfloat16", None)}, ""
     )
 
-    assert json.loads(server.model_metadata("xor", [1, 2], signature)) == {
+    assert json.loads(status.model_metadata("xor", [1, 2], signature)) == {
         "name": "xor",
         "versions": ["1", "2"],
         "platform": "tensorflow_savedmodel",
@@ -97,15 +98,24 @@ def test_metadata_of_a_type_that_the_protocol_does_not_know_are_refused():
     signature = Signature({"x": TensorSpec("x:0", 8, np.dtype(np.complex64), "complex64", ())}, {}, "")
 
     with pytest.raises(BadRequestError, match="x: the Open Inference Protocol has no datatype for complex64"):
-        server.model_metadata("xor", [1], signature)
+        status.model_metadata("xor", [1], signature)
 
 
 def test_the_index_lists_each_version_with_its_state():
-    entries = [IndexEntry("a", 1, "READY"), IndexEntry("b", 2, "UNAVAILABLE", "the file is corrupt")]
+    statuses = [
+        VersionStatus("a", 1, State.AVAILABLE),
+        VersionStatus("b", 3, State.END, "the file is corrupt"),
+        VersionStatus("b", 2, State.LOADING),
+        VersionStatus("b", 1, State.START),
+    ]
+    ready = {"name": "a", "version": "1", "state": "READY", "reason": ""}
 
-    assert json.loads(server.repository_index(entries)) == [
-        {"name": "a", "version": "1", "state": "READY", "reason": ""},
-        {"name": "b", "version": "2", "state": "UNAVAILABLE", "reason": "the file is corrupt"},
+    assert json.loads(status.repository_index(statuses, ready_only=True)) == [ready]
+    assert json.loads(status.repository_index(statuses, ready_only=False)) == [
+        ready,
+        {"name": "b", "version": "3", "state": "UNAVAILABLE", "reason": "the file is corrupt"},
+        {"name": "b", "version": "2", "state": "LOADING", "reason": ""},
+        {"name": "b", "version": "1", "state": "UNAVAILABLE", "reason": ""},
     ]
 
 
@@ -113,10 +123,10 @@ def test_the_index_lists_each_version_with_its_state():
     ("body", "ready_only"), [(b"", False), (b"{}", False), (b'{"ready": false}', False), (b'{"ready": true}', True)]
 )
 def test_the_index_may_be_asked_for_ready_models_only(body, ready_only):
-    assert server.decode_index(body) is ready_only
+    assert status.decode_index(body) is ready_only
 
 
 @pytest.mark.parametrize("body", [b"x", b"[]", b"null", b'{"ready": 1}', b'{"ready": null}', b"[" * 100_000])
-def test_a_request_for_the_index_that_is_none_is_refused(body):
+def test_an_invalid_request_for_the_index_is_refused(body):
     with pytest.raises(BadRequestError):
-        server.decode_index(body)
+        status.decode_index(body)

@@ -6,6 +6,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from serving.engines.signature import Signature
+from serving.functions import Function
 from serving.openapi import document as openapi
 from serving.openapi import examples
 from serving.openapi.document import ServedSignature
@@ -22,8 +23,24 @@ SIGNATURES = {
 }
 
 
+def function(name, endpoint, route=None, model=None, level="function"):
+    return Function(name, {"type": "httpTrigger", "route": route, "authLevel": level}, endpoint, model)
+
+
+FUNCTIONS = [
+    function("PredictIt", "PredictX", model="model"),
+    function("A", "TfServing", "v1/models/{*path}"),
+    function("B", "OpenInference", "v2/{*path}"),
+    function("C", "Health", "health/{path?}", level="anonymous"),
+    function("D", "Page", "playground", level="anonymous"),
+    function("E", "OpenApi", "openapi.json", level="anonymous"),
+    function("Own", None),
+    Function("Timer", {"type": "timerTrigger"}, None, None),
+]
+
+
 def document(one):
-    return openapi.document([ServedSignature("model", 3, one)], {"PredictIt": "model"}, ".")
+    return openapi.document([ServedSignature("model", 3, one)], FUNCTIONS, ".")
 
 
 @pytest.mark.parametrize("name", SIGNATURES)

@@ -1,5 +1,6 @@
 """Models are found, loaded once, kept, and tried again after a failure; without an export one is made."""
 
+import asyncio
 import logging
 import shutil
 import time
@@ -41,7 +42,8 @@ def put(folder, saved_model):
 
 
 def answer(model):
-    return model.predict({"x": np.array([1], np.float32)})["y"].tolist()
+    fetches, _ = asyncio.run(model.predict({"x": np.array([1], np.float32)}))
+    return fetches["y"].tolist()
 
 
 def test_nothing_is_loaded_before_it_is_asked_for(repository, put):
@@ -295,7 +297,8 @@ def test_without_an_export_one_is_made_in_the_cache_and_used_from_then_on(reposi
     model = repository.get("xor")
 
     [name] = model.signature().inputs
-    [labels] = model.predict({name: rows}).values()
+    fetches, _ = asyncio.run(model.predict({name: rows}))
+    [labels] = fetches.values()
     np.testing.assert_allclose(labels, keras_files.xor_answers(rows), atol=1e-6)
     assert "run `python -m export" in caplog.text
     assert {path.name for path in (folder / "xor" / "1").iterdir()} == {"model.json", "model.h5"}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.settings import APP_ROOT, ConfigurationError, Settings
+from serving.settings import APP_ROOT, BatchRows, ConfigurationError, Settings
 
 
 def test_defaults_serve_the_apps_own_model_folder():
@@ -33,8 +33,7 @@ def test_every_setting_is_read():
         preload=("xor", "words"),
         poll_seconds=0.5,
         max_body_bytes=1000,
-        batch_rows=32,
-        batch_rows_by_model={"xor": 0, "my-model.v2": 128},
+        batch_rows=BatchRows(32, {"xor": 0, "my-model.v2": 128}),
         cache_path=Path("/var/cache"),
     )
 
@@ -42,7 +41,7 @@ def test_every_setting_is_read():
 def test_batch_rows_by_model_leave_the_default_for_all_others():
     settings = Settings.from_environment({"SERVING_BATCH_ROWS": "xor=8"})
 
-    assert (settings.batch_rows, settings.batch_rows_by_model) == (Settings.batch_rows, {"xor": 8})
+    assert settings.batch_rows == BatchRows(BatchRows.default, {"xor": 8})
 
 
 @pytest.mark.parametrize("text", ["many", "-1", "=8", "xor=", "xor=many", "8, xor"])

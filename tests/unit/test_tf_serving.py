@@ -7,8 +7,9 @@ import pytest
 
 from serving.engines.signature import Signature, TensorSpec
 from serving.errors import BadRequestError
+from serving.status import State, VersionStatus
 from serving.wire import tf_serving, tf_serving_status
-from serving.wire.tf_serving_status import Route, VersionEntry
+from serving.wire.tf_serving_status import Route
 from tests.unit.specs import signature, spec
 
 ONE = {"serving_default": signature(x=spec())}
@@ -545,9 +546,10 @@ def test_paths_are_read_by_the_grammar(path, route):
 
 
 def test_a_status_names_every_version_and_what_kserve_looks_for():
-    entries = [VersionEntry(2, "END", "DataLossError; the log says why"), VersionEntry(1, "AVAILABLE")]
+    failed = VersionStatus("xor", 2, State.END, "DataLossError; the log says why")
 
-    assert json.loads(tf_serving_status.status("xor", True, entries)) == {
+    assert not json.loads(tf_serving_status.status("xor", [failed]))["ready"]
+    assert json.loads(tf_serving_status.status("xor", [failed, VersionStatus("xor", 1, State.AVAILABLE)])) == {
         "name": "xor",
         "ready": True,
         "model_version_status": [

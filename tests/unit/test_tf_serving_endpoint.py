@@ -61,8 +61,8 @@ def test_a_version_is_chosen_by_the_path(path, factor):
         ("scale/labels/canary:predict", "POST", 404, "no label 'canary'; there are: stable."),
         ("nothing/labels/canary:predict", "POST", 404, "no label 'canary'; there are: none."),
         ("scale:explain", "POST", 400, "Malformed request: POST /v1/models/scale:explain"),
-        ("scale:predict", "GET", 405, "send POST"),
-        ("scale", "POST", 405, "send GET or HEAD"),
+        ("scale:predict", "GET", 405, "use POST"),
+        ("scale", "POST", 405, "use GET or HEAD"),
         ("scale:predict", "POST", 400, "not JSON"),
     ],
 )

@@ -1,0 +1,69 @@
+"""A trial run of a signature: inputs that the model takes, where its shapes leave dimensions open.
+
+A signature says which dimensions may vary, not which sizes work: a text model may need a few steps, an image model a
+few hundred pixels. So sizes are tried, here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+
+from serving.engines.errors import InvalidArgumentError, TensorFlowError
+from serving.engines.session import Session
+from serving.engines.signature import Signature, TensorSpec
+
+# For every dimension that may vary but the first. 32 is the least that Keras's image models take; then what is cheap,
+# and then what networks need that halve an image up to nine times.
+SIZES = (32, 1, 8, 64, 128, 256, 512)
+
+Feeds = Mapping[str, np.ndarray]
+Fill = Callable[[tuple[int, ...], TensorSpec], np.ndarray]
+_Result = TypeVar("_Result")
+
+
+def run(signature: Signature, call: Callable[[Feeds], _Result], fill: Fill, rows: int = 1) -> tuple[Feeds, _Result]:
+    """Call with the first feeds that work, and return them with the result.
+
+    ``fill`` makes an array of a shape. Raises the TensorFlowError of the first size where no size works.
+    """
+    failure: TensorFlowError | None = None
+    for feeds in _candidates(signature, fill, rows):
+        try:
+            return feeds, call(feeds)
+        except TensorFlowError as error:
+            failure = failure or error
+    assert failure is not None
+    raise failure
+
+
+def answer_once(session: Session, key: str) -> str:
+    """Run a signature once on zeros. Return why the graph rejected the values, or nothing where it took them.
+
+    Raises the TensorFlowError of a run that failed for another reason than its values.
+    """
+    try:
+        run(session.signatures[key], partial(session.run, key), zeros)
+    except InvalidArgumentError as error:
+        return error.message.splitlines()[0]
+    return ""
+
+
+def _candidates(signature: Signature, fill: Fill, rows: int) -> Iterator[Feeds]:
+    open_dimensions = any(None in (spec.shape or ())[1:] for spec in signature.inputs.values())
+    for size in SIZES if open_dimensions else SIZES[:1]:
+        yield {name: fill(shape_of(spec, rows, size), spec) for name, spec in signature.inputs.items()}
+
+
+def shape_of(spec: TensorSpec, rows: int, size: int) -> tuple[int, ...]:
+    """Return a shape that a spec allows, with these rows and this size for each further dimension that may vary."""
+    dimensions = spec.shape or ()
+    return tuple((size if axis else rows) if length is None else length for axis, length in enumerate(dimensions))
+
+
+def zeros(shape: tuple[int, ...], spec: TensorSpec) -> np.ndarray:
+    """Return zeros, or empty strings."""
+    return np.full(shape, b"", object) if spec.dtype_name == "string" else np.zeros(shape, spec.dtype)
