@@ -1,4 +1,4 @@
-"""``python -m tools.settings_table``: write the table of app settings into docs/settings.md, from ``serving.settings``."""
+"""``python -m tools.settings_table``: write the table of app settings into docs/settings.md."""
 
 from __future__ import annotations
 
