@@ -185,17 +185,27 @@ def _new_tensor(api: Api, spec: TensorSpec, array: np.ndarray) -> int:
     dims = (c_int64 * array.ndim)(*array.shape)
     if spec.dtype_number == dtypes.STRING:
         return _new_string_tensor(api, dims, array)
-    tensor = api.TF_AllocateTensor(spec.dtype_number, dims, array.ndim, array.nbytes)
-    if not tensor:
-        raise MemoryError(f"no memory for a tensor of {array.nbytes} bytes")
-    # In C order either way. NumPy takes longer to tell an array's address than to copy a small one.
-    source = array.tobytes() if array.nbytes < _SMALL_BYTES else np.asarray(array, order="C").ctypes.data
-    ctypes.memmove(api.TF_TensorData(tensor), source, array.nbytes)
+    tensor = _allocate(api, spec.dtype_number, dims, array.nbytes)
+    # NumPy takes longer to return an array's address than to copy a small one. Both are in C order.
+    if array.nbytes < _SMALL_BYTES:
+        ctypes.memmove(api.TF_TensorData(tensor), array.tobytes(), array.nbytes)
+    else:
+        contiguous = np.ascontiguousarray(array)  # a name keeps it alive while it is copied
+        ctypes.memmove(api.TF_TensorData(tensor), contiguous.ctypes.data, array.nbytes)
+    return tensor
+
+
+def _allocate(api: Api, dtype_number: int, dims: ctypes.Array, size: int) -> int:
+    tensor: int | None = api.TF_AllocateTensor(dtype_number, dims, len(dims), size)
+    # Without memory TensorFlow returns a tensor whose data is NULL.
+    if not tensor or (size and not api.TF_TensorData(tensor)):
+        api.TF_DeleteTensor(tensor)
+        raise errors.ResourceExhaustedError(f"no memory for a tensor of {size} bytes")
     return tensor
 
 
 def _new_string_tensor(api: Api, dims: ctypes.Array, array: np.ndarray) -> int:
-    tensor = api.TF_AllocateTensor(dtypes.STRING, dims, array.ndim, array.size * SIZEOF_TSTRING)
+    tensor = _allocate(api, dtypes.STRING, dims, array.size * SIZEOF_TSTRING)
     place = api.TF_TensorData(tensor)
     for value in array.flat:
         api.TF_StringInit(place)

@@ -107,3 +107,30 @@ load_and_release(25)
 print(resident_kib() - before)
 """
     assert int(run_python(code, folder)) < 40_000  # 25 leaked sessions would be 100 MB
+
+
+def test_a_large_array_that_is_not_contiguous_is_copied_while_it_is_there(saved_model):
+    folder = saved_model(lambda x: {"y": x}, x=([None, None], "float32"))
+    # Its copy in C order is so large that its memory would be unmapped as soon as nobody holds it.
+    code = f"""{RESIDENT}
+values = np.arange(4_000_000, dtype=np.float32).reshape(1000, 4000).T
+fetched = load_session(folder, "c").run("serving_default", {{"x": values}})["y"]
+print(np.array_equal(fetched, values))
+"""
+    assert run_python(code, folder).strip() == "True"
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="limits memory as Linux does")
+@pytest.mark.parametrize(("dtype", "fill"), [("float32", "np.float32(1)"), ("string", "np.array(b'', object)")])
+def test_an_input_without_memory_for_it_is_an_error(saved_model, dtype, fill):
+    folder = saved_model(lambda x: {"y": x}, x=([None], dtype))
+    code = f"""{RESIDENT}
+session = load_session(folder, "c")
+address_space = int(Path("/proc/self/status").read_text().split("VmSize:")[1].split()[0]) * 1024
+resource.setrlimit(resource.RLIMIT_AS, (address_space + 2**28,) * 2)
+try:
+    session.run("serving_default", {{"x": np.broadcast_to({fill}, (2**28,))}})
+except errors.ResourceExhaustedError as error:
+    print(error)
+"""
+    assert "no memory for a tensor of" in run_python(code, folder)
