@@ -1,1 +1,1 @@
-"""Benchmarks: each figure against a peer measured in the same run. Never deployed, never part of the tests."""
+"""Benchmarks: each figure is measured beside a peer's in the same run. Neither deployed nor part of the tests."""

@@ -1,4 +1,4 @@
-"""``make bench``: measure, print the table, and write it as Markdown and a plot."""
+"""``make bench``: compare the app with the naive one; print the table and write it as Markdown and a plot."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from benchmarks.figures import ROOT, Pair
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark; return 0 where every goal is reached, 1 otherwise."""
+    """Run the benchmark; return 0 if every goal is reached, 1 otherwise."""
     options = _parser().parse_args(arguments)
     if not page_cache.can_drop():
-        print("The page cache can't be dropped here (Linux and root can), so those rows are left out.", file=sys.stderr)
+        print("Dropping the page cache needs Linux and root, so the rows that need it are left out.", file=sys.stderr)
     pairs: dict[str, list[Pair]] = defaultdict(list)
     steps = options.runs * (3 if page_cache.can_drop() else 2)
     measured = chain(figures.app_pairs(options.runs), figures.engine_pairs(options.runs))
@@ -35,12 +35,12 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measure the function app against the naive one (import tensorflow, Keras, model.predict) in one "
-        "run: cold start, warm latency, memory. Takes about 15 s a run.",
+        description="Compare this app with the naive one (import tensorflow, Keras, model.predict): cold start, warm "
+        "latency, memory. Each run takes about 15 s.",
     )
-    parser.add_argument("--runs", type=int, default=7, help="how often each is measured (default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=7, help="how many runs to measure (default: %(default)s)")
     parser.add_argument(
-        "--output", type=Path, default=ROOT / "docs", help="where benchmark.md and benchmark.png go (default: docs)"
+        "--output", type=Path, default=ROOT / "docs", help="folder for benchmark.md and benchmark.png (default: docs)"
     )
     return parser
 

@@ -1,7 +1,7 @@
-"""``.venv-contract/bin/python -m benchmarks.dispatch``: how ``main`` is best run, under Microsoft's own worker runtime.
+"""``.venv-contract/bin/python -m benchmarks.dispatch``: an async or a sync ``main``, in Microsoft's worker runtime.
 
-The app's functions, which are async, beside the same work as a sync ``main`` in the worker's thread pool, with one
-thread and with the default number. Needs Python 3.13 (``make contract`` sets the environment up). Prints a table.
+Compares the app's async functions with a sync ``main`` in the worker's thread pool, with one thread and with the
+default number. Needs Python 3.13 (``make contract`` creates the environment). Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def write_app(folder: Path, models: Iterable[str]) -> None:
 
 
 def _measure(app: Path, name: str, body: str, environment: dict[str, str], seconds: float) -> tuple[float, float]:
-    """Return p50 of one request after the other in microseconds, and requests/s with sixteen at a time."""
+    """Return p50 of sequential requests in microseconds, and requests/s with sixteen concurrent ones."""
     request = Request("POST", headers={"Content-Type": "application/json"}, body=body.encode())
     with Worker(app, environment) as worker:
         worker.load(name)
@@ -91,8 +91,8 @@ def _measure(app: Path, name: str, body: str, environment: dict[str, str], secon
 def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.dispatch", description=__doc__)
-    parser.add_argument("models", type=Path, help="a model folder with xor/1 and mlp/1, exported (784 inputs)")
-    parser.add_argument("--seconds", type=float, default=3, help="for each figure (default: %(default)s)")
+    parser.add_argument("models", type=Path, help="a model folder with xor/1 and mlp/1 (784 inputs), both exported")
+    parser.add_argument("--seconds", type=float, default=3, help="duration of each measurement (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     options = parser.parse_args()
     cases = [

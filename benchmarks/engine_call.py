@@ -1,4 +1,4 @@
-"""One engine call on the XOR model, 2 rows: in the caller's thread against the C API's default thread pool."""
+"""One engine call on the XOR model with 2 rows: in the caller's thread, and in the C API's default thread pool."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 from serving.engines import tensorflow_c
 from serving.settings import Settings
 
-_BLOCKS, _CALLS = 10, 500  # in blocks: a pool's threads, still awake, slow down the call that comes after theirs
+_BLOCKS, _CALLS = 10, 500  # in blocks, because the pool's threads stay awake and would slow down the next call
 
 
 def main() -> None:
-    """Print the median seconds of a call of each kind, measured in turn, as one line of JSON."""
+    """Measure both kinds in turn; print the median seconds of a call as one line of JSON."""
     session = tensorflow_c.Session(Settings().model_path / "xor" / "1", is_optimized=True)
     [name] = session.signatures["serving_default"].inputs
     feeds = {name: np.array([[1, 0], [1, 1]], np.float32)}

@@ -1,7 +1,7 @@
-"""``python -m benchmarks.export_choices``: what the export and the engine decide by size, measured both ways.
+"""``python -m benchmarks.export_choices``: the choices of export and engine that depend on a model's size.
 
-Image models of ``keras.applications`` with random weights and a plain MLP, each exported frozen and with variables,
-run in the caller's thread and over TensorFlow's pool. Takes some minutes; prints two Markdown tables.
+Exports image models of ``keras.applications`` with random weights and a plain MLP, both frozen and with variables. Runs
+them in the caller's thread and in TensorFlow's pool. Takes a few minutes; prints two Markdown tables.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _export(name: str, folder: Path, largest_frozen_bytes: int) -> None:
 
 
 def _load(folder: Path) -> dict[str, float]:
-    """Load and run once, in this fresh process; then run warm, both ways in turn. Seconds and MB."""
+    """Load and run once, then run warm in both ways, in turn; return seconds and MB. Needs a fresh process."""
     tensorflow_library.load_api()
     start = perf_counter()
     session = tensorflow_c.Session(folder, is_optimized=folder.name == "frozen")

@@ -1,4 +1,4 @@
-"""What is measured: runs the probes in fresh processes, in turn, and takes medians and ratios."""
+"""The figures of ``make bench``: runs the probes in turn, in fresh processes, and takes medians and ratios."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ ROOT = Path(__file__).parent.parent
 
 _WARM_CALLS = {"ours": 5000, "naive": 100}
 
-# What one probe measured, by figure; one for ours and one for the naive app make a pair.
+# What one probe measured, by figure; a pair is this app's and the naive one's.
 Figures = dict[str, float]
 Pair = tuple[Figures, Figures]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One figure of ours beside the peer's: each a median over the runs, ``ratio`` the median of each run's own.
+    """One figure of ours and of the peer, each the median of all runs, in ``unit``.
 
-    ``unit`` is what ours and the peer's are in. The ratio says how many times less ours is; ``goal`` how many times it
-    should be at least.
+    ``ratio`` is the median of each run's ratio, peer to ours; ``goal`` is the least that it should be.
     """
 
     name: str
@@ -39,19 +38,19 @@ class Comparison:
 
     @property
     def holds(self) -> bool:
-        """Tell whether the goal, if there is one, is reached."""
+        """Tell whether the goal is reached, or there is none."""
         return self.goal is None or self.ratio >= self.goal
 
 
 def compare(name: str, unit: str, pairs: Iterable[tuple[float, float]], goal: float | None = None) -> Comparison:
-    """Compare (ours, peer) pairs of one figure, each pair from one run."""
+    """Compare the (ours, peer) pairs of one figure, one pair per run."""
     ours, peers = zip(*pairs, strict=True)
     ratios = [peer / own for own, peer in zip(ours, peers, strict=True)]
     return Comparison(name, unit, median(ours), median(peers), median(ratios), goal)
 
 
 def probe(module: str, *arguments: str) -> Figures:
-    """Run a module in a fresh process and return the figures it prints, with the seconds from spawn to answer."""
+    """Run a module in a fresh process; return the figures it prints and the seconds from spawn to answer."""
     spawned = time()
     child = subprocess.run(
         [sys.executable, "-m", module, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
@@ -65,7 +64,7 @@ def probe(module: str, *arguments: str) -> Figures:
 
 
 def app_pairs(runs: int) -> Iterator[tuple[str, Pair]]:
-    """Measure both apps in turn, ``runs`` times; yield each pair with ``"cached"`` or ``"dropped"`` (page cache)."""
+    """Measure both apps in turn, ``runs`` times; yield pairs, each with its page cache: "cached" or "dropped"."""
     for app in ("ours", "naive"):  # fills the page cache and writes the .pyc files
         probe("benchmarks.probe", app, "0")
     for _ in range(runs):
@@ -81,14 +80,14 @@ def _probe_uncached(app: str) -> Figures:
 
 
 def engine_pairs(runs: int) -> Iterator[tuple[str, Pair]]:
-    """Measure the engine call, ``runs`` times: in the caller's thread against the C API's default pool."""
+    """Measure the engine call, ``runs`` times: in the caller's thread, and in the C API's default pool."""
     for _ in range(runs):
         figures = probe("benchmarks.engine_call")
         yield "engine", ({"p50": figures["caller"]}, {"p50": figures["pool"]})
 
 
 def comparisons(pairs: dict[str, list[Pair]]) -> list[Comparison]:
-    """Return the table's rows, with the goals of the design."""
+    """Return the table's rows, with their goals."""
 
     def row(name: str, unit: str, kind: str, figure: str, goal: float | None = None) -> Comparison:
         scale = {"s": 1, "µs": 1e6, "MB": 1 / 1024}[unit]

@@ -1,7 +1,7 @@
 """``python -m benchmarks.gil``: whether a run of microseconds should release the interpreter's lock.
 
-Measures a run of the XOR model on one thread, with TF_SessionRun bound each way: alone, and beside a thread that reads
-JSON, as the reading of a large body does. Prints a Markdown table.
+Runs the XOR model in one thread, with TF_SessionRun bound in both ways: alone, and beside a thread that parses JSON, as
+a large request body would. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ def main() -> None:
     session = Session(ROOT / "model" / "xor" / "1", is_optimized=True)
     api = tensorflow_library.load_api()
     bindings = {"released": getattr(api, "TF_SessionRun"), "held": api.quick_session_run}  # noqa: B009 - by name
-    print("| lock | alone: p50, µs | p99, µs | beside a thread that reads JSON: p50, µs | p99, µs |")
+    print("| lock | alone: p50, µs | p99, µs | beside a thread that parses JSON: p50, µs | p99, µs |")
     print("|---|---:|---:|---:|---:|")
     for name, function in bindings.items():
-        api.quick_session_run = function  # which these runs, all of microseconds, are made with
+        api.quick_session_run = function  # what the session calls for runs of microseconds
         alone = _measure(session, 3)
         stop = threading.Event()
         thread = threading.Thread(target=_read_json, args=(stop,))

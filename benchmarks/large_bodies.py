@@ -1,7 +1,7 @@
 """``python -m benchmarks.large_bodies``: time and peak memory of ``main(req)`` by the size of the body. Linux only.
 
-Each size and format in a fresh process, after a small request. The peak is the growth of resident memory from before
-the body was there to its highest point, the body itself included. Prints a Markdown table.
+Measures each size and format in a fresh process, after a small request. The peak is the largest growth of resident
+memory, body included. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ async def _measure(kind: str, body_file: Path) -> None:
     await main(_request(kind, small))
     before = _kib("VmRSS")
     body = body_file.read_bytes()
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak is counted from now on
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the peak
     start = perf_counter()
     response = await main(_request(kind, body))
     seconds = perf_counter() - start
@@ -68,7 +68,7 @@ async def _measure(kind: str, body_file: Path) -> None:
 
 
 def _child(kind: str, size: int) -> dict[str, float]:
-    # Written here, so that making it leaves nothing in the memory that is measured.
+    # Written here, so that making the body does not use the memory that is measured.
     with NamedTemporaryFile() as file:
         file.write(_body(kind, size))
         file.flush()

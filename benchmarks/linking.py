@@ -1,7 +1,7 @@
-"""``python -m benchmarks.linking``: TensorFlow's libraries as a package has them, beside the installed wheel's.
+"""``python -m benchmarks.linking``: TensorFlow's libraries in the package, compared with the installed wheel's.
 
-Linking, then loading the XOR model and running it once, and the resident memory, each in a fresh process with the page
-cache warm. Needs a package for the Python that runs this (``make package TARGET=3.11``). Prints a Markdown table.
+Measures linking, loading the XOR model and running it once, and resident memory, each in a fresh process with a warm
+page cache. Needs a package for the Python that runs this (``make package TARGET=3.11``). Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _measure(folder: str) -> list[float]:
     )
     *figures, found = json.loads(done.stdout.splitlines()[-1])
     if folder and not Path(found).is_relative_to(folder):
-        raise SystemExit(f"The libraries of {found} were loaded, not those of {folder}.")
+        raise SystemExit(f"Expected the libraries in {folder}, but those in {found} were loaded.")
     return figures
 
 
@@ -55,7 +55,7 @@ def main() -> None:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     package = ROOT / "dist" / f"python{version}-linux-x86_64" / FOLDER
     if not package.is_dir():
-        raise SystemExit(f"There is no package for this Python yet. Run: make package TARGET={version}")
+        raise SystemExit(f"The package for this Python is missing. Run: make package TARGET={version}")
     folders = {"the wheel's libraries": "", "the package's": str(package)}
     for folder in folders.values():
         _measure(folder)

@@ -1,6 +1,6 @@
-"""The peer: the function app that the obvious way leads to. ``import tensorflow``, load with Keras, ``model.predict``.
+"""The naive app: ``import tensorflow``, load the model with Keras, call ``model.predict``.
 
-What a search for "keras azure functions" teaches, with the model cached in a module-level variable as Azure advises.
+This is what a search for "keras azure functions" leads to, with the model in a module-level variable as Azure advises.
 """
 
 import json

@@ -1,8 +1,8 @@
-"""``python -m benchmarks.package_start``: cold start from the deployment package, beside the same app with all wheels.
+"""``python -m benchmarks.package_start``: cold start of the deployment package and of the same app with all wheels.
 
-Both are folders as Azure has them, run by a bare interpreter of the package's Python, under Microsoft's own worker
-runtime where there is one for it, from the spawn of the process to the first answer of the 2017 format; with the page
-cache dropped, as a new instance has it, and warm. Needs ``make package`` before. Writes ``docs/package.md``.
+Measures from the spawn of the process to the first answer in the 2017 format, with a warm page cache and, as on a new
+instance, with a dropped one. Both apps are folders as on Azure. A bare interpreter runs them, under Microsoft's worker
+runtime if it exists for that Python. Run ``make package`` first. Writes ``docs/package.md``.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ from tools.package.targets import Target
 
 Apps = dict[str, Path]
 
+_READERS = "For operators: what the package saves compared with installing every wheel."
+
 
 def _full_app(folder: Path, target: Target, cache: Path) -> None:
-    """Lay out the app with every production wheel, as a remote build does."""
+    """Write the app with every production wheel, as a remote build does."""
     for name in published.published(ROOT):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, folder / name)
@@ -35,14 +37,14 @@ def _full_app(folder: Path, target: Target, cache: Path) -> None:
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-compile"]
     command += ["--only-binary=:all:", "--target", str(folder / site_packages.FOLDER), *wheels.pip_options(target)]
     subprocess.run([*command, *map(str, found)], check=True)
-    # As pip does where it runs in the target's own Python; a few files are for other versions.
+    # As pip does in the target's own Python. A few files are for other versions and don't compile.
     python = str(proof.find_interpreter(target))
     subprocess.run([python, "-I", "-S", "-m", "compileall", "-qq", str(folder)], check=False)
 
 
 def _seconds(app: Path, interpreter: Path, runtime: Path | None, is_warm: bool) -> float:
     if is_warm:
-        proof.run_bare(interpreter, app, runtime, "--first-only")  # what ran in between has dropped the cache
+        proof.run_bare(interpreter, app, runtime, "--first-only")  # an earlier measurement has dropped the cache
     else:
         page_cache.drop()
     seen = proof.run_bare(interpreter, app, runtime, "--first-only")
@@ -69,10 +71,10 @@ def _report(apps: Apps, figures: dict[str, dict[str, list[float]]], target: Targ
     for state, of_apps in figures.items():
         slim, full = (median(values) for values in of_apps.values())
         rows.append((titles[state], f"{slim:.2f}", f"{full:.2f}"))
-    lines = ["# The package's cold start", "", f"| | {' | '.join(apps)} |", "|---|---:|---:|"]
+    lines = ["# The package's cold start", "", _READERS, "", f"| | {' | '.join(apps)} |", "|---|---:|---:|"]
     lines += [f"| {' | '.join(row)} |" for row in rows]
     how = (
-        f"Medians of {rounds} rounds, both in turn in each, run by a bare Python {target.python} ({runtime}). "
+        f"Medians of {rounds} rounds, each with both in turn, run by a bare Python {target.python} ({runtime}). "
         f"Measured with `make package TARGET={target.python}` and "
         f"`python -m benchmarks.package_start`. {machine()}"
     )
@@ -88,10 +90,10 @@ def main() -> int:
     options = parser.parse_args()
     dist, target = ROOT / "dist", options.target
     if not (dist / str(target)).is_dir():
-        raise SystemExit(f"There is no dist/{target}/ yet. Run: make package TARGET={target.python}")
+        raise SystemExit(f"dist/{target}/ is missing. Run: make package TARGET={target.python}")
     interpreter = proof.bare_interpreter(target)
     with TemporaryDirectory() as scratch:
-        # Copies, so that running them leaves the package as it was built.
+        # A copy, so that running it leaves the package unchanged.
         apps = {"the package": Path(scratch) / "package", "all wheels": Path(scratch) / "full"}
         shutil.copytree(dist / str(target), apps["the package"])
         _full_app(apps["all wheels"], target, dist / "wheels")

@@ -1,4 +1,4 @@
-"""The page cache, and dropping it: what a new instance of the function app starts with is an empty one."""
+"""Drops the page cache, because a new instance of the function app starts with an empty one."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""One fresh process that answers as a function app would, and says what it took: ``python -m benchmarks.probe ours``.
+"""``python -m benchmarks.probe ours``: imports one app in this process, calls it, and measures time and memory.
 
-Run by ``benchmarks.__main__``; prints one line of JSON. Times are in seconds, memory in KiB.
+``benchmarks.figures`` runs it. Prints one line of JSON with times in seconds and memory in KiB.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import azure.functions as func
 
 from benchmarks.memory import memory_kib
 
-# The worker has imported azure.functions before it loads a function; so has this process.
+# The worker imports azure.functions before it loads a function; so does this module.
 APPS = {"ours": "PredictXor", "naive": "benchmarks.naive_app"}
 
 _BODY = b'{"X": "1 0|1 1"}'
@@ -38,7 +38,7 @@ def _request() -> func.HttpRequest:
 def _check(response: func.HttpResponse) -> None:
     [[one], [other]] = json.loads(response.get_body())["labels"]
     if not (one > 0.95 and other < 0.05):
-        raise SystemExit(f"a wrong answer: {response.get_body()!r}")
+        raise SystemExit(f"Wrong answer: {response.get_body()!r}")
 
 
 async def _percentiles(main: Callable[[func.HttpRequest], Any], calls: int) -> dict[str, float]:
@@ -48,7 +48,7 @@ async def _percentiles(main: Callable[[func.HttpRequest], Any], calls: int) -> d
         start = perf_counter()
         await _answer(main, request)
         times.append(perf_counter() - start)
-        await asyncio.sleep(0)  # the loop turns between requests, as it does where they come over a network
+        await asyncio.sleep(0)  # let the loop turn, as between requests from a network
     times.sort()
     return {"p50": times[len(times) // 2], "p99": times[len(times) * 99 // 100]}
 
@@ -59,11 +59,11 @@ async def _answer(main: Callable[[func.HttpRequest], Any], request: func.HttpReq
 
 
 async def main(app: str, warm_calls: int) -> None:
-    """Import the app's function, answer once, then ``warm_calls`` times, and print what each took."""
+    """Import the app's function, call it once, then ``warm_calls`` times, and print the measurements."""
     start = perf_counter()
     function = importlib.import_module(APPS[app]).main
     _check(await _answer(function, _request()))
-    # Wall-clock time, for the parent to count from when it spawned this process.
+    # answered_at is wall-clock time: the parent subtracts the time at which it spawned this process.
     figures: dict[str, object] = {"answered_at": time(), "import_to_answer": perf_counter() - start, **memory_kib()}
     if warm_calls:
         figures |= await _percentiles(function, warm_calls)

@@ -1,7 +1,8 @@
-"""``python -m benchmarks.real_models``: MobileNetV2, ResNet50, an LSTM and an MLP, against the naive function app.
+"""``python -m benchmarks.real_models``: MobileNetV2, ResNet50, an LSTM and an MLP, compared with the naive app.
 
-``main(req)`` without HTTP, in a fresh process for each figure set: from the function's import to the first answer, warm
-latency of one request after the other, requests/s with eight at a time, memory. Writes ``docs/real_models.md``.
+Calls ``main(req)`` without HTTP, in a fresh process for each app and model. Measures the time from the function's
+import to the first answer, warm latency, requests/s with eight concurrent requests, and memory. Writes
+``docs/real_models.md``.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def _naive(name: str) -> Answer:
     import keras
 
     model = keras.models.load_model(Path(os.environ["SERVING_MODEL_PATH"]) / name / "1" / "model.keras")
-    # As many threads as Azure's worker has by default.
+    # The number of threads in Azure's worker by default.
     pool = ThreadPoolExecutor(min(32, (os.cpu_count() or 1) + 4))
 
     def main(request: func.HttpRequest) -> func.HttpResponse:
@@ -121,7 +122,7 @@ async def _throughput(answer: Answer, request: func.HttpRequest) -> float:
         while perf_counter() < start + _SECONDS:
             _check(await answer(request))
             count += 1
-            await asyncio.sleep(0)  # as a request over a network would
+            await asyncio.sleep(0)  # let the loop turn, as between requests from a network
         return count
 
     counts = await asyncio.gather(*(client() for _ in range(_AT_ONCE)))
@@ -130,7 +131,7 @@ async def _throughput(answer: Answer, request: func.HttpRequest) -> float:
 
 def _check(response: func.HttpResponse) -> None:
     if response.status_code != 200:
-        raise SystemExit(f"a wrong answer: {response.get_body()!r}")
+        raise SystemExit(f"Wrong answer: {response.get_body()!r}")
 
 
 def _child(app: str, name: str, folder: Path) -> dict[str, float]:
@@ -162,15 +163,15 @@ def _report(lines: list[str], rounds: int) -> str:
         [
             "# Real models",
             "",
-            "This app / the naive app (`keras.models.load_model`, `model.predict`), both as `main(req)` without HTTP, "
-            "JSON in and out, random weights.",
+            "For anyone with a larger model: this app / the naive app (`keras.models.load_model`, `model.predict`). "
+            "Both are called as `main(req)` without HTTP, with JSON in and out and random weights.",
             "",
             f"| model | cold start, s | p50, ms | p99, ms | requests/s, {_AT_ONCE} at a time | private memory after "
             "the first answer, MB | resident at the end, MB |",
             "|---|---:|---:|---:|---:|---:|---:|",
             *lines,
             "",
-            f"Medians of {rounds} rounds, each in fresh processes, page cache warm. {machine()}. Measured with "
+            f"Medians of {rounds} rounds, each in fresh processes with a warm page cache. {machine()}. Measured with "
             "`python -m benchmarks.real_models`.",
             "",
         ]
@@ -178,7 +179,7 @@ def _report(lines: list[str], rounds: int) -> str:
 
 
 def main() -> None:
-    """Measure all models, write the table."""
+    """Measure all models and write the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.real_models", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "real_models.md", help="default: %(default)s")

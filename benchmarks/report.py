@@ -1,4 +1,4 @@
-"""What the benchmark shows: a Markdown table, and a plot of cold start and warm latency."""
+"""The benchmark's report: a Markdown table, and a plot of cold start, warm latency and memory."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ _PACKAGES = ("tensorflow-cpu", "keras", "numpy", "azure-functions")
 
 
 def machine() -> str:
-    """Return one line on what the figures were measured on."""
+    """Return one line that describes the machine and the versions."""
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
     return f"{os.cpu_count()} shared cores, {system}, {packages}"
 
 
 def markdown(rows: Sequence[Comparison], runs: int) -> str:
-    """Return the table, with what it was measured on and how to measure it again."""
+    """Return the table, with the machine and the command that measures it again."""
     lines = [
-        "| what | ours | naive app | times less | at least |",
+        "For anyone who compares this app with the naive way to serve a Keras model.",
+        "",
+        "| figure | this app | naive app | ratio | goal |",
         "|---|---:|---:|---:|---:|",
         *(_line(row) for row in rows),
         "",
-        f"Medians of {runs} runs, ours and the naive app in turn, each in a fresh process; *times less* is the median "
-        f"of the runs' own ratios, *at least* the goal. {machine()}. Measured with `make bench`.",
+        f"Medians of {runs} runs, each app in turn and in a fresh process. *ratio* is the median of each run's ratio, "
+        f"*goal* the ratio to reach. {machine()}. Measured with `make bench`.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -45,7 +47,7 @@ def _number(value: float) -> str:
 
 
 def plot(rows: Sequence[Comparison], path: Path) -> None:
-    """Write a PNG with a pair of bars for each row, on logarithmic axes by unit."""
+    """Write a PNG with a pair of bars for each row, and a logarithmic axis for each unit."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -67,6 +69,6 @@ def plot(rows: Sequence[Comparison], path: Path) -> None:
         axis.margins(x=0.18)
         axis.xaxis.set_visible(False)
         axis.spines[["top", "right", "bottom"]].set_visible(False)
-    figure.suptitle("ours (green) and the naive app (red); logarithmic, shorter is better", fontsize=10)
+    figure.suptitle("this app (green) and the naive app (red); logarithmic, shorter is better", fontsize=10)
     figure.savefig(path, dpi=110, metadata={"Software": None})
     pyplot.close(figure)

@@ -1,8 +1,7 @@
-"""``python -m benchmarks.soak``: minutes of mixed requests at full load, good and bad, each answer checked.
+"""``python -m benchmarks.soak``: minutes of mixed requests at full load, valid and invalid, each answer checked.
 
-Sixteen connections send what clients of the three protocols send, in a seeded random order: one row to a thousand,
-JSON and binary tensors, and mistakes of every kind. Writes ``docs/soak.md`` and a plot. Ends non-zero where an answer
-was not the one expected.
+Sixteen connections send requests of all three protocols in a seeded random order: one row to a thousand, JSON and
+binary tensors, and mistakes of every kind. Writes ``docs/soak.md`` and a plot. Returns 1 if any answer was wrong.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _WINDOW_SECONDS = 10
 
 @dataclass(frozen=True)
 class Case:
-    """A request as bytes, how often it comes, and how its answer is told right."""
+    """A request as bytes, how often it is sent, and how its answer is checked."""
 
     name: str
     weight: int
@@ -46,7 +45,7 @@ class Case:
 
 @dataclass
 class Window:
-    """What happened in ten seconds: latencies in seconds, memory in KiB at its end."""
+    """Ten seconds of the soak: latencies in seconds, and memory in KiB at the end."""
 
     latencies: list[float] = field(default_factory=list)
     rss: int = 0
@@ -59,7 +58,7 @@ class Window:
 
 @dataclass
 class Soak:
-    """All that was seen."""
+    """The results: windows in time, requests by kind, and wrong answers."""
 
     windows: list[Window]
     counts: Counter[str]
@@ -128,17 +127,17 @@ def _mlp_cases() -> Iterator[Case]:
 def _bad_cases() -> Iterator[Case]:
     post = _request
     for name, request, status, text in (
-        ("no JSON", post("PredictXor", b'{"X": '), 400, "not JSON"),
+        ("not JSON", post("PredictXor", b'{"X": '), 400, "JSON"),
         ("a short row", post("PredictXor", b'{"X": "1 0|1"}'), 400, "in row 2"),
         ("a word", post("PredictXor", b'{"X": "1 x"}'), 400, "column 2"),
         ("NaN", post("PredictXor", b'{"X": [[NaN, 1]]}'), 400, "finite"),
         ("too deep", post("v1/models/xor:predict", b"[" * 5000), 400, "error"),
         ("a wrong shape", post("v1/models/mlp:predict", b'{"instances": [[1, 2]]}'), 400, "784"),
-        ("no such model", post("v1/models/none:predict", b"{}"), 404, "no model"),
+        ("no such model", post("v1/models/none:predict", b"{}"), 404, "none"),
         ("bytes missing", post("v2/models/xor/infer", b"{}"), 400, "error"),
-        ("a wrong type", post("PredictXor", b"1 0", Content_Type="text/plain"), 415, "expected application/json"),
-        ("a wrong method", post("PredictXor", b"", "PUT"), 405, "send POST"),
-        ("too large", post("PredictXor", b" " * (20 * 2**20 + 1)), 413, "at most"),
+        ("a wrong type", post("PredictXor", b"1 0", Content_Type="text/plain"), 415, "application/json"),
+        ("a wrong method", post("PredictXor", b"", "PUT"), 405, "POST"),
+        ("too large", post("PredictXor", b" " * (20 * 2**20 + 1)), 413, "20971520"),
     ):
         weight = 1 if len(request) > 2**20 else 12
         yield Case(f"bad: {name}", weight, request, status, _says(text))
@@ -184,14 +183,14 @@ async def _soak(process: int, seconds: int, cases: list[Case]) -> Soak:
     with tqdm(total=seconds, desc="soaking", unit="s") as progress:
         clients = [_client(cases, soak, random.Random(seed), deadline) for seed in range(_CONNECTIONS)]
         await asyncio.gather(_watch(process, soak, deadline, progress), *clients)
-    # The last one is cut short; the first has the loads of the models in it.
+    # The last window is incomplete.
     soak.windows = [window for window in soak.windows[:-1] if window.rss]
     return soak
 
 
 @contextmanager
 def _host() -> Iterator[int]:
-    """Run the local host over the two models; give its process id once it listens."""
+    """Run the local host with the two models; yield its process id once it listens."""
     environment = {
         **os.environ,
         "SERVING_MODEL_PATH": str(models.FOLDER / "ours"),
@@ -201,7 +200,7 @@ def _host() -> Iterator[int]:
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE) as child:
         try:
             assert child.stdout is not None
-            child.stdout.readline()  # it listens
+            child.stdout.readline()  # printed once it listens
             yield child.pid
         finally:
             child.terminate()
@@ -214,9 +213,11 @@ def _markdown(soak: Soak, seconds: int) -> str:
     lines = [
         "# Soak",
         "",
-        f"{seconds:,} s at {_CONNECTIONS} connections, client and server on the same {os.cpu_count()} shared cores: "
-        f"{requests:,} requests of {len(soak.counts)} kinds, {bad:,} of them bad ones, every answer checked. "
-        f"**{len(soak.wrong)}** were not the answer expected. Measured with `python -m benchmarks.soak`.",
+        "For operators: whether answers, latency and memory stay right under load that lasts.",
+        "",
+        f"{requests:,} requests of {len(soak.counts)} kinds, {bad:,} of them invalid, were sent in {seconds:,} s over "
+        f"{_CONNECTIONS} connections, with client and server on the same {os.cpu_count()} shared cores. Every answer "
+        f"was checked: **{len(soak.wrong)}** were wrong. Measured with `python -m benchmarks.soak`.",
         "",
         "| | first third | last third |",
         "|---|---:|---:|",
@@ -231,7 +232,7 @@ def _markdown(soak: Soak, seconds: int) -> str:
     for name, figure in figures:
         values = (median(map(figure, part)) for part in (early, late))
         lines.append(f"| {name} | " + " | ".join(f"{value:,.1f}" for value in values) + " |")
-    lines += ["", "Medians of windows of ten seconds; the very first window, which loads the models, is left out.", ""]
+    lines += ["", "Medians of windows of ten seconds, without the first window, which loads the models.", ""]
     return "\n".join([*lines, "![Latency and memory over the minutes](soak.png)", ""])
 
 
@@ -258,9 +259,9 @@ def _plot(soak: Soak, path: Path) -> None:
 
 
 def main() -> int:
-    """Run the soak, write what was seen, and return 1 where an answer was wrong."""
+    """Run the soak and write the report; return 1 if an answer was wrong."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=600, help="how long (default: %(default)s)")
+    parser.add_argument("--seconds", type=int, default=600, help="duration (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "soak.md", help="default: docs/soak.md")
     options = parser.parse_args()
     if options.seconds < 6 * _WINDOW_SECONDS:

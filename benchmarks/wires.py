@@ -1,7 +1,7 @@
-"""``python -m benchmarks.wires``: parse, predict and encode for 1, 100 and 10,000 rows, against the obvious way.
+"""``python -m benchmarks.wires``: parse, predict and encode 1, 100 and 10,000 rows, compared with the obvious way.
 
-The obvious way is ``json.loads``, ``np.array`` of the nested lists, ``json.dumps`` of ``tolist()``. Also the app's own
-time around the engine for a request of two rows. Prints two Markdown tables.
+The obvious way is ``json.loads``, ``np.array`` of the nested lists, ``json.dumps`` of ``tolist()``. Also measures how
+much of a request with two rows is spent outside the engine. Prints two Markdown tables.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from serving.models.model import Model
 from serving.wire import open_inference, tf_serving, x_labels
 
 _ROWS = (1, 100, 10_000)
-_SECONDS = 0.3  # for each figure
+_SECONDS = 0.3  # per figure
 
 
 class Protocol(NamedTuple):
@@ -53,7 +53,7 @@ async def _median_of_main(request: func.HttpRequest) -> float:
         start = perf_counter()
         await PredictXor.main(request)
         times.append(perf_counter() - start)
-        await asyncio.sleep(0)  # the loop turns between requests, as it does where they come over a network
+        await asyncio.sleep(0)  # let the loop turn, as between requests from a network
     return median(times)
 
 
@@ -127,8 +127,8 @@ def _overhead_lines(model: Model) -> list[str]:
         body=b'{"X": "1 0|1 1"}',
     )
     feeds = {"X": np.array([[1, 0], [1, 1]], np.float32)}
-    # The engine replaced by its answer: called between the app's own work it is slower than in a loop of its own, and
-    # the difference of the two would count that as the app's.
+    # The engine is replaced by its answer. Subtracting the time of the engine alone would be wrong: between the app's
+    # other work the engine is slower than in a loop of its own.
     fetches = model._session.run("serving_default", feeds)
     logging.getLogger("serving.request").setLevel(logging.WARNING)
     whole = asyncio.run(_median_of_main(request))
@@ -149,7 +149,7 @@ def main() -> None:
         progress.update()
     print("| rows | protocol | parse, µs | predict, µs | encode, µs | parse + encode: times the obvious way's speed |")
     print("|---:|---|---:|---:|---:|---:|", *wires, sep="\n")
-    print("\n| `main(req)`, 2 rows, µs | of it the app, without the engine, µs |")
+    print("\n| `main(req)`, 2 rows, µs | the app without the engine, µs |")
     print("|---:|---:|", *overhead, sep="\n")
 
 

@@ -1,8 +1,8 @@
 """``.venv-contract/bin/python -m benchmarks.workers MODELS``: worker processes and threads on one and on two cores.
 
-Requests/s with sixteen requests at a time in each worker process, under Microsoft's own worker runtime, by the cores
-that the processes may run on, FUNCTIONS_WORKER_PROCESS_COUNT, and TensorFlow's own threads for one operation
-(TF_NUM_INTRAOP_THREADS). Needs Python 3.13 (``make contract`` sets the environment up) and two cores. Prints a table.
+Measures requests/s in Microsoft's worker runtime, with sixteen concurrent requests per worker process. Varies cores,
+FUNCTIONS_WORKER_PROCESS_COUNT, and TensorFlow's threads per operation (TF_NUM_INTRAOP_THREADS). Needs two cores and
+Python 3.13 (``make contract`` creates the environment). Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _BODIES = {
     "mlp": json.dumps({"X": [[0.5] * 784] * 32}),
     "mobilenet": json.dumps({"X": [[[[0.5] * 3] * 224] * 224]}),
 }
-_CASES = [  # cores, worker processes, threads for one operation
+_CASES = [  # cores, worker processes, threads per operation
     *((1, 1, "as many as cores"), (1, 2, "as many as cores")),
     *((2, 1, "as many as cores"), (2, 1, "1"), (2, 2, "as many as cores"), (2, 2, "1")),
 ]
 
 
 def _throughput(app: Path, name: str, processes: int, environment: dict[str, str], seconds: float) -> float:
-    """Return requests/s of all processes together."""
+    """Return the requests/s of all processes together."""
     request = Request("POST", headers={"Content-Type": "application/json"}, body=_BODIES[name].encode())
     counts = [0] * processes
     ready = threading.Barrier(processes + 1)
@@ -78,11 +78,11 @@ def _measure(app: Path, name: str, case: tuple[int, int, str], models: Path, sec
 def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.workers", description=__doc__)
-    parser.add_argument("models", type=Path, help="a folder with xor/1, mlp/1 and mobilenet/1, exported")
-    parser.add_argument("--seconds", type=float, default=4, help="for each figure (default: %(default)s)")
+    parser.add_argument("models", type=Path, help="a model folder with xor/1, mlp/1 and mobilenet/1, all exported")
+    parser.add_argument("--seconds", type=float, default=4, help="duration of each measurement (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     options = parser.parse_args()
-    print("| model | cores | worker processes | threads an operation | requests/s |\n|---|---:|---:|---|---:|")
+    print("| model | cores | worker processes | threads per operation | requests/s |\n|---|---:|---:|---|---:|")
     with tempfile.TemporaryDirectory() as scratch:
         app = Path(scratch)
         write_app(app, _BODIES)

@@ -89,49 +89,48 @@ class Settings:
 
     model_path: Path = _setting(
         *("SERVING_MODEL_PATH", APP_ROOT / "model", Path, "`model` in the app"),
-        "The folder with `<name>/<version>/`. It may be a mounted share.",
+        "the folder with `<name>/<version>/`; may be a mounted share",
     )
     engine: str = _setting(
         *("SERVING_ENGINE", "auto", _engine, "`auto`"),
-        "`c`: TensorFlow's C API. `python`: its Python session, which starts slower. `auto`: the first that is there.",
+        "`c` is TensorFlow's C API, `python` its Python session, which starts slower; `auto` takes the first one available",
     )
     default_model: str = _setting(
         *("SERVING_DEFAULT_MODEL", "", str, "the first by name"),
-        "The model whose state `/health` reports and that a warm-up loads.",
+        "the model whose state `/health` reports and that a warm-up loads",
     )
     # None by default: an instance that is started for another function would load them too.
     preload: tuple[str, ...] = _setting(
         *("SERVING_PRELOAD", (), _names, "none"),
-        "Models, separated by commas, that start to load when the worker imports the first function.",
+        "comma-separated models that start loading when the worker imports the functions",
     )
     # Five seconds cost nothing, even on a mounted share.
     poll_seconds: float = _setting(
         *("SERVING_POLL_SECONDS", 5.0, _seconds, "`5`"),
-        "How often to look for newer versions of the models in use; 0 for never.",
+        "how often to look for newer versions of the models in use; 0 for never",
     )
     # About a million values as JSON.
     max_body_bytes: int = _setting(
         *("SERVING_MAX_BODY_BYTES", 20 * 1024 * 1024, _positive_int, "`20971520`"),
-        "The largest request body. A larger one is answered with 413.",
+        "a larger request body is answered with 413",
     )
     batch_rows: BatchRows = _setting(
         *("SERVING_BATCH_ROWS", BatchRows(), BatchRows.parse, "`64`"),
-        "The most rows in a batch of waiting requests; 0 for no batches. `64, name=16` also sets it for one model, "
-        "whether or not its export proved that rows are independent.",
+        "the most rows in a batch of waiting requests; 0 turns batching off; `64, name=16` sets one model apart",
     )
     # The app's own folder is read-only on Azure; the temporary folder is local to the instance and always writable.
     cache_path: Path = _setting(
         *("SERVING_CACHE_PATH", Path(tempfile.gettempdir()) / "keras-functions", Path, "the temporary folder"),
-        "Where a model that was deployed without its export is exported to.",
+        "where the app exports a model that was deployed without its export",
     )
     # The worker's own settings. Off: the packages take long to import.
     application_insights: bool = _setting(
         *("PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY", False, _flag, "off"),
-        "Azure's own: the worker exports to Application Insights, and this app adds spans and metrics of each request.",
+        "Azure's own; also turns on OpenTelemetry spans and metrics for each request ([how](operating.md#opentelemetry))",
     )
     opentelemetry: bool = _setting(
         *("PYTHON_ENABLE_OPENTELEMETRY", False, _flag, "off"),
-        "Azure's own: the same, exported by OTLP.",
+        "Azure's own; the same, exported by OTLP",
     )
 
     @property

@@ -9,7 +9,7 @@ from dataclasses import fields
 from serving.settings import APP_ROOT, Settings
 
 PAGE = APP_ROOT / "docs" / "settings.md"
-_BETWEEN = re.compile(r"(?<=<!-- settings -->\n).*?(?=<!-- /settings -->)", re.DOTALL)
+_BETWEEN = re.compile(r"(?<=<!-- settings -->\n\n).*?(?=\n<!-- /settings -->)", re.DOTALL)
 
 
 def table() -> str:
@@ -18,7 +18,7 @@ def table() -> str:
         f"| `{setting['name']}` | {setting['shown']} | {setting['purpose']} |"
         for setting in (field.metadata for field in fields(Settings))
     ]
-    return "\n".join(["| app setting | default | what it does |", "|---|---|---|", *rows, ""])
+    return "\n".join(["| setting | default | what it does |", "|---|---|---|", *rows, ""])
 
 
 def updated(page: str) -> str:

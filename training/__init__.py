@@ -1,1 +1,1 @@
-"""Trains the model that this project serves as its example: XOR, as in the 2017 article's notebook, with Keras 3."""
+"""Trains this project's example model: XOR, as in the 2017 article's notebook, with Keras 3."""

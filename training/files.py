@@ -1,4 +1,4 @@
-"""Write several files that belong together: all or none."""
+"""Writes several files that belong together: all or none."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class _Replacement:
-    """A file to replace; ``new`` and ``old``, its next and its present content, lie in a folder beside it."""
+    """A file to replace; its ``new`` and its ``old`` content are files in a folder beside it."""
 
     target: Path
     new: Path
     old: Path
 
     def undo(self) -> None:
-        """Put back what was there, also where that was nothing; ``new`` is gone once it has become the target."""
+        """Restore the old file, or remove the target if there was none and ``new`` has become it."""
         if self.old.exists():
             self.old.replace(self.target)
         elif not self.new.exists():
@@ -27,12 +27,11 @@ class _Replacement:
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:
-    """Write each content to its path, making folders as needed; on any failure or Ctrl-C leave the files as they were.
+    """Write each content to its path and create folders as needed; on failure or Ctrl-C restore the old files.
 
-    Name first the file without which no reader takes the others. Several files can't be replaced in one step, and a
-    process can be killed within the fraction of a millisecond that it takes. That first file is missing meanwhile, so
-    that a reader reports it instead of taking the new content of one file with the old content of another.
-    Raises OSError.
+    The first path must be the file that readers need most. Several files can't be replaced in one step, and the process
+    may be killed in between. The first file is missing during that time, so a reader reports an error instead of mixing
+    old and new files. Raises OSError.
     """
     with ExitStack() as scratch:
         first, *others = [_prepare(scratch, path, content) for path, content in contents.items()]
@@ -48,7 +47,7 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
 
 def _prepare(scratch: ExitStack, target: Path, content: bytes) -> _Replacement:
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the target, and so on its file system, where renaming replaces a file in one step.
+    # Beside the target, hence on the same file system, where a rename replaces a file in one step.
     folder = Path(scratch.enter_context(tempfile.TemporaryDirectory(prefix=".training-", dir=target.parent)))
     file = _Replacement(target, folder / "new", folder / "old")
     file.new.write_bytes(content)

@@ -19,21 +19,21 @@ from training import weights_h5, xor
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network, the seed it grew from and its mean loss in each epoch, float64 (epochs,)."""
+    """A trained network, its seed, and its mean loss in each epoch: float64 (epochs,)."""
 
     model: keras.Model
     seed: int
     losses: np.ndarray
 
     def answers(self, points: np.ndarray) -> np.ndarray:
-        """Return what the network answers: float32 (n, 2) in, float32 (n, 1) from 0 to 1 out."""
-        # Called, not predict()ed: that prepares for data of any size, which takes longer than these few rows.
+        """Return the network's answers: float32 (n, 2) in, float32 (n, 1) from 0 to 1 out."""
+        # Not predict(): it prepares for data of any size, which takes longer than these few rows.
         return self.model(points).numpy()
 
     def architecture(self) -> bytes:
         """Return the content of ``model.json``."""
         description = json.loads(self.model.to_json())
-        del description["compile_config"]  # how it was trained, which a reader of the model would set up again
+        del description["compile_config"]  # else a reader of the model would set up its training
         return (json.dumps(description, indent=2) + "\n").encode()
 
     def weights(self) -> bytes:
@@ -45,20 +45,20 @@ class Trained:
 
 
 def train(seed: int, epochs: int) -> Trained:
-    """Train a new network on XOR, the same one for the same seed, with a progress bar if this is a terminal."""
+    """Train a network on XOR, reproducibly for a seed; show a progress bar in a terminal."""
     keras.utils.set_random_seed(seed)
     model = _build()
-    # Fed the arrays, fit() would set up its input pipeline anew in each epoch, which takes eight times as long as the
-    # training. This one goes on; the notebook's shuffle in each epoch and batches of one are the same.
+    # Given arrays, fit() would set up its input pipeline in each epoch, which takes eight times as long as training.
+    # This pipeline is set up once. Like the notebook's, it shuffles each epoch and has batches of one.
     points = tf.data.Dataset.from_tensor_slices((xor.POINTS, xor.LABELS))
     points = points.shuffle(len(xor.POINTS), seed=seed).repeat().batch(1)
     progress = TqdmCallback(verbose=0, disable=None)
-    with closing(progress.epoch_bar):  # also after Ctrl-C, so that what is printed next begins on its own line
+    with closing(progress.epoch_bar):  # also after Ctrl-C, so that the next output starts on a new line
         history = model.fit(
             points,
             steps_per_epoch=len(xor.POINTS),
             epochs=epochs,
-            shuffle=False,  # the pipeline does
+            shuffle=False,  # the pipeline shuffles
             verbose=0,
             callbacks=[progress],
         )
@@ -77,6 +77,6 @@ def _build() -> keras.Model:
     model.compile(
         optimizer=keras.optimizers.SGD(learning_rate=0.1, momentum=0.9, nesterov=True),
         loss="binary_crossentropy",
-        steps_per_execution=len(xor.POINTS),  # an epoch's steps in one call of TensorFlow: the same steps, sooner
+        steps_per_execution=len(xor.POINTS),  # the same steps, but faster: an epoch is one call of TensorFlow
     )
     return model

@@ -1,4 +1,4 @@
-"""Draw how the training went, and what the network answers between and around XOR's four points."""
+"""Draws the loss during training, and the network's answers at and around XOR's four points."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from training import xor
 _SIZE = (12, 5)  # inches, at matplotlib's 100 dots per inch
 _SURFACE = np.linspace(-0.25, 1.25, 301, dtype=np.float32)  # on both axes
 _LEVELS = np.linspace(0, 1, 41)
-_COLOURS = "coolwarm"  # blue is 0, red 1: also told apart by the colour-blind
-_BLUE, _RED = "#3b4cc0", "#b40426"  # its two ends
+_COLOURS = "coolwarm"  # from blue (0) to red (1), which colour-blind people can distinguish
+_BLUE, _RED = "#3b4cc0", "#b40426"  # the ends of that scale
 
 
 def draw(losses: np.ndarray, answers: Callable[[np.ndarray], np.ndarray]) -> bytes:
-    """Return a PNG image: the loss of each epoch, (epochs,), on the left and the decision surface on the right.
+    """Return a PNG image: on the left the loss of each epoch, (epochs,), on the right the decision surface.
 
     ``answers`` is the network: float32 (n, 2) in, float32 (n, 1) from 0 to 1 out.
     """
@@ -28,7 +28,7 @@ def draw(losses: np.ndarray, answers: Callable[[np.ndarray], np.ndarray]) -> byt
     _draw_losses(left, losses)
     _draw_surface(right, answers)
     image = io.BytesIO()
-    figure.savefig(image, format="png", metadata={"Software": None})  # or each matplotlib would sign it differently
+    figure.savefig(image, format="png", metadata={"Software": None})  # the same image for every version of matplotlib
     return image.getvalue()
 
 
@@ -56,7 +56,7 @@ def _draw_surface(axes: Axes, answers: Callable[[np.ndarray], np.ndarray]) -> No
 
 def _draw_points(axes: Axes, answers: np.ndarray) -> None:
     for (x1, x2), (label,), (answer,) in zip(xor.POINTS, xor.LABELS, answers, strict=True):
-        # In the colour of the right answer, so that a wrong one would show.
+        # In the colour of the correct answer, so that a wrong answer is visible.
         axes.plot(
             x1, x2, "o", color=_RED if label else _BLUE, markersize=11, markeredgecolor="white", markeredgewidth=2
         )

@@ -1,4 +1,4 @@
-"""``python -m training.train``: train the XOR model and write it where its export finds it."""
+"""``python -m training.train``: train the XOR model and write it to its version folder, ready to export."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from typing import TYPE_CHECKING
 
 from training import files
 
-# The rest is imported where it is needed, within main(): --help is instant, and Ctrl-C leaves no traceback.
+# Imports that take seconds are within functions, so that --help is instant and Ctrl-C leaves no traceback.
 if TYPE_CHECKING:
     from training.network import Trained
 
 _PROJECT = Path(__file__).resolve().parent.parent
 _ATTEMPTS = 10
-_SEEDS = range(2**32 - _ATTEMPTS)  # what keras.utils.set_random_seed takes, the last attempt's included
+_SEEDS = range(2**32 - _ATTEMPTS)  # the seeds that keras.utils.set_random_seed accepts, for every attempt
 _EPOCHS = range(1, 1_000_001)
 
 
 class NotSolvedError(Exception):
-    """No seed that was tried led to a network that solves XOR; the message is one line for whoever trains."""
+    """No seed led to a network that solves XOR; the message is one line for the user."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train and write the model; return the exit code: 0, or with one line on standard error 1, or 130 for Ctrl-C."""
+    """Train and write the model; return the exit code: 0, 1 after an error on standard error, 130 after Ctrl-C."""
     options = _parser().parse_args(arguments)
     try:
         _prepare_keras()
         trained = _solve(options.seed, options.epochs)
         _write(trained, options.output, options.plot)
     except (NotSolvedError, OSError) as error:
-        print(f"Training failed, nothing was written: {error}", file=sys.stderr)
+        print(f"Training failed; nothing was written: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Interrupted; nothing was written.", file=sys.stderr)
         return 130
     _report(trained)
-    print(f"Wrote model.json and model.h5 to {_short(options.output)}, and {_short(options.plot)}.")
+    print(f"Wrote model.json and model.h5 to {_short(options.output)}, and the plot to {_short(options.plot)}.")
     print(f"Next: python -m export {_short(options.output)}")
     return 0
 
@@ -54,28 +54,28 @@ def _parser() -> argparse.ArgumentParser:
         "--seed",
         type=_whole_number(_SEEDS),
         default=1,
-        help="decides all that is random (default: %(default)s); a seed that gets stuck is followed by the next, "
-        f"{_ATTEMPTS} at most",
+        help="random seed (default: %(default)s); if training does not solve XOR, the next seed is tried, "
+        f"up to {_ATTEMPTS} seeds",
     )
     parser.add_argument(
         "--epochs",
         type=_whole_number(_EPOCHS),
         default=400,
-        help="how often the network sees each of the four points (default: %(default)s)",
+        help="number of epochs (default: %(default)s)",
     )
     parser.add_argument(
         "--output",
         type=Path,
         default=_PROJECT / "model" / "xor" / "1",
         metavar="FOLDER",
-        help="where to write model.json and model.h5 (default: this project's model/xor/1)",
+        help="folder for model.json and model.h5 (default: model/xor/1 in this project)",
     )
     parser.add_argument(
         "--plot",
         type=Path,
         default=_PROJECT / "docs" / "training.png",
         metavar="FILE",
-        help="where to write the plot, a PNG image (default: this project's docs/training.png)",
+        help="PNG file for the plot (default: docs/training.png in this project)",
     )
     return parser
 
@@ -92,16 +92,16 @@ def _whole_number(allowed: range) -> Callable[[str], int]:
 
 
 def _prepare_keras() -> None:
-    # TensorFlow reads these when it is imported, for which this file waits: --help needs none of it.
+    # Set before TensorFlow is imported, which reads them.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # oneDNN's results differ between processors by rounding, and it prints a paragraph to say so.
+    # oneDNN rounds differently on different processors, and prints a paragraph about it.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    # Each attempt compiles its own network, which TensorFlow takes for a mistake after the fifth.
+    # Each attempt compiles a network, and TensorFlow warns about the fifth.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def _solve(first_seed: int, epochs: int) -> Trained:
-    """Return a network that solves XOR. With two hidden units one can get stuck, so this tries seed after seed."""
+    """Return a network that solves XOR. With two hidden units training can get stuck, so this tries several seeds."""
     print("Loading Keras ...", flush=True)
     from training import network, xor
 
@@ -113,7 +113,7 @@ def _solve(first_seed: int, epochs: int) -> Trained:
         if xor.is_solved(answers):
             return trained
         print(
-            f"Seed {seed} did not solve XOR: after {epochs} epochs an answer is off by {xor.worst_error(answers):.2f}."
+            f"Seed {seed} did not solve XOR: after {epochs} epochs the largest error is {xor.worst_error(answers):.2f}."
         )
     raise NotSolvedError(
         f"no seed from {seeds[0]} to {seeds[-1]} solved XOR in {epochs} epochs; try more --epochs or another --seed"
@@ -141,7 +141,7 @@ def _report(trained: Trained) -> None:
 
 
 def _short(path: Path) -> Path:
-    """Return a path as one would type it here: relative, if it is below the current folder."""
+    """Return a path as a user would type it: relative if it is below the current folder."""
     path = path.resolve()
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 

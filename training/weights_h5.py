@@ -1,11 +1,11 @@
-"""Keras weights as an HDF5 file that every Keras reads: 1, 2 (``tf_keras``) and 3.
+"""Keras weights as an HDF5 file that Keras 1, 2 (``tf_keras``) and 3 can read.
 
-Keras 3 itself reads this layout wherever a weights file's name ends in plain ``.h5``, but no longer writes it. Source:
+Keras 3 reads this layout if the file's name ends in plain ``.h5``, but no longer writes it. Source:
 ``save_weights_to_hdf5_group`` in ``keras/src/legacy/saving/legacy_h5_format.py``.
 
     /                      attributes layer_names, backend, keras_version
     /<layer>               attribute weight_names
-    /<layer>/<weight name> one array; its name has the layer's in it once more, as in /hidden/hidden/kernel
+    /<layer>/<weight name> one array; its name repeats the layer's, as in /hidden/hidden/kernel
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import numpy as np
 
 
 def encode(layers: Mapping[str, Mapping[str, np.ndarray]], keras_version: str) -> bytes:
-    """Return the file that holds each layer's arrays by weight name; layers and weights keep their order.
+    """Return the file with each layer's arrays by weight name; layers and weights keep their order.
 
-    For models of some hundred layers: the names have to fit in one HDF5 attribute, which is 64 kB at most.
+    Suits models of up to some hundred layers: their names must fit into one HDF5 attribute of at most 64 kB.
     """
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         file.attrs["layer_names"] = [name.encode() for name in layers]
-        # Tells how convolution kernels lie in memory; all that Keras has written since version 2 lie like this.
+        # Determines the memory layout of convolution kernels; Keras has always written this one since version 2.
         file.attrs["backend"] = b"tensorflow"
         file.attrs["keras_version"] = keras_version.encode()
         for layer_name, weights in layers.items():

@@ -1,4 +1,4 @@
-"""The problem: XOR's four points, what a network should answer to them, and when it does."""
+"""The problem: XOR's four points, their labels, and when a network has solved it."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ def worst_error(answers: np.ndarray) -> float:
 
 
 def is_solved(answers: np.ndarray) -> bool:
-    """Tell whether every answer is within TOLERANCE of its label; one that is not a number isn't."""
+    """Tell whether every answer is within TOLERANCE of its label; NaN is not."""
     return worst_error(answers) < TOLERANCE

@@ -1,1 +1,1 @@
-"""``make bench-peers``: the app beside its peers, each in an environment of its own, all under the same client."""
+"""``make bench-peers``: this app and its peers, each in its own environment, under the same client."""

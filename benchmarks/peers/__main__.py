@@ -1,4 +1,4 @@
-"""``make bench-peers``: set every peer up, measure them in turn, and write the table and the plot."""
+"""``make bench-peers``: set up every peer, measure them in turn, and write the table and the plot."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from benchmarks.peers.environments import SetupError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark; return 0 where every peer was measured without an error, 1 otherwise."""
+    """Run the benchmark; return 0 if every peer was measured without an error, 1 otherwise."""
     options = _parser().parse_args(arguments)
     if not sys.platform.startswith("linux"):
-        return _refuse("This benchmark runs on Linux only: it follows each peer's processes in /proc.")
+        return _refuse("This benchmark needs Linux: it follows each peer's processes in /proc.")
     if not wrk.is_installed():
-        return _refuse("wrk, the client, is not installed: apt install wrk, or brew install wrk.")
+        return _refuse("The client, wrk, is not installed. Install it: apt install wrk")
     processes.adopt_orphans()
     peers = [peer for peer in PEERS if not options.only or peer.name in options.only]
     try:
@@ -43,25 +43,25 @@ def _parser() -> argparse.ArgumentParser:
     names = [peer.name for peer in PEERS]
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.peers",
-        description="Measure this app beside its peers, each in an environment of its own below .venv-peers: cold "
-        "start, latency, throughput, memory, size. The first run installs about 13 GB, which takes some ten minutes; "
-        "the measurement takes about half a minute for each peer and round.",
+        description="Compare this app with its peers, each in its own environment below .venv-peers: cold start, "
+        "latency, throughput, memory, size. The first run installs about 13 GB, which takes about ten minutes. "
+        "Measuring takes about half a minute for each peer and round.",
     )
-    parser.add_argument("--only", nargs="+", metavar="NAME", choices=names, help=f"some of: {', '.join(names)}")
-    parser.add_argument("--seconds", type=_positive, default=5, help="how long each load takes (default: %(default)s)")
-    parser.add_argument("--rounds", type=_positive, default=3, help="how often each is measured (default: %(default)s)")
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=names, help=f"only some of: {', '.join(names)}")
+    parser.add_argument("--seconds", type=_positive, default=5, help="duration of each load (default: %(default)s)")
+    parser.add_argument("--rounds", type=_positive, default=3, help="how many rounds to measure (default: %(default)s)")
     parser.add_argument(
         "--output",
         type=Path,
         default=ROOT / "docs" / "peers.md",
-        help="where the table goes, and the plot beside it as .png (default: docs/peers.md)",
+        help="file for the table; the plot is written beside it as .png (default: docs/peers.md)",
     )
     return parser
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
 
 
@@ -71,7 +71,7 @@ def _refuse(reason: str) -> int:
 
 
 def _set_up(peers: Sequence[Peer]) -> dict[str, str]:
-    """Install the peers and write their models; return why, for each that could not be, by name."""
+    """Install the peers and write their models; return the reason of each failure by the peer's name."""
     failed: dict[str, str] = {}
     with tqdm(peers, desc="setting up", unit="peer") as progress:
         for peer in progress:

@@ -1,4 +1,4 @@
-"""The peers, and this app among them: how each is started, and what it is sent."""
+"""The peers, this app included: how to start each one, and what to send it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from benchmarks.peers.requests import Request
 class Peer:
     """One row of the table.
 
-    ``command`` starts it, with ``{bin}`` for its environment's programs and ``{port}``, ``{port2}`` and ``{port3}`` for
-    free ports; ``variables`` are environment variables, with the same. ``request`` makes a model's request from its
-    name.
+    ``command`` starts the peer. In it and in the environment ``variables``, ``{bin}`` stands for the programs' folder
+    and ``{port}``, ``{port2}`` and ``{port3}`` for free ports. ``request`` makes the request for a model's name.
     """
 
     name: str
@@ -31,12 +30,12 @@ class Peer:
 
     @property
     def environment(self) -> str:
-        """The name of its environment, which two rows can share."""
+        """The name of its environment, which rows can share."""
         return self.installed_as or self.name
 
     @property
     def folder(self) -> Path:
-        """Where it runs: the folder of its app, unless it has another."""
+        """Its working folder: that of its app by default."""
         return self.working_folder or environments.APPS / self.name
 
 

@@ -1,4 +1,4 @@
-"""One virtual environment a peer, below ``.venv-peers``: installs it once, and says what is in it and its size."""
+"""Each peer's virtual environment, below ``.venv-peers``: installs it once; returns its packages and size."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 
 
 class SetupError(Exception):
-    """A peer could not be installed, prepared or started; the message says why in one line."""
+    """A peer could not be installed, prepared or started; the message is one line with the reason."""
 
 
 def python(name: str) -> Path:
@@ -27,23 +27,23 @@ def python(name: str) -> Path:
 
 
 def install(name: str) -> None:
-    """Create the environment of the peer ``name`` and install its requirements, unless they are installed already.
+    """Create the environment of the peer ``name`` with its requirements, unless it is up to date.
 
-    Raises SetupError with pip's own reason.
+    Raises SetupError with pip's message.
     """
     requirements = APPS / name / "requirements.txt"
     stamp = ENVIRONMENTS / name / "installed"
     wanted = _text(requirements)
     if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
         return
-    # Without a pip of its own, so that the environment's size is the peer's alone.
+    # Without pip, so that the environment's size is that of the peer.
     _run(sys.executable, "-m", "venv", "--clear", "--without-pip", str(ENVIRONMENTS / name))
     _run(*_PIP, "--python", str(python(name)), "install", "--quiet", "--requirement", str(requirements))
     stamp.write_text(wanted, encoding="utf-8")
 
 
 def installed_bytes(name: str) -> int:
-    """Return the size of all that is installed, compiled bytecode included."""
+    """Return the size of everything installed, bytecode included."""
     files = (path for path in _site_packages(name).rglob("*") if path.is_file() and not path.is_symlink())
     return sum(path.stat().st_size for path in files)
 
@@ -66,7 +66,7 @@ def _normal(name: str) -> str:
 
 
 def _text(requirements: Path) -> str:
-    """Return the file with the lines of the files that it includes (``-r``) in their places."""
+    """Return the file's text, with included files (``-r``) in place of their lines."""
     lines = []
     for line in requirements.read_text(encoding="utf-8").splitlines():
         included = re.fullmatch(r"-r (\S+)", line)
@@ -78,5 +78,5 @@ def _run(*command: str) -> None:
     child = subprocess.run(command, capture_output=True, text=True, check=False)
     if child.returncode:
         lines = [line for line in child.stderr.splitlines() if line.strip() and not line.startswith("WARNING")]
-        errors = [line for line in lines if line.startswith("ERROR")]  # the last one sums up
+        errors = [line for line in lines if line.startswith("ERROR")]  # the last one is the summary
         raise SetupError((errors or lines or ["no reason given"])[-1])

@@ -1,4 +1,4 @@
-"""The rounds: every peer in turn, each time in a fresh server, under the same four loads."""
+"""Measures the peers in rounds: each in turn, in a fresh server, under the same four loads."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ CONNECTIONS = (1, 16)
 
 _WARM_SECONDS = 1
 
-# What one round found of one peer, or its median over the rounds: seconds, requests a second, errors and KiB.
+# A peer's figures in one round, or their medians: seconds, requests/s, errors, KiB.
 Figures = dict[str, float]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the rounds found of one peer; or, instead of figures, why it could not be measured."""
+    """A peer's figures, or the reason why it could not be measured."""
 
     peer: Peer
     figures: Figures
@@ -30,9 +30,9 @@ class Outcome:
 def outcomes(
     peers: Iterable[Peer], rounds: int, seconds: int, failed: dict[str, str], tell: Callable[[str], None]
 ) -> list[Outcome]:
-    """Measure the peers in turn, ``rounds`` times; ``tell`` is told each peer's title as it begins.
+    """Measure the peers in turn, ``rounds`` times; call ``tell`` with a peer's title before measuring it.
 
-    ``failed`` holds the reason for each peer that can't be measured, by name, and takes on those that fail here.
+    ``failed`` holds the reasons of failures by name. Those peers are skipped, and further failures are added to it.
     """
     peers = list(peers)
     found: dict[str, list[Figures]] = {peer.name: [] for peer in peers}
@@ -51,7 +51,7 @@ def outcomes(
 def _round(peer: Peer, seconds: int) -> Figures:
     sent = {name: peer.request(name) for name in requests.NAMES}
     figures: Figures = {"errors": 0}
-    # Once for nothing: what others have pushed out of the page cache is in it again, wherever in the round it comes.
+    # Not measured: it refills the page cache, whatever the previous peers have evicted.
     with server.running(peer, sent["xor"]):
         pass
     with server.running(peer, sent["xor"]) as running:
@@ -69,7 +69,7 @@ def _round(peer: Peer, seconds: int) -> Figures:
 
 
 def _medians(rounds: list[Figures]) -> Figures:
-    """Return each figure's median; of errors, which no round may hide, the sum."""
+    """Return the median of each figure, but the sum of the errors."""
     if not rounds:
         return {}
     figures = {key: median(each[key] for each in rounds) for key in rounds[0]}

@@ -1,7 +1,7 @@
-"""``python -m benchmarks.peers.models FOLDER``: the two models, in the formats that the peers serve.
+"""``python -m benchmarks.peers.models FOLDER``: write both models in the formats that the peers serve.
 
-``xor.keras`` and ``mlp.keras`` with a ``.tflite`` each, ``ours/<name>/1`` for this app, and an ``.npz`` each with the
-``rows`` that are sent and the ``labels`` that Keras answers.
+For XOR and the MLP each: a ``.keras`` and a ``.tflite`` file, ``ours/<name>/1`` for this app, and an ``.npz`` file with
+the ``rows`` to send and the ``labels`` that Keras answers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SEED = 784
 
 
 def prepare() -> None:
-    """Write the models of Keras, of this app and of LiteRT; in a process of its own, as it takes all of TensorFlow.
+    """Write the models for Keras, this app and LiteRT, in a child process because it imports TensorFlow.
 
     Raises SetupError.
     """
@@ -34,7 +34,7 @@ def prepare() -> None:
 
 
 def prepare_onnx() -> None:
-    """Write the models of ONNX, from those of Keras, in the environment for it. Raises SetupError."""
+    """Convert Keras's models to ONNX, in the environment for that. Raises SetupError."""
     environments.install("onnx-export")
     _run(str(environments.python("onnx-export")), str(environments.APPS / "onnx-export" / "export.py"), str(FOLDER))
 

@@ -1,4 +1,4 @@
-"""The processes that this one has started, and theirs: their memory, and their end. Linux only (``/proc``)."""
+"""All descendants of this process: measures their memory and ends them. Linux only (``/proc``)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _PROC = Path("/proc")
 
 
 def adopt_orphans() -> None:
-    """From now on, a process whose parent ends becomes a child of this one, so that none is lost sight of."""
+    """From now on make orphaned descendants children of this process, so that it can find them."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def descendants() -> list[int]:
-    """Return the ids of all processes below this one, whatever group or session they are in."""
+    """Return the ids of all descendants, in any process group or session."""
     children: dict[int, list[int]] = {}
     for path in _PROC.glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -37,7 +37,7 @@ def memory_kib() -> dict[str, int]:
     """Return the resident (``Rss``) and proportional (``Pss``) memory of all descendants, in KiB."""
     total = {"Rss": 0, "Pss": 0}
     for process in descendants():
-        with contextlib.suppress(OSError):  # it has ended meanwhile
+        with contextlib.suppress(OSError):  # it may have ended
             text = (_PROC / str(process) / "smaps_rollup").read_text(encoding="ascii")
             for key in total:
                 total[key] += sum(map(int, re.findall(rf"^{key}:\s+(\d+)", text, re.MULTILINE)))
@@ -45,9 +45,9 @@ def memory_kib() -> dict[str, int]:
 
 
 def end_group(leader: int, seconds: float = 20) -> None:
-    """Ask the process group to end, and kill what is left of the descendants after so many seconds, or when it ended.
+    """Ask the process group to end. Once its leader has ended, or after so many seconds, kill all other descendants.
 
-    Not every server takes its own children down, and not all of them stay in its group.
+    Not every server ends its children, and some children leave the group.
     """
     with contextlib.suppress(ProcessLookupError):
         os.killpg(leader, signal.SIGTERM)
@@ -64,7 +64,7 @@ def end_group(leader: int, seconds: float = 20) -> None:
 
 
 def _reap(process: int) -> bool:
-    """Take the end of a child, or any child (-1); tell whether one had ended, or there is none of that id."""
+    """Reap a child, or any child (-1); return whether one had ended or that child does not exist."""
     try:
         return os.waitpid(process, os.WNOHANG)[0] != 0
     except ChildProcessError:

@@ -1,4 +1,4 @@
-"""What the rounds show: a Markdown table with the machine and the versions, and a plot."""
+"""The peers' report: a Markdown table with the machine and the versions, and a plot."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ _HEAD = (
 )
 
 _HOW = """\
-XOR is asked for 2 rows, the MLP (784-512-512-10) for 32 rows, both as JSON in each peer's own format but for the row of
-binary tensors; *at 1* and *at 16* are the connections of the client, `wrk` with one thread on the same machine. Every
-server had answered both models right before it was measured. Cold is from the spawn of the server to its first right
-answer over HTTP, with the page cache warm; the peers load both models by then, this app the one that was asked for.
-Memory is that of all the server's processes after the loads, once as resident and once with shared pages divided among
-those who share them. Installed is all below `site-packages`. Every peer runs with its own defaults, except that logs of
-each request are off everywhere and that there is one worker, in MLServer within the server's own process, where it
-answers faster; this app runs in its local host.
+- **Requests.** XOR gets 2 rows, the MLP (784-512-512-10) 32 rows, as JSON in each peer's own format. One line uses
+  binary tensors. Each server answered both models correctly before it was measured.
+- **Client.** *at 1* and *at 16* are the connections of `wrk`, which runs with one thread on the same machine.
+- **Cold** is the time from the spawn of the server to its first correct answer over HTTP, with a warm page cache. By
+  then the peers have loaded both models, this app only the requested one.
+- **Memory** is that of all the server's processes after the loads: *Rss* is resident, *Pss* divides shared pages among
+  the processes that share them. *Installed* is the size of `site-packages`.
+- **Configuration.** Peers run with their defaults, but with one worker and without request logs. MLServer's worker is
+  the server's own process, where it is faster. This app runs in its local host.
 """
 
 # Heading, figure, and scale.
@@ -39,9 +40,11 @@ _PANELS = (
 
 
 def markdown(outcomes: Sequence[Outcome], rounds: int, seconds: int) -> str:
-    """Return the table, how it was measured, and what on."""
+    """Return the table, how it was measured, and on which machine."""
     failures = [f"- {item.peer.title} could not be set up: {item.failure}" for item in outcomes if item.failure]
     lines = [
+        "For anyone who chooses a model server: this app beside others, under the same client and load.",
+        "",
         _HEAD,
         "|---" + "|---:" * 9 + "|",
         *(_line(item) for item in outcomes if item.figures),
@@ -49,8 +52,8 @@ def markdown(outcomes: Sequence[Outcome], rounds: int, seconds: int) -> str:
         *failures,
         *([""] if failures else []),
         _HOW,
-        f"Medians of {rounds} round{'s' * (rounds > 1)}, the peers in turn in each, every load for {seconds} s; errors "
-        f"are of all rounds together. {_machine()}. Measured with `make bench-peers`.",
+        f"Medians of {rounds} round{'s' * (rounds > 1)}, each with the peers in turn and {seconds} s per load; errors "
+        f"are the sum of all rounds. {_machine()}. Measured with `make bench-peers`.",
         "",
         "| peer | versions |",
         "|---|---|",

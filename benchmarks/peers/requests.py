@@ -1,4 +1,4 @@
-"""What is sent to the peers, in each one's own format, and how its answer is read and checked."""
+"""The requests in each peer's format, and how answers are read and checked."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ NAMES = ("xor", "mlp")
 _BINARY_LENGTH = "Inference-Header-Content-Length"
 _JSON = {"Content-Type": "application/json"}
 
-# From the answer's headers, with names in lower case, and its body to the labels.
+# Returns the labels in an answer, given its headers (names in lower case) and body.
 Read = Callable[[Mapping[str, str], bytes], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request, sent again and again."""
+    """A request that is sent repeatedly."""
 
     path: str
     headers: Mapping[str, str]
@@ -30,14 +30,14 @@ class Request:
 
 
 def rows_of(name: str) -> np.ndarray:
-    """Return the rows that every peer is sent."""
+    """Return the rows to send to every peer."""
     with np.load(models.FOLDER / f"{name}.npz") as arrays:
         rows: np.ndarray = arrays["rows"]
         return rows
 
 
 def is_right(name: str, labels: np.ndarray) -> bool:
-    """Tell whether the labels are the model's: XOR by its truth table, the MLP by what Keras answers."""
+    """Tell whether the labels are correct: XOR's by its truth table, the MLP's by Keras's answer."""
     with np.load(models.FOLDER / f"{name}.npz") as arrays:
         expected = arrays["labels"]
     if labels.shape != expected.shape:
@@ -48,13 +48,13 @@ def is_right(name: str, labels: np.ndarray) -> bool:
 
 
 def by_rows(name: str, path: str, key: str = "instances", answer: str = "predictions", **more: str) -> Request:
-    """Return a request with the rows as nested lists below ``key``, answered by such lists below ``answer``."""
+    """Return a request with nested lists in the member ``key``, answered in the member ``answer``."""
     body = json.dumps({**more, key: rows_of(name).tolist()}).encode()
     return Request(path, _JSON, body, lambda _, content: np.array(json.loads(content)[answer]))
 
 
 def bare_rows(name: str, path: str) -> Request:
-    """Return a request with the rows below ``instances``, answered by nested lists and nothing around them."""
+    """Return a request with the rows in ``instances``, answered by bare nested lists."""
     request = by_rows(name, path)
     return Request(path, _JSON, request.body, lambda _, content: np.array(json.loads(content)))
 

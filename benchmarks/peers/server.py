@@ -1,4 +1,4 @@
-"""One peer's server: in a process group of its own, asked until it answers right, stopped with all it started."""
+"""Runs one peer's server in its own process group, waits for a correct answer, and stops all its processes."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _POLL_SECONDS = 0.005
 _START_SECONDS = 120
 _ANSWER_SECONDS = 30
 
-# Nobody listens yet, the connection breaks, or the answer can't be read.
+# The server is not listening yet, the connection breaks, or the answer can't be read.
 _UNANSWERED = (OSError, http.client.HTTPException, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server that has answered right; ``cold`` is the seconds from its spawn to that answer."""
+    """A server that has answered correctly; ``cold`` is the seconds from its spawn to that answer."""
 
     port: int
     cold: float
@@ -36,11 +36,11 @@ class Server:
 
 @contextlib.contextmanager
 def running(peer: Peer, request: Request) -> Iterator[Server]:
-    """Run the peer's server until the block ends; ``request`` is XOR's, which it is polled with.
+    """Run the peer's server until the block ends; poll it with ``request``, which is XOR's.
 
-    Raises SetupError where it ends early or doesn't answer in time.
+    Raises SetupError if the server ends early or doesn't answer in time.
     """
-    # What a server leaves behind (sessions of Ray's, sockets of BentoML's) goes with the scratch folder.
+    # Removed with all that servers leave in it, such as Ray's sessions and BentoML's sockets.
     with tempfile.TemporaryDirectory(prefix="peer-", ignore_cleanup_errors=True) as scratch:
         port, *others = _free_ports(3)
         programs = str(environments.python(peer.environment).parent)
@@ -60,18 +60,18 @@ def running(peer: Peer, request: Request) -> Iterator[Server]:
         try:
             yield Server(port, _first_answer(child, port, request, log) - start)
         finally:
-            child.returncode = 0  # its end is taken below, not by Popen
+            child.returncode = 0  # end_group reaps it, not Popen
             processes.end_group(child.pid)
 
 
 def check(port: int, name: str, request: Request) -> None:
-    """Raise SetupError unless the answer to the request is right."""
+    """Raise SetupError unless the answer to the request is correct."""
     try:
         wrong = _ask(port, name, request)
     except _UNANSWERED as error:
         wrong = repr(error)
     if wrong is not None:
-        raise SetupError(f"{name} is not answered right: {wrong}")
+        raise SetupError(f"wrong answer from {name}: {wrong}")
 
 
 def _variables(peer: Peer, places: dict[str, str], scratch: str) -> dict[str, str]:
@@ -100,7 +100,7 @@ def _first_answer(child: subprocess.Popen[bytes], port: int, request: Request, l
     wrong: str | None = "no answer"
     while perf_counter() < deadline:
         if child.poll() is not None:
-            raise SetupError(f"it ended with code {child.returncode}: {_last_line(log)}")
+            raise SetupError(f"the server ended with code {child.returncode}: {_last_line(log)}")
         try:
             wrong = _ask(port, "xor", request)
         except _UNANSWERED as error:
@@ -108,11 +108,11 @@ def _first_answer(child: subprocess.Popen[bytes], port: int, request: Request, l
         if wrong is None:
             return perf_counter()
         sleep(_POLL_SECONDS)
-    raise SetupError(f"no right answer in {_START_SECONDS} s ({wrong}): {_last_line(log)}")
+    raise SetupError(f"no correct answer in {_START_SECONDS} s ({wrong}): {_last_line(log)}")
 
 
 def _ask(port: int, name: str, request: Request) -> str | None:
-    """Send the request once; return what is wrong with the answer, or None."""
+    """Send the request once; return what is wrong with the answer, or None if it is correct."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_ANSWER_SECONDS)
     with contextlib.closing(connection):
         connection.request("POST", request.path, request.body, dict(request.headers))

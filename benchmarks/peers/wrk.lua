@@ -1,4 +1,4 @@
--- Sends one request again and again: wrk -s wrk.lua URL -- BODY_FILE ["Name: value" ...].
+-- Sends one request repeatedly: wrk -s wrk.lua URL -- BODY_FILE ["Name: value" ...].
 -- Prints one line of JSON at the end; times in microseconds.
 
 function init(arguments)

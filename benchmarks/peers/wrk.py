@@ -1,4 +1,4 @@
-"""The one client of all peers: ``wrk``, with one thread, sending the same request over all its connections."""
+"""The client for all peers: ``wrk`` with one thread, which sends one request over all its connections."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SCRIPT = Path(__file__).with_suffix(".lua")
 
 @dataclass(frozen=True)
 class Load:
-    """What came of one load: latencies in seconds; ``errors`` are socket errors and answers of status 400 or more."""
+    """The result of a load: latencies in seconds; ``errors`` are socket errors and statuses of 400 or more."""
 
     p50: float
     p99: float
@@ -25,12 +25,12 @@ class Load:
 
 
 def is_installed() -> bool:
-    """Tell whether there is a ``wrk`` to run."""
+    """Tell whether ``wrk`` is installed."""
     return shutil.which("wrk") is not None
 
 
 def load(port: int, request: Request, connections: int, seconds: int) -> Load:
-    """Send the request for so many seconds, over so many connections at once."""
+    """Send the request for so many seconds, over so many connections."""
     with tempfile.NamedTemporaryFile() as body:
         body.write(request.body)
         body.flush()
@@ -44,7 +44,7 @@ def load(port: int, request: Request, connections: int, seconds: int) -> Load:
     return Load(
         p50=figures["p50"] / 1e6,
         p99=figures["p99"] / 1e6,
-        # An answer that is an error is none.
+        # Without answers that are errors.
         per_second=(figures["requests"] - refused) / (figures["duration"] / 1e6),
         errors=figures["socket_errors"] + refused,
     )

@@ -1,1 +1,1 @@
-"""What a burst of requests does on Flex Consumption: a simulation from measured service times and cold starts."""
+"""Simulates a burst of requests on Flex Consumption, from measured service times and cold starts."""

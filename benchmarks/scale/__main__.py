@@ -1,4 +1,4 @@
-"""``python -m benchmarks.scale``: run all scenarios and write the tables and the plot of ``docs/scale.md``."""
+"""``python -m benchmarks.scale``: simulate all scenarios; write the tables and the plot of ``docs/scale.md``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def main() -> None:
     """Run the scenarios."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "scale.md", help="default: docs/scale.md")
-    parser.add_argument("--seed", type=int, default=0, help="of the arrivals (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the arrivals (default: %(default)s)")
     options = parser.parse_args()
     scenarios = {app.name: assumptions.variations(app) for app in (assumptions.OURS, assumptions.NAIVE)}
     runs: dict[str, list[report.Run]] = {name: [] for name in scenarios}
@@ -32,7 +32,7 @@ def main() -> None:
     sections = {"answer": report.table(bases, [""]), "sensitivity": report.table(others, names[1:])}
     report.fill(options.out, sections)
     report.plot([of_app[0] for of_app in runs.values()], options.out.with_suffix(".png"))
-    print(f"Written: {options.out} and its plot.")
+    print(f"Wrote {options.out} and its plot.")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""What the simulation starts from: figures measured here, Azure's published rules, and what has to be assumed.
+"""The simulation's inputs: figures measured here, Azure's published rules, and assumptions.
 
-Measured figures are of two shared cores; the docs that hold them name their commands.
+The figures were measured on two shared cores; the pages they come from name the commands.
 """
 
 from __future__ import annotations
@@ -10,45 +10,45 @@ from typing import Any
 
 from benchmarks.scale.simulation import Fleet, Load
 
-# learn.microsoft.com/azure/azure-functions/flex-consumption-plan: an instance of 2,048 MB has a core; up to 1,000
-# instances, though a region's quota allows 250 such ones until it is raised. Billed are at least 1,000 ms of activity,
-# in steps of 100 ms.
+# learn.microsoft.com/azure/azure-functions/flex-consumption-plan: an instance of 2,048 MB has one core. There are up to
+# 1,000 instances, but only 250 of this size in a region unless the quota is raised. At least 1,000 ms of activity are
+# billed, in steps of 100 ms.
 INSTANCE_GB = 2.0
 
 # Dollars, East US, on demand, without the free grant, as quoted in modal.com/blog/azure-function-pricing-guide (May
-# 2025); azure.microsoft.com/pricing/details/functions has the current ones.
+# 2025). Current prices: azure.microsoft.com/pricing/details/functions
 PER_GB_SECOND = 0.000026
 PER_MILLION_EXECUTIONS = 0.40
 
-# Assumed: what the Functions host, gRPC and the worker add to each request on the instance's one core, and what the
-# platform's front end adds outside of it. Microsoft publishes neither.
+# Assumed, because Microsoft publishes neither: the time that host, gRPC and worker add to each request on the
+# instance's core, and the time that the platform's front end adds elsewhere.
 HOST_SECONDS = 0.001
 FRONT_SECONDS = 0.005
 
-# Assumed: from the decision to add an instance until the app's own start begins, and how many are added a second.
-# Microsoft publishes one a second for the older Consumption plan (event-driven-scaling) and calls Flex faster.
+# Assumed: the time from the decision to add an instance until the app starts, and the instances added per second.
+# Microsoft names one per second for the older Consumption plan (event-driven-scaling) and calls Flex faster.
 PLATFORM_SECONDS = 2.0
 ADDED_PER_SECOND = 20.0
 
 
 @dataclass(frozen=True)
 class App:
-    """A function app: seconds of a core for a request, by model, and seconds from its start to its first answer."""
+    """A function app: core seconds per request, by model, and seconds from its start to its first answer."""
 
     name: str
     service_seconds: dict[str, float]
     cold_seconds: float
 
 
-# docs/peers.md (make bench-peers): one request takes a core the inverse of the requests/s at 16 connections, though the
-# client worked on the other core. docs/package.md and docs/benchmark.md: starts with the page cache dropped.
+# Core seconds are the inverse of the requests/s at 16 connections in docs/peers.md, although the client ran on another
+# core. Cold starts are those with the page cache dropped, from docs/package.md and docs/benchmark.md.
 OURS = App("this app", {"XOR, 2 rows": 1 / 6020, "MLP, 32 rows": 1 / 382}, cold_seconds=0.82)
 NAIVE = App("naive app", {"XOR, 2 rows": 1 / 21.6, "MLP, 32 rows": 1 / 18.4}, cold_seconds=4.02)
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """One run: a load on an app's fleet; ``what`` says in a word how it differs from the base."""
+    """A load on an app's fleet; ``what`` says how it differs from the base scenario."""
 
     what: str
     app: App
@@ -58,7 +58,7 @@ class Scenario:
 
 
 def base(app: App, model: str = "XOR, 2 rows", what: str = "base") -> Scenario:
-    """Return the scenario that all others differ from in one thing."""
+    """Return the base scenario; every other one changes one thing in it."""
     fleet = Fleet(
         service_seconds=app.service_seconds[model] + HOST_SECONDS,
         concurrency=16,
@@ -70,7 +70,7 @@ def base(app: App, model: str = "XOR, 2 rows", what: str = "base") -> Scenario:
 
 
 def variations(app: App) -> list[Scenario]:
-    """Return what is varied, one thing at a time, beginning with the base."""
+    """Return the base scenario and its variations."""
     start = base(app)
 
     def fleet(what: str, **changes: Any) -> Scenario:

@@ -1,4 +1,4 @@
-"""What the runs show: Markdown tables between the markers of ``docs/scale.md``, and a plot."""
+"""The simulation's report: Markdown tables between the markers of ``docs/scale.md``, and a plot."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _STEADY_SECONDS = 10
 
 
 def cost_per_million(run: Run) -> float:
-    """Return dollars for a million requests of the run, without what always-ready instances cost besides."""
+    """Return the dollars per million requests, without the baseline price of always-ready instances."""
     _, outcome = run
     gb_seconds = outcome.billed_seconds * assumptions.INSTANCE_GB
     return gb_seconds * assumptions.PER_GB_SECOND / len(outcome.arrivals) * 1e6 + assumptions.PER_MILLION_EXECUTIONS
 
 
 def row(run: Run) -> list[str]:
-    """Return one row's cells: latencies over all and at the end, instances, waits and cost."""
+    """Return a row's cells: latencies overall and at the end, instances, waits and cost."""
     scenario, outcome = run
     end = scenario.load.ramp_seconds + scenario.load.hold_seconds
     steady = end - _STEADY_SECONDS
@@ -41,7 +41,7 @@ def row(run: Run) -> list[str]:
 
 
 def table(runs: Mapping[str, Sequence[Run]], names: Sequence[str]) -> str:
-    """Return a table with a row for each scenario and app."""
+    """Return a table with one row per scenario and app."""
     head = ["", "app", "p50", "p99", "last 10 s: p50 / p99", "instances", "waited for an instance", "$ per million"]
     lines = [f"| {' | '.join(head)} |", "|---|---|" + "---:|" * 6]
     for index, name in enumerate(names):
@@ -55,20 +55,20 @@ def _time(seconds: float) -> str:
 
 
 def fill(path: Path, sections: Mapping[str, str]) -> None:
-    """Put each text between its markers in a Markdown file, and leave the rest."""
+    """Replace the text between each pair of markers in a Markdown file."""
     text = path.read_text(encoding="utf-8")
     for name, content in sections.items():
         start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         before, _, rest = text.partition(start)
         _, found, after = rest.partition(end)
         if not found:
-            raise SystemExit(f"{path} lacks the markers {start} and {end}.")
+            raise SystemExit(f"{path} has no markers {start} and {end}.")
         text = f"{before}{start}\n\n{content}\n\n{end}{after}"
     path.write_text(text, encoding="utf-8")
 
 
 def plot(bases: Sequence[Run], path: Path) -> None:
-    """Write a PNG: the load, p99 and instances over time, for each app."""
+    """Write a PNG with each app's load, latency and instances over time."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -82,13 +82,13 @@ def plot(bases: Sequence[Run], path: Path) -> None:
             values = [outcome.latency(quantile, second, second + 1) for second in seconds]
             latency.plot(seconds, values, style, color=colour, label=f"{name}, p{quantile * 100:.0f}")
         times, counts = zip(*outcome.instances, strict=True)
-        until = max(times[-1], seconds[-1])  # while the queue is worked off, some are still added
+        until = max(times[-1], seconds[-1])  # instances are still added while the queue empties
         instances.step([*times, until], [*counts, counts[-1]], where="post", color=colour, label=name)
     arrivals = bases[0][1].arrivals
     load.plot(*_per_second(arrivals), color="black")
     load.set_ylabel("requests/s")
     latency.set(ylabel="latency by second of arrival, s", yscale="log")
-    instances.set(ylabel="instances that are ready", xlabel="seconds", xlim=(0, len(_per_second(arrivals)[0])))
+    instances.set(ylabel="ready instances", xlabel="seconds", xlim=(0, len(_per_second(arrivals)[0])))
     for axis in (latency, instances):
         axis.legend(frameon=False)
     for axis in (load, latency, instances):

@@ -1,8 +1,8 @@
-"""Instances that are added while requests come: a discrete-event simulation, request by request. Pure functions.
+"""A discrete-event simulation of requests and of the instances added for them. Pure functions.
 
-An instance works on one request after the other, each for the same time, and holds at most so many at once. Requests
-for which no instance has room wait in one queue, first come, first served. Once a second as many instances are asked
-for as would give room to all that are there, within a rate and a limit; each takes its time to start.
+An instance works on one request at a time, each for the same time, and holds a limited number of them. Other requests
+wait in one queue, first come, first served. Once a second, enough instances are requested to hold all present requests,
+up to a rate and a limit. Each takes a fixed time to start.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-_DECISION_SECONDS = 1.0  # how often instances are asked for
+_DECISION_SECONDS = 1.0  # how often instances are requested
 _LEAST_BILLED_SECONDS, _BILLED_STEP_SECONDS = 1.0, 0.1
 
 
 @dataclass(frozen=True)
 class Load:
-    """Requests a second: a ramp from 0 in so many seconds, then held for so many."""
+    """A rate of requests: a ramp from 0 to ``per_second``, which is then held."""
 
     per_second: float = 10_000
     ramp_seconds: float = 10
     hold_seconds: float = 30
 
     def arrivals(self, seed: int) -> np.ndarray:
-        """Return the times of a Poisson process, in seconds, in their order."""
+        """Return the arrival times of a Poisson process, in seconds, sorted."""
         random = np.random.default_rng(seed)
         end = self.ramp_seconds + self.hold_seconds
         times = np.sort(random.random(random.poisson(self.per_second * end)) * end)
-        # Thinned while the rate rises.
+        # During the ramp, keep a growing share.
         rising = times < self.ramp_seconds
         kept = ~rising | (random.random(len(times)) * self.ramp_seconds < times)
         return times[kept]
@@ -39,10 +39,9 @@ class Load:
 
 @dataclass(frozen=True)
 class Fleet:
-    """Instances: how long one works on a request, how many it holds at once, how they start and how many there may be.
+    """How instances work, start and are added, up to ``most``; one holds ``concurrency`` requests.
 
-    Times are in seconds; ``front_seconds`` passes for each request on its way, while the instance holds it and works on
-    others.
+    ``front_seconds`` is each request's time on its way. Meanwhile it occupies a place in the instance, but no core.
     """
 
     service_seconds: float
@@ -56,7 +55,7 @@ class Fleet:
 
 @dataclass
 class Outcome:
-    """What became of the requests, in the order of their arrival; and instances over time, as (second, ready) pairs."""
+    """Each request's latency and wait, in order of arrival, and the ready instances over time: (second, count)."""
 
     arrivals: np.ndarray
     latencies: np.ndarray
@@ -65,17 +64,17 @@ class Outcome:
     billed_seconds: float
 
     def latency(self, quantile: float, start: float = 0.0, end: float = math.inf) -> float:
-        """Return a quantile of the latencies of requests that arrived in a span of time."""
+        """Return a quantile of the latencies of requests that arrived from ``start`` to before ``end``."""
         chosen = self.latencies[(self.arrivals >= start) & (self.arrivals < end)]
         return float(np.quantile(chosen, quantile)) if len(chosen) else math.nan
 
     def share_waiting(self, longer_than: float) -> float:
-        """Return the share of requests that waited longer for an instance with room."""
+        """Return the share of requests that waited longer than this for an instance with room."""
         return float(np.mean(self.waits > longer_than))
 
     @property
     def most_instances(self) -> int:
-        """The instances at the end, when there are most."""
+        """The instances at the end, which is their maximum."""
         return self.instances[-1][1]
 
 
@@ -88,7 +87,7 @@ class _Instance:
     billed: float = 0.0
 
     def work(self, now: float, seconds: float) -> float:
-        """Take a request and return when it is done; time is billed by periods in which there is work."""
+        """Add a request and return when it is done; periods with work are billed."""
         done = max(now, self.free_at) + seconds
         if now > self.billed_until:
             self.billed += max(0.0, self.billed_until - self.billed_from)
@@ -103,16 +102,16 @@ class _Instance:
 class _State:
     fleet: Fleet
     ready: list[_Instance] = field(default_factory=list)
-    starting: list[float] = field(default_factory=list)  # when each will be ready, a heap
-    by_load: list[tuple[float, int]] = field(default_factory=list)  # (free_at, number), a heap; old entries are skipped
-    working: list[tuple[float, int]] = field(default_factory=list)  # (done, number), a heap
+    starting: list[float] = field(default_factory=list)  # when each is ready; a heap
+    by_load: list[tuple[float, int]] = field(default_factory=list)  # (free_at, number); a heap with outdated entries
+    working: list[tuple[float, int]] = field(default_factory=list)  # (done, number); a heap
 
     def add(self, now: float) -> None:
         self.ready.append(_Instance(now))
         heapq.heappush(self.by_load, (now, len(self.ready) - 1))
 
     def take(self) -> int | None:
-        """Return the number of the least loaded instance that has room."""
+        """Return the number of the least loaded instance with room, if there is one."""
         while self.by_load:
             free_at, number = self.by_load[0]
             instance = self.ready[number]
@@ -124,7 +123,7 @@ class _State:
 
 
 def simulate(load: Load, fleet: Fleet, seed: int = 0) -> Outcome:
-    """Run the requests through the fleet until the last is answered."""
+    """Simulate until the last request is answered."""
     arrivals = load.arrivals(seed)
     latencies, waits = np.zeros(len(arrivals)), np.zeros(len(arrivals))
     state, queue = _State(fleet), deque[int]()

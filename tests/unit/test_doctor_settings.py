@@ -34,11 +34,11 @@ def test_defaults_are_all_right(app):
 
 
 def test_every_setting_of_the_app_is_known():
-    readme = (APP_ROOT / "README.md").read_text(encoding="utf-8")
+    page = (APP_ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
 
     own = {name for name in app_settings.known_names() if name.startswith("SERVING_")}
     assert {f"| `{name}` |" for name in own} == {
-        line[: line.index("|", 2) + 1] for line in readme.splitlines() if line.startswith("| `SERVING_")
+        line[: line.index("|", 2) + 1] for line in page.splitlines() if line.startswith("| `SERVING_")
     }
 
 

@@ -101,5 +101,5 @@ def test_the_tables_go_between_their_markers_and_the_text_stays(tmp_path):
     report.fill(path, {"answer": "new"})
 
     assert path.read_text() == "before <!-- answer -->\n\nnew\n\n<!-- end of answer --> after"
-    with pytest.raises(SystemExit, match="lacks the markers"):
+    with pytest.raises(SystemExit, match="has no markers"):
         report.fill(path, {"other": "x"})

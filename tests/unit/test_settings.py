@@ -1,10 +1,12 @@
 """App settings: defaults, and what a bad one says."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from serving.settings import APP_ROOT, BatchRows, ConfigurationError, Settings
+from tools import settings_table
 
 
 def test_defaults_serve_the_apps_own_model_folder():
@@ -72,3 +74,10 @@ def test_a_bad_setting_is_named_with_its_value(name, value):
 
     assert name in str(caught.value)
     assert repr(value) in str(caught.value)
+
+
+def test_the_page_of_settings_has_the_table_of_today():
+    page = settings_table.PAGE.read_text(encoding="utf-8")
+
+    assert settings_table.updated(page) == page, "run: python -m tools.settings_table"
+    assert page.count("| `SERVING_") == sum(field.metadata["name"].startswith("SERVING_") for field in fields(Settings))

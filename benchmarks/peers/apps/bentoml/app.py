@@ -1,4 +1,4 @@
-"""BentoML with concrete functions: one service with an API a model."""
+"""BentoML with concrete functions: one service with one API per model."""
 
 import os
 from pathlib import Path
@@ -26,10 +26,10 @@ class Keras:
 
     @bentoml.api
     def xor(self, instances: Annotated[np.ndarray, DType("float32"), Shape((-1, 2))]) -> np.ndarray:
-        """Answer the model's output for every row."""
+        """Return the model's output for every row."""
         return self.models["xor"](tf.constant(instances)).numpy()
 
     @bentoml.api
     def mlp(self, instances: Annotated[np.ndarray, DType("float32"), Shape((-1, 784))]) -> np.ndarray:
-        """Answer the model's output for every row."""
+        """Return the model's output for every row."""
         return self.models["mlp"](tf.constant(instances)).numpy()

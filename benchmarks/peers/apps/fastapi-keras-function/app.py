@@ -29,6 +29,6 @@ class Rows(BaseModel):
 
 @app.post("/predict/{model}")
 async def predict(model: str, rows: Rows) -> dict[str, list[list[float]]]:
-    """Answer the model's output for every row."""
+    """Return the model's output for every row."""
     labels = MODELS[model](tf.constant(np.array(rows.instances, np.float32)))
     return {"predictions": labels.numpy().tolist()}

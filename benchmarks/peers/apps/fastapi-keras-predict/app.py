@@ -1,4 +1,4 @@
-"""FastAPI with Keras's ``model.predict``, in a function that FastAPI runs in its thread pool since it blocks."""
+"""FastAPI with Keras's ``model.predict``, in a function that FastAPI runs in its thread pool, because it blocks."""
 
 import os
 from pathlib import Path
@@ -21,6 +21,6 @@ class Rows(BaseModel):
 
 @app.post("/predict/{model}")
 def predict(model: str, rows: Rows) -> dict[str, list[list[float]]]:
-    """Answer the model's output for every row."""
+    """Return the model's output for every row."""
     labels = MODELS[model].predict(np.array(rows.instances, np.float32), verbose=0)
     return {"predictions": labels.tolist()}

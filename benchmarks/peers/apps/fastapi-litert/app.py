@@ -24,7 +24,7 @@ class Rows(BaseModel):
 
 @app.post("/predict/{model}")
 async def predict(model: str, rows: Rows) -> dict[str, list[list[float]]]:
-    """Answer the model's output for every row."""
+    """Return the model's output for every row."""
     interpreter, values = MODELS[model], np.array(rows.instances, np.float32)
     [source], [target] = interpreter.get_input_details(), interpreter.get_output_details()
     if tuple(source["shape"]) != values.shape:  # tensors are allocated for a number of rows

@@ -24,7 +24,7 @@ class Rows(BaseModel):
 
 @app.post("/predict/{model}")
 async def predict(model: str, rows: Rows) -> dict[str, list[list[float]]]:
-    """Answer the model's output for every row."""
+    """Return the model's output for every row."""
     session = MODELS[model]
     [labels] = session.run(None, {session.get_inputs()[0].name: np.array(rows.instances, np.float32)})
     return {"predictions": labels.tolist()}

@@ -1,4 +1,4 @@
-"""LitServe with concrete functions: one API, whose requests name their model, in one worker process."""
+"""LitServe with concrete functions: one API in one worker process; requests name their model."""
 
 import os
 from pathlib import Path

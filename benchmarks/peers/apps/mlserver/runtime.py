@@ -1,4 +1,4 @@
-"""MLServer with concrete functions: a custom runtime, named by each model's ``model-settings.json``."""
+"""MLServer with concrete functions: a custom runtime that each ``model-settings.json`` names."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ class KerasRuntime(MLModel):
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        """Answer the model's output for every row."""
+        """Return the model's output for every row."""
         rows = NumpyCodec.decode_input(payload.inputs[0])
         labels = self._run(tf.constant(rows, tf.float32)).numpy()
         outputs = [NumpyCodec.encode_output("labels", labels)]

@@ -1,4 +1,4 @@
-"""Writes every ``.keras`` file of a folder in ONNX's format beside it: ``python export.py FOLDER``."""
+"""``python export.py FOLDER``: convert every ``.keras`` file in a folder to an ``.onnx`` file beside it."""
 
 import sys
 from pathlib import Path

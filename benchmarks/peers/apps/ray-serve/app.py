@@ -24,7 +24,7 @@ class Keras:
         self.constant = tf.constant
 
     async def __call__(self, request: Request) -> dict[str, list[list[float]]]:
-        """Answer the model's output for every row."""
+        """Return the model's output for every row."""
         run = self.models[request.url.path.rpartition("/")[2]]
         rows = np.array((await request.json())["instances"], np.float32)
         return {"predictions": run(self.constant(rows)).numpy().tolist()}
