@@ -93,7 +93,7 @@ class Settings:
     )
     engine: str = _setting(
         *("SERVING_ENGINE", "auto", _engine, "`auto`"),
-        "`c` is TensorFlow's C API, `python` its Python session, which starts slower; `auto` takes the first one available",
+        "`c` is TensorFlow's C API, `python` its slower Python session; `auto` takes the first one available",
     )
     default_model: str = _setting(
         *("SERVING_DEFAULT_MODEL", "", str, "the first by name"),
@@ -126,7 +126,7 @@ class Settings:
     # The worker's own settings. Off: the packages take long to import.
     application_insights: bool = _setting(
         *("PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY", False, _flag, "off"),
-        "Azure's own; also turns on OpenTelemetry spans and metrics for each request ([how](operating.md#opentelemetry))",
+        "Azure's own; also turns on OpenTelemetry spans and metrics of requests ([how](operating.md#opentelemetry))",
     )
     opentelemetry: bool = _setting(
         *("PYTHON_ENABLE_OPENTELEMETRY", False, _flag, "off"),
