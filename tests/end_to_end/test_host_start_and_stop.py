@@ -175,7 +175,7 @@ def test_a_second_interrupt_cuts_off_a_function_that_does_not_return(
     assert "Traceback" not in host.log
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to catch")
+@pytest.mark.skipif(sys.platform == "win32", reason="a process on Windows cannot handle SIGTERM")
 def test_sigterm_ends_it_as_an_interrupt_does(app_folder: AppFolder, start_host: StartHost) -> None:
     app_folder.add("Answer", ANSWER)
     host = start_host(app_folder.root)
@@ -186,14 +186,16 @@ def test_sigterm_ends_it_as_an_interrupt_does(app_folder: AppFolder, start_host:
     assert host.wait() == 0
 
 
-def test_an_interrupt_while_functions_are_imported_ends_it_without_a_traceback(
-    app_folder: AppFolder, start_host: StartHost, gate: Gate
+@pytest.mark.skipif(sys.platform == "win32", reason="a process on Windows cannot handle SIGTERM")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_functions_are_imported_ends_it_without_a_traceback(
+    app_folder: AppFolder, start_host: StartHost, gate: Gate, number: signal.Signals
 ) -> None:
     app_folder.add("SlowImport", f"{WAIT_AT_GATE}\n{ANSWER}")
     host = start_host(app_folder.root, GATE=gate.port)
 
     with gate.reached():
-        host.interrupt()
+        host.process.send_signal(number)
         assert host.wait() == 0
 
     assert "Traceback" not in host.log

@@ -48,7 +48,7 @@ def test_a_function_is_listed(tmp_path: Path, function: dict[str, Any], line: st
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the command is quoted for cmd.exe there")
 def test_a_sample_request_is_listed_as_a_command(tmp_path: Path) -> None:
-    listed = lines(tmp_path, sample='{"say": "it\'s"}\n', bindings=http())
+    listed = lines(tmp_path, sample='\ufeff{"say": "it\'s"}\n', bindings=http())
 
     command = """curl -s -H 'Content-Type: application/json' -d '{"say": "it'"'"'s"}' http://localhost:7071/api/F"""
     assert listed[1] == f"\t\t{command}\n"

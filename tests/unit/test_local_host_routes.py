@@ -13,7 +13,7 @@ from tools.local_host.routes import Route, RouteError
         ("api/PredictXor", "/api/PredictXor/", {}),
         ("models/{model}", "/models/xor", {"model": "xor"}),
         ("models/{model}", "/models/Größe 1", {"model": "Größe 1"}),
-        ("models/{model}", "/models/two\nlines", {"model": "two\nlines"}),
+        ("files/{*path}", "/files/two\nlines", {"path": "two\nlines"}),
         ("models/{model}:predict", "/models/xor:predict", {"model": "xor"}),
         ("models/{model}:predict", "/models/a:predict:predict", {"model": "a:predict"}),
         ("{model}/versions/{version}:predict", "/xor/versions/2:predict", {"model": "xor", "version": "2"}),
