@@ -25,8 +25,7 @@ _LEVELS = {
 
 class _Formatter(logging.Formatter):
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
-        time = datetime.fromtimestamp(record.created, UTC).replace(tzinfo=None)
-        return f"{time.isoformat(timespec='milliseconds')}Z"
+        return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def start_logging(level: str) -> None:
