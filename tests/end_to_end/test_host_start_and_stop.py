@@ -1,4 +1,4 @@
-"""How the local host starts, refuses to start, and stops; each test has a host of its own."""
+"""The local host starts, refuses to start and stops; each test has a host of its own."""
 
 import re
 import signal
@@ -19,7 +19,7 @@ SLOW = f"def main(req):\n    {WAIT_AT_GATE}\n    return 'answered'"
 
 
 class BackgroundRequest(threading.Thread):
-    """A GET request that is under way while the test goes on."""
+    """A GET request that runs while the test continues."""
 
     def __init__(self, url: str) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class BackgroundRequest(threading.Thread):
 
 
 def idle_connection(host: RunningHost) -> socket.socket:
-    """Return a keep-alive connection which has had its answer."""
+    """Return a keep-alive connection that has received its answer."""
     connection = socket.create_connection(("localhost", host.port), PATIENCE_SECONDS)
     connection.sendall(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert connection.recv(1000).startswith(b"HTTP/1.1 404")
@@ -47,12 +47,12 @@ def idle_connection(host: RunningHost) -> socket.socket:
 def interrupt_and_wait_until_it_is_ending(host: RunningHost) -> None:
     with idle_connection(host) as connection:
         host.interrupt()
-        # The first thing an ending host does is to close what is idle.
+        # A host that is ending closes idle connections first.
         assert connection.recv(1) == b""
 
 
 def refused_start(app: AppFolder, port: int = 0) -> tuple[int, str]:
-    """Run a host that is to end by itself; returns its exit code and what it wrote on stderr."""
+    """Run a host that ends by itself; returns its exit code and what it wrote to stderr."""
     command = [sys.executable, "-m", "tools.local_host", "--port", str(port), "--app", str(app.root)]
     ended = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, encoding="utf-8", timeout=PATIENCE_SECONDS)
     return ended.returncode, ended.stderr
@@ -70,7 +70,7 @@ needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6
 
 
 @pytest.mark.parametrize("address", ["localhost", "127.0.0.1", pytest.param("[::1]", marks=needs_ipv6)])
-def test_it_listens_on_every_name_of_this_machine(app_folder: AppFolder, start_host: StartHost, address: str) -> None:
+def test_it_listens_on_every_name_of_localhost(app_folder: AppFolder, start_host: StartHost, address: str) -> None:
     app_folder.add("Answer", ANSWER)
     host = start_host(app_folder.root)
 
@@ -84,7 +84,7 @@ def test_it_listens_on_every_name_of_this_machine(app_folder: AppFolder, start_h
         pytest.param(socket.AF_INET6, "::1", id="IPv6", marks=needs_ipv6),
     ],
 )
-def test_a_port_taken_in_either_family_is_reported_in_one_line(
+def test_a_port_in_use_in_either_family_is_reported_in_one_line(
     app_folder: AppFolder, family: socket.AddressFamily, address: str
 ) -> None:
     with socket.create_server((address, 0), family=family) as other_program:
@@ -95,7 +95,7 @@ def test_a_port_taken_in_either_family_is_reported_in_one_line(
     assert errors == f"Port {port} is in use; choose another: make start PORT={port + 1}\n"
 
 
-def test_a_bad_function_json_is_reported_in_one_line(app_folder: AppFolder) -> None:
+def test_an_invalid_function_json_is_reported_in_one_line(app_folder: AppFolder) -> None:
     app_folder.write("Bad/function.json", "{")
 
     exit_code, errors = refused_start(app_folder)
@@ -110,7 +110,7 @@ def test_an_unknown_log_level_is_reported_in_one_line(app_folder: AppFolder) -> 
     exit_code, errors = refused_start(app_folder)
 
     assert exit_code == 1
-    assert re.fullmatch(r"host\.json: log level 'Loud' is unknown; [^\n]+\n", errors)
+    assert re.fullmatch(r"host\.json: unknown log level 'Loud'; [^\n]+\n", errors)
 
 
 def test_a_request_in_flight_is_answered_before_it_ends(
@@ -127,7 +127,7 @@ def test_a_request_in_flight_is_answered_before_it_ends(
     assert host.wait() == 0
 
 
-def test_no_new_connection_is_taken_while_it_ends(app_folder: AppFolder, start_host: StartHost, gate: Gate) -> None:
+def test_no_new_connection_is_accepted_while_it_ends(app_folder: AppFolder, start_host: StartHost, gate: Gate) -> None:
     app_folder.add("Slow", SLOW)
     host = start_host(app_folder.root, GATE=gate.port)
     request = BackgroundRequest(f"{host.url}/api/Slow")
@@ -149,7 +149,7 @@ def test_it_ends_without_a_traceback(app_folder: AppFolder, start_host: StartHos
     assert "Traceback" not in host.log
 
 
-def test_it_can_be_ended_as_soon_as_it_says_that_it_listens(app_folder: AppFolder, start_host: StartHost) -> None:
+def test_it_can_be_ended_as_soon_as_it_announces_its_url(app_folder: AppFolder, start_host: StartHost) -> None:
     app_folder.add("Answer", ANSWER)
     host = start_host(app_folder.root)
     assert host.url
@@ -175,7 +175,7 @@ def test_a_second_interrupt_cuts_off_a_function_that_does_not_return(
     assert "Traceback" not in host.log
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to catch")
+@pytest.mark.skipif(sys.platform == "win32", reason="a process on Windows cannot handle SIGTERM")
 def test_sigterm_ends_it_as_an_interrupt_does(app_folder: AppFolder, start_host: StartHost) -> None:
     app_folder.add("Answer", ANSWER)
     host = start_host(app_folder.root)
@@ -186,20 +186,22 @@ def test_sigterm_ends_it_as_an_interrupt_does(app_folder: AppFolder, start_host:
     assert host.wait() == 0
 
 
-def test_an_interrupt_while_functions_are_imported_ends_it_without_a_traceback(
-    app_folder: AppFolder, start_host: StartHost, gate: Gate
+@pytest.mark.skipif(sys.platform == "win32", reason="a process on Windows cannot handle SIGTERM")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_functions_are_imported_ends_it_without_a_traceback(
+    app_folder: AppFolder, start_host: StartHost, gate: Gate, number: signal.Signals
 ) -> None:
     app_folder.add("SlowImport", f"{WAIT_AT_GATE}\n{ANSWER}")
     host = start_host(app_folder.root, GATE=gate.port)
 
     with gate.reached():
-        host.interrupt()
+        host.process.send_signal(number)
         assert host.wait() == 0
 
     assert "Traceback" not in host.log
 
 
-def test_a_client_which_goes_while_it_sends_does_no_harm(app_folder: AppFolder, start_host: StartHost) -> None:
+def test_a_client_that_disconnects_while_it_sends_does_no_harm(app_folder: AppFolder, start_host: StartHost) -> None:
     app_folder.add("Answer", ANSWER)
     host = start_host(app_folder.root)
 
@@ -211,7 +213,7 @@ def test_a_client_which_goes_while_it_sends_does_no_harm(app_folder: AppFolder, 
     assert "Traceback" not in host.log
 
 
-def test_a_client_which_goes_while_it_waits_does_no_harm(
+def test_a_client_that_disconnects_while_it_waits_does_no_harm(
     app_folder: AppFolder, start_host: StartHost, gate: Gate
 ) -> None:
     app_folder.add("Slow", SLOW)

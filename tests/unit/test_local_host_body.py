@@ -1,4 +1,4 @@
-"""Reading a request's body up to a limit, and no further."""
+"""A request's body is read up to a limit."""
 
 import asyncio
 from typing import Any
@@ -11,7 +11,7 @@ MAX_BYTES = 8
 
 
 def read(*messages: dict[str, Any], declared: int | None = None) -> tuple[bytes, int]:
-    """Read a body from these ASGI messages; returns it with the number of messages that were left unread."""
+    """Read a body from these ASGI messages; returns it and the number of messages left unread."""
     left = list(messages)
     headers = [] if declared is None else [(b"content-length", str(declared).encode())]
 
@@ -33,18 +33,18 @@ def test_a_request_may_have_no_body() -> None:
     assert read({"type": "http.request"}) == (b"", 0)
 
 
-def test_a_body_declared_too_large_is_refused_before_any_of_it_is_read() -> None:
+def test_a_body_with_a_declared_length_over_the_limit_is_refused_unread() -> None:
     with pytest.raises(BodyTooLargeError):
         # Without messages, an attempt to read would fail.
         read(declared=MAX_BYTES + 1)
 
 
-def test_a_body_is_refused_as_soon_as_it_gets_too_large() -> None:
+def test_a_body_is_refused_as_soon_as_it_exceeds_the_limit() -> None:
     with pytest.raises(BodyTooLargeError):
-        # The body would go on, but there is nothing more to read.
+        # The body is not complete; an attempt to read on would fail.
         read(part(b"12345678"), part(b"9"))
 
 
-def test_a_client_that_goes_before_its_body_is_complete_is_not_taken_for_one_that_has_sent_it() -> None:
+def test_a_client_that_disconnects_before_its_body_is_complete_is_reported() -> None:
     with pytest.raises(ClientDisconnectedError):
         read(part(b"1234"), {"type": "http.disconnect"})

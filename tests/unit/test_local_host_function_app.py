@@ -1,4 +1,4 @@
-"""What the host reads from host.json and function.json, and how it reports mistakes in them."""
+"""The host reads host.json and function.json and reports mistakes in them."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ HTTP_ANSWER = {"type": "http", "direction": "out", "name": "$return"}
 
 
 def read_app(root: Path, host: Any = None, **functions: Any) -> FunctionApp:
-    """Write the files and read them; a function that isn't a dict is written as it is."""
+    """Write the files and read them; a function that is a string is written unchanged."""
     (root / "host.json").write_text(json.dumps(host or {}), encoding="utf-8")
     for name, content in functions.items():
         (root / name).mkdir()
@@ -48,22 +48,22 @@ def test_the_route_is_the_prefix_and_the_trigger_s_route_or_the_function_s_name(
     http = read_app(tmp_path, host, Predict=http_function(**trigger)).functions[0].http
 
     assert http is not None
-    assert http.route.text == route
+    assert http.route.template == route
 
 
 def test_a_trigger_s_methods_are_in_upper_case(tmp_path: Path) -> None:
     http = read_function(tmp_path, http_function(methods=["get", "Post"])).http
 
     assert http is not None
-    assert http.methods == ("GET", "POST")
+    assert http.route.methods == ("GET", "POST")
 
 
 @pytest.mark.parametrize("trigger", [{}, {"methods": []}, {"methods": None}])
-def test_a_trigger_without_methods_takes_all(tmp_path: Path, trigger: Any) -> None:
+def test_a_trigger_without_methods_allows_all(tmp_path: Path, trigger: Any) -> None:
     http = read_function(tmp_path, http_function(**trigger)).http
 
     assert http is not None
-    assert http.methods is None
+    assert http.route.methods is None
 
 
 @pytest.mark.parametrize(
@@ -92,11 +92,11 @@ def test_a_function_with_another_trigger_has_no_route(tmp_path: Path) -> None:
     assert config.trigger_type == "warmupTrigger"
 
 
-def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
     assert read_function(tmp_path, "\ufeff" + json.dumps(http_function())).name == "Predict"
 
 
-def test_a_folder_without_function_json_is_no_function(tmp_path: Path) -> None:
+def test_a_folder_without_function_json_is_not_a_function(tmp_path: Path) -> None:
     (tmp_path / "serving").mkdir()
 
     assert read_app(tmp_path).functions == ()
@@ -117,7 +117,7 @@ def test_a_folder_without_function_json_is_no_function(tmp_path: Path) -> None:
         (http_function(route="{"), "\"route\": segment '{' has unbalanced braces"),
     ],
 )
-def test_a_bad_function_json_is_reported_in_one_line_which_names_the_file(
+def test_an_invalid_function_json_is_reported_in_one_line_that_names_the_file(
     tmp_path: Path, function_json: Any, problem: str
 ) -> None:
     with pytest.raises(HostError) as caught:
@@ -129,6 +129,6 @@ def test_a_bad_function_json_is_reported_in_one_line_which_names_the_file(
     assert "\n" not in message
 
 
-def test_a_folder_without_host_json_is_reported(tmp_path: Path) -> None:
+def test_a_missing_host_json_is_reported(tmp_path: Path) -> None:
     with pytest.raises(HostError, match=r"host\.json: No such file"):
         function_app.read(tmp_path)

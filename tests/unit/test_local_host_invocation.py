@@ -1,8 +1,9 @@
-"""How an HTTP function is called: its arguments, where it runs and what its bindings make of its result."""
+"""An HTTP function gets its arguments, runs in its place and answers through its bindings."""
 
 import asyncio
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,7 @@ import pytest
 
 from tools.local_host.function_app import Binding, FunctionConfig, HttpTrigger
 from tools.local_host.invocation import HttpFunction, Out
-from tools.local_host.routes import RouteTemplate
-from tools.local_host.thread_pool import ThreadPool
+from tools.local_host.routes import Route
 
 REQUEST = func.HttpRequest(
     method="GET", url="http://localhost/api/F", headers={"traceparent": "00-1-2-01", "tracestate": "a=b"}, body=b""
@@ -22,7 +22,6 @@ RETURN = Binding(name="$return", type="http", direction="out")
 
 def call(entry_point: Callable[..., Any], *outputs: Binding) -> Any:
     """Call an entry point as a function ``F`` with these outputs, in a pool of one thread."""
-    trigger = HttpTrigger(parameter="req", route=RouteTemplate.parse("api/F"), methods=None, auth_level="anonymous")
     config = FunctionConfig(
         name="F",
         directory=Path("/app/F"),
@@ -31,21 +30,19 @@ def call(entry_point: Callable[..., Any], *outputs: Binding) -> Any:
         is_disabled=False,
         bindings=(Binding(name="req", type="httptrigger", direction="in"), *outputs),
         trigger_type="httpTrigger",
-        http=trigger,
+        http=HttpTrigger(parameter="req", route=Route("api/F"), auth_level="anonymous"),
     )
-    return asyncio.run(_await(HttpFunction(config, trigger, entry_point, ThreadPool(1))))
+    with ThreadPoolExecutor(1, thread_name_prefix="function") as pool:
+        function = HttpFunction(config, "req", entry_point, pool)
+        return asyncio.run(function(REQUEST))
 
 
-async def _await(function: HttpFunction) -> func.HttpResponse:
-    return await function(REQUEST)
-
-
-def test_a_function_gets_the_request_by_its_binding_s_name() -> None:
+def test_a_function_gets_the_request_under_the_name_of_its_binding() -> None:
     assert call(lambda req: func.HttpResponse(req.url), RETURN).get_body() == b"http://localhost/api/F"
 
 
 def test_a_function_runs_in_the_thread_pool() -> None:
-    assert call(lambda req: threading.current_thread().name, RETURN).get_body() == b"function-0"
+    assert call(lambda req: threading.current_thread().name, RETURN).get_body() == b"function_0"
 
 
 def test_an_async_function_runs_on_the_event_loop() -> None:
@@ -56,7 +53,7 @@ def test_an_async_function_runs_on_the_event_loop() -> None:
     assert call(main, RETURN).get_body() == threading.main_thread().name.encode()
 
 
-def test_a_function_which_takes_a_context_gets_the_invocation() -> None:
+def test_a_function_with_a_context_parameter_gets_the_invocation() -> None:
     contexts = []
 
     def main(req: func.HttpRequest, context: func.Context) -> str:
@@ -84,12 +81,12 @@ def test_an_out_parameter_carries_the_answer() -> None:
     assert (response.status_code, response.get_body()) == (201, b"out")
 
 
-def test_no_answer_at_all_is_204() -> None:
+def test_a_function_that_sets_no_answer_gives_204() -> None:
     assert call(lambda req, res: None, Binding(name="res", type="http", direction="out")).status_code == 204
 
 
 @pytest.mark.parametrize("result", [None, {"labels": []}, b"bytes"])
-def test_a_result_which_is_no_response_is_an_error(result: object) -> None:
+def test_a_result_that_is_not_a_response_is_an_error(result: object) -> None:
     with pytest.raises(TypeError, match=f"the answer is a {type(result).__name__}"):
         call(lambda req: result, RETURN)
 
@@ -100,7 +97,7 @@ def test_a_result_without_a_return_binding_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("as raised"), SystemExit("as raised")])
-def test_what_a_function_raises_in_its_thread_is_raised_to_the_caller(error: BaseException) -> None:
+def test_an_exception_in_the_function_s_thread_is_raised_to_the_caller(error: BaseException) -> None:
     def main(req: func.HttpRequest) -> None:
         raise error
 

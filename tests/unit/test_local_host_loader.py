@@ -1,4 +1,4 @@
-"""How functions are imported, and which of them are refused."""
+"""Functions are imported as on Azure, and those that do not fit their function.json are refused."""
 
 import json
 import logging
@@ -45,7 +45,7 @@ def test_a_function_is_a_module_of_the_app_package(tmp_path: Path, script: str, 
     assert entry_point(None) == module
 
 
-def test_the_app_s_root_can_be_imported_from(tmp_path: Path) -> None:
+def test_a_function_can_import_from_the_app_s_root(tmp_path: Path) -> None:
     (tmp_path / "beside_the_functions.py").write_text("answer = 42")
 
     entry_point = load(tmp_path, "import beside_the_functions as b\ndef main(req): return b.answer")
@@ -61,7 +61,7 @@ def test_a_function_is_called_by_its_entry_point(tmp_path: Path) -> None:
     assert entry_point(None) == "predicted"
 
 
-def test_a_function_may_take_a_context_that_is_no_binding(tmp_path: Path) -> None:
+def test_a_function_may_take_a_context_without_a_binding(tmp_path: Path) -> None:
     assert load(tmp_path, "def main(req, context): pass") is not None
 
 
@@ -74,22 +74,22 @@ def test_a_disabled_function_is_not_imported(tmp_path: Path) -> None:
     ("code", "bindings", "reason"),
     [
         ("import no_such_module", [HTTP_TRIGGER, HTTP_ANSWER], "No module named 'no_such_module'"),
-        ("def other(req): pass", [HTTP_TRIGGER, HTTP_ANSWER], "has no function main"),
-        ("main = 'text'", [HTTP_TRIGGER, HTTP_ANSWER], "has no function main"),
+        ("def other(req): pass", [HTTP_TRIGGER, HTTP_ANSWER], "does not define a function main"),
+        ("main = 'text'", [HTTP_TRIGGER, HTTP_ANSWER], "does not define a function main"),
         ("def main(): pass", [HTTP_TRIGGER, HTTP_ANSWER], "in function.json but not in Python: req"),
         ("def main(req, blob): pass", [HTTP_TRIGGER, HTTP_ANSWER], "in Python but not in function.json: blob"),
         (
             "def main(req, q): pass",
             [HTTP_TRIGGER, {"type": "queue", "direction": "out", "name": "q"}],
-            "bindings the local host doesn't have: queue",
+            "bindings the local host does not support: queue",
         ),
     ],
 )
-def test_a_function_that_can_not_be_used_is_logged_with_the_reason(
+def test_a_function_that_can_not_be_loaded_is_logged_with_the_reason(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, code: str, bindings: Any, reason: str
 ) -> None:
     with caplog.at_level(logging.ERROR):
         assert load(tmp_path, code, bindings=bindings) is None
 
-    assert "Function F can't be loaded" in caplog.text
+    assert "Function F could not be loaded" in caplog.text
     assert reason in caplog.text

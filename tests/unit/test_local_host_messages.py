@@ -1,4 +1,4 @@
-"""From an ASGI request to azure.functions' and from its response to ASGI's."""
+"""ASGI requests become those of azure.functions, and its responses become those of ASGI."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def scope(raw_path: bytes = b"/api/Echo", query: bytes = b"", headers: Any = ())
     }
 
 
-def test_the_url_is_absolute_and_encoded_as_it_was_sent() -> None:
+def test_the_url_is_absolute_and_keeps_its_encoding() -> None:
     request = request_from(scope(b"/api/Gr%C3%B6%C3%9Fe", b"a=%20b&c"), b"", {})
 
     assert request.url == "http://localhost:7071/api/Gr%C3%B6%C3%9Fe?a=%20b&c"
@@ -75,13 +75,13 @@ def test_a_path_is_decoded_for_routing_except_for_slashes(raw_path: bytes, path:
         (func.HttpResponse("a", headers={"Content-Type": "text/csv"}), b"text/csv"),
     ],
 )
-def test_the_content_type_is_the_header_s_or_made_of_the_mimetype(
+def test_the_content_type_is_that_of_the_header_or_of_the_mimetype(
     response: func.HttpResponse, content_type: bytes
 ) -> None:
     assert [value for name, value in answer_from(response).headers if name == b"content-type"] == [content_type]
 
 
-def test_the_answer_has_the_body_s_own_length() -> None:
+def test_the_answer_declares_the_true_length_of_its_body() -> None:
     answer = answer_from(func.HttpResponse("é", headers={"Content-Length": "7"}, mimetype="text/plain"))
 
     assert answer == Answer(
@@ -89,7 +89,7 @@ def test_the_answer_has_the_body_s_own_length() -> None:
     )
 
 
-def test_headers_set_more_than_once_are_all_sent() -> None:
+def test_all_values_of_a_repeated_header_are_sent() -> None:
     response = func.HttpResponse()
     response.headers.add("Set-Cookie", "a=1")
     response.headers.add("Set-Cookie", "b=2")
@@ -100,13 +100,13 @@ def test_headers_set_more_than_once_are_all_sent() -> None:
 
 
 @pytest.mark.parametrize("status", [204, 304])
-def test_an_answer_that_can_have_no_body_has_neither_body_nor_length(status: int) -> None:
+def test_an_answer_of_a_status_without_body_has_neither_body_nor_length(status: int) -> None:
     answer = answer_from(func.HttpResponse("ignored", status_code=status))
 
     assert answer == Answer(status, [(b"content-type", b"text/plain; charset=utf-8")], b"")
 
 
 @pytest.mark.parametrize("status", [0, 100, 600])
-def test_a_status_that_can_not_be_sent_is_refused(status: int) -> None:
+def test_an_invalid_status_is_refused(status: int) -> None:
     with pytest.raises(ValueError, match=f"the status code is {status}"):
         answer_from(func.HttpResponse(status_code=status))

@@ -1,4 +1,4 @@
-"""local.settings.json and the settings the host obeys."""
+"""The host reads local.settings.json and settings of its own."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ def test_the_values_are_put_in_the_environment_as_text(tmp_path: Path) -> None:
     assert environ == {"TEXT": "a", "NUMBER": "4", "FLAG": "true", "EMPTY": ""}
 
 
-def test_what_is_in_the_environment_already_wins(tmp_path: Path) -> None:
+def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
     write_settings(tmp_path, {"Values": {"ENGINE": "python"}})
     environ = {"ENGINE": "c"}
 
@@ -32,7 +32,7 @@ def test_what_is_in_the_environment_already_wins(tmp_path: Path) -> None:
     assert environ == {"ENGINE": "c"}
 
 
-def test_an_app_needs_no_local_settings(tmp_path: Path) -> None:
+def test_the_file_is_optional(tmp_path: Path) -> None:
     environ: dict[str, str] = {}
 
     put_in_environment(tmp_path, environ)
@@ -47,7 +47,7 @@ def test_encrypted_settings_are_refused(tmp_path: Path) -> None:
         put_in_environment(tmp_path, {})
 
 
-def test_the_host_obeys_the_settings_azure_has() -> None:
+def test_the_host_reads_azure_s_settings() -> None:
     settings = Settings.from_environment(
         {
             "PYTHON_THREADPOOL_THREAD_COUNT": "4",
@@ -64,6 +64,6 @@ def test_unset_and_empty_settings_keep_their_defaults() -> None:
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "four", "1.5"])
-def test_a_setting_that_is_no_positive_number_is_named(text: str) -> None:
+def test_a_setting_that_is_not_a_positive_number_is_reported_by_name(text: str) -> None:
     with pytest.raises(HostError, match=f"PYTHON_THREADPOOL_THREAD_COUNT is '{text}'"):
         Settings.from_environment({"PYTHON_THREADPOOL_THREAD_COUNT": text})

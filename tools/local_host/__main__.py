@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -13,14 +14,13 @@ from tools.local_host import console, function_app, loader, server, settings
 from tools.local_host.asgi import FunctionsApplication
 from tools.local_host.errors import HostError
 from tools.local_host.invocation import HttpFunction
-from tools.local_host.routes import Route, Router
-from tools.local_host.thread_pool import ThreadPool
+from tools.local_host.routes import Route
 
 
 def main() -> int:
     """Serve a function app until Ctrl-C or SIGTERM; returns the exit code."""
     options = _parse_arguments()
-    # Until the server takes the signals over, each of them ends the host by a KeyboardInterrupt.
+    # Until the server handles the signals, each of them raises KeyboardInterrupt.
     _handle_stop_signals(signal.default_int_handler)
     try:
         _run(options.app.resolve(), options.port)
@@ -29,21 +29,21 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         pass
-    # An impatient Ctrl-C while the interpreter ends would turn a clean end into a killed process.
+    # Another Ctrl-C while the interpreter exits must not turn a clean exit into a killed process.
     _handle_stop_signals(signal.SIG_IGN)
     return 0
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tools.local_host", description="Serve a function app here.")
-    parser.add_argument("--port", type=_port, default=7071, help="port, 0 for any free one (default: %(default)s)")
+    parser = argparse.ArgumentParser(prog="python -m tools.local_host", description="Serve a function app locally.")
+    parser.add_argument("--port", type=_port, default=7071, help="port, or 0 for any free one (default: %(default)s)")
     parser.add_argument("--app", type=Path, default=Path(), help="root of the function app (default: this folder)")
     return parser.parse_args()
 
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port; expected 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; expected 0 to 65535")
     return int(text)
 
 
@@ -57,31 +57,33 @@ def _run(root: Path, port: int) -> None:
     settings.put_in_environment(root)
     limits = settings.Settings.from_environment()
     console.start_logging(limits.log_level or app.log_level)
-    # Before functions are imported, which can take seconds: a taken port is reported at once.
+    # Importing the functions can take seconds, so a port that is in use is reported before.
     sockets = server.listen(port)
 
     # Functions find the app's files relative to the working directory, as under `func start`.
     os.chdir(root)
     entry_points = loader.load(app)
-    pool = ThreadPool(limits.thread_count)
-    application = FunctionsApplication(_router(app, entry_points, pool), limits.max_body_bytes)
+    pool = ThreadPoolExecutor(limits.thread_count, thread_name_prefix="function")
+    application = FunctionsApplication(_routed(app, entry_points, pool), limits.max_body_bytes)
 
-    failed = [name for name, entry_point in entry_points.items() if entry_point is None]
     base_url = f"http://localhost:{server.port_of(sockets)}"
-    server.serve(application, sockets, announce=console.function_list(app.functions, failed, base_url))
+    server.serve(application, sockets, announce=console.function_list(app.functions, entry_points, base_url))
+    if application.has_cut_off:
+        # The thread of that function still runs, and Python would wait for it.
+        os._exit(0)
 
 
-def _router(
-    app: function_app.FunctionApp, entry_points: dict[str, loader.EntryPoint | None], pool: ThreadPool
-) -> Router[HttpFunction | None]:
-    routes: list[Route[HttpFunction | None]] = []
+def _routed(
+    app: function_app.FunctionApp, entry_points: loader.EntryPoints, pool: ThreadPoolExecutor
+) -> list[tuple[Route, HttpFunction | None]]:
+    """Return the HTTP functions with their routes; None stands for one that was not loaded."""
+    routed: list[tuple[Route, HttpFunction | None]] = []
     for config in app.functions:
-        if config.http is None or config.is_disabled:
-            continue
-        entry_point = entry_points[config.name]
-        function = HttpFunction(config, config.http, entry_point, pool) if entry_point else None
-        routes.append(Route(config.http.route, config.http.methods, function))
-    return Router(routes)
+        if config.http and not config.is_disabled:
+            entry_point = entry_points[config.name]
+            function = HttpFunction(config, config.http.parameter, entry_point, pool) if entry_point else None
+            routed.append((config.http.route, function))
+    return routed
 
 
 if __name__ == "__main__":

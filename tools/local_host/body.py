@@ -1,4 +1,4 @@
-"""Reads a request's body from ASGI, up to a limit. Knows nothing of what is in it."""
+"""Reads a request's body from ASGI, up to a limit."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -9,15 +9,15 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 class BodyTooLargeError(Exception):
-    """The body is larger than the limit; what is left of it was not read."""
+    """The body is larger than the limit; the rest of it was not read."""
 
 
 class ClientDisconnectedError(Exception):
-    """The client has gone before the body was complete."""
+    """The client disconnected before the body was complete."""
 
 
 async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
-    """Return the whole body; raises BodyTooLargeError as soon as it is known, or ClientDisconnectedError."""
+    """Return the whole body; raises BodyTooLargeError as early as possible, or ClientDisconnectedError."""
     if _declared_length(scope) > max_bytes:
         raise BodyTooLargeError
     chunks = []
@@ -36,7 +36,4 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
 
 
 def _declared_length(scope: Scope) -> int:
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            return int(value)
-    return 0
+    return next((int(value) for name, value in scope["headers"] if name == b"content-length"), 0)

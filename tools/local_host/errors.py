@@ -1,5 +1,5 @@
-"""The one exception whose text is meant for the person who started the host."""
+"""The exception whose text is meant for the person who started the host."""
 
 
 class HostError(Exception):
-    """Something to be put right before the host can run; the text is one line which says where and what."""
+    """A mistake to correct before the host can run; the text is one line that says where and what it is."""

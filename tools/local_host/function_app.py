@@ -1,16 +1,16 @@
-"""The function app as its files describe it: ``host.json`` and every ``function.json``. Imports no function."""
+"""The function app as ``host.json`` and every ``function.json`` describe it. Imports no function."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from tools.local_host.json_file import JsonObject
-from tools.local_host.routes import RouteError, RouteTemplate
+from tools.local_host.routes import Route, RouteError
 
 
 @dataclass(frozen=True)
 class Binding:
-    """One binding of a ``function.json``; ``type`` is lower-cased, as the Functions host ignores its case."""
+    """One binding of a ``function.json``; ``type`` is in lower case, because the Functions host ignores its case."""
 
     name: str
     type: str
@@ -19,15 +19,13 @@ class Binding:
 
 @dataclass(frozen=True)
 class HttpTrigger:
-    """What makes a function answer HTTP requests."""
+    """The HTTP trigger of a function."""
 
-    # The Python parameter which takes the request.
+    # The Python parameter that receives the request.
     parameter: str
     # With the app's prefix.
-    route: RouteTemplate
-    # In upper case; None for all.
-    methods: tuple[str, ...] | None
-    # Who may call it on Azure; not checked here.
+    route: Route
+    # Checked on Azure, not here.
     auth_level: str
 
 
@@ -43,19 +41,19 @@ class FunctionConfig:
     bindings: tuple[Binding, ...]
     # As written, such as ``warmupTrigger``.
     trigger_type: str
-    # None for functions with another trigger.
+    # None for a function with another trigger.
     http: HttpTrigger | None
 
     @property
     def sample_request(self) -> str | None:
-        """The text of the function's ``sample.dat``, where Core Tools' v1 templates keep a sample of a body."""
+        """The text of the function's ``sample.dat``, in which Core Tools' v1 templates keep a sample body, or None."""
         path = self.directory / "sample.dat"
         return path.read_text(encoding="utf-8-sig").strip() if path.exists() else None
 
 
 @dataclass(frozen=True)
 class FunctionApp:
-    """The app: its root folder, its log level in the words of ``host.json`` and its functions by name."""
+    """The app: its root folder, its log level as ``host.json`` names it, and its functions, sorted by name."""
 
     root: Path
     log_level: str
@@ -63,7 +61,7 @@ class FunctionApp:
 
 
 def read(root: Path) -> FunctionApp:
-    """Read the app in a folder; raises HostError which names the file and what is wrong with it."""
+    """Read the app in a folder; raises HostError, which names the file and what is wrong with it."""
     host = JsonObject.read(root / "host.json")
     route_prefix = host.section("extensions", "http").get("routePrefix", default="api").strip("/")
     return FunctionApp(
@@ -83,7 +81,7 @@ def _read_function(path: Path, route_prefix: str) -> FunctionConfig:
     return FunctionConfig(
         name=directory.name,
         directory=directory,
-        # normpath, not resolve: a script beside the folder ("../shared/x.py") is meant, not what a link points to.
+        # normpath, not resolve: "../shared/x.py" is a script in the app even if the folder is a symbolic link.
         script_file=Path(os.path.normpath(directory / (file.get("scriptFile", default="") or "__init__.py"))),
         entry_point=file.get("entryPoint", default="") or "main",
         is_disabled=file.get("disabled", default=False),
@@ -107,14 +105,14 @@ def _read_binding(binding: JsonObject) -> Binding:
 def _read_http_trigger(trigger: JsonObject, function_name: str, route_prefix: str) -> HttpTrigger | None:
     if trigger.get("type", default="").lower() != "httptrigger":
         return None
-    route = trigger.get("route", default="") or function_name
+    template = trigger.get("route", default="") or function_name
+    methods = tuple(str(method).upper() for method in trigger.get("methods", default=[])) or None
     try:
-        template = RouteTemplate.parse(f"{route_prefix}/{route}" if route_prefix else route)
+        route = Route(f"{route_prefix}/{template}" if route_prefix else template, methods)
     except RouteError as error:
         raise trigger.error(f'"route": {error}') from error
     return HttpTrigger(
         parameter=trigger.get("name", default=""),
-        route=template,
-        methods=tuple(str(method).upper() for method in trigger.get("methods", default=[])) or None,
+        route=route,
         auth_level=trigger.get("authLevel", default="function"),
     )

@@ -1,21 +1,19 @@
-"""Calls an HTTP function as Azure's Python worker does: arguments by name, the answer from its bindings.
+"""Calls an HTTP function as Azure's Python worker does: arguments by name, the answer through its bindings."""
 
-Knows requests and responses as ``azure.functions`` has them; nothing of how they travel.
-"""
-
-import functools
+import asyncio
 import inspect
 import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import azure.functions as func
 
-from tools.local_host.context import Context, RetryContext, TraceContext
-from tools.local_host.function_app import FunctionConfig, HttpTrigger
+from tools.local_host.function_app import FunctionConfig
 from tools.local_host.loader import EntryPoint
-from tools.local_host.thread_pool import ThreadPool
 
+# In the thread that runs a function, its ``invocation_id`` is that of the invocation.
 _thread_local = threading.local()
 
 
@@ -26,22 +24,24 @@ class Out:
         self._value: Any = None
 
     def set(self, value: Any) -> None:
-        """Set the value; the function calls it."""
+        """Set the value."""
         self._value = value
 
     def get(self) -> Any:
-        """Return the value, None while it isn't set."""
+        """Return the value, or None if it was not set."""
         return self._value
 
 
 class HttpFunction:
     """An HTTP function that is loaded and can be called."""
 
-    def __init__(self, config: FunctionConfig, trigger: HttpTrigger, entry_point: EntryPoint, pool: ThreadPool) -> None:
+    def __init__(
+        self, config: FunctionConfig, request_parameter: str, entry_point: EntryPoint, pool: ThreadPoolExecutor
+    ) -> None:
         outputs = [binding.name for binding in config.bindings if binding.direction == "out"]
         self.name = config.name
         self._directory = str(config.directory)
-        self._request_parameter = trigger.parameter
+        self._request_parameter = request_parameter
         self._returns = "$return" in outputs
         self._out_parameters = [name for name in outputs if name != "$return"]
         self._takes_context = "context" in inspect.signature(entry_point).parameters
@@ -52,35 +52,37 @@ class HttpFunction:
     async def __call__(self, request: func.HttpRequest) -> func.HttpResponse:
         """Call the function and return its answer; raises what the function raises.
 
-        An async function runs on the event loop, any other in the thread pool. Raises TypeError when the function
-        returns what its bindings can't carry.
+        An async function runs on the event loop, any other in the thread pool. Raises TypeError if the function
+        returns a value that its bindings do not allow.
         """
-        arguments = {self._request_parameter: request}
-        for name in self._out_parameters:
-            arguments[name] = Out()
+        arguments: dict[str, Any] = {self._request_parameter: request}
+        outs = {name: Out() for name in self._out_parameters}
+        arguments.update(outs)
         if self._takes_context:
             arguments["context"] = self._context(request)
         if self._is_async:
             result = await self._call(arguments)
         else:
-            result = await self._pool.run(functools.partial(self._call, arguments))
-        return self._response(result, [arguments[name].get() for name in self._out_parameters])
+            result = await asyncio.get_running_loop().run_in_executor(self._pool, self._call, arguments)
+        return self._response(result, [out.get() for out in outs.values()])
 
     def _call(self, arguments: dict[str, Any]) -> Any:
         if self._takes_context:
             _thread_local.invocation_id = arguments["context"].invocation_id
         return self._entry_point(**arguments)
 
-    def _context(self, request: func.HttpRequest) -> Context:
-        return Context(
+    def _context(self, request: func.HttpRequest) -> SimpleNamespace:
+        """Return an object with the attributes of ``azure.functions.Context``; HTTP functions are never retried."""
+        return SimpleNamespace(
             invocation_id=str(uuid.uuid4()),
             function_name=self.name,
             function_directory=self._directory,
-            trace_context=TraceContext(
+            trace_context=SimpleNamespace(
                 trace_parent=request.headers.get("traceparent", ""),
                 trace_state=request.headers.get("tracestate", ""),
+                attributes={},
             ),
-            retry_context=RetryContext(),
+            retry_context=SimpleNamespace(retry_count=0, max_retry_count=0, exception=None),
             thread_local_storage=_thread_local,
         )
 
@@ -89,10 +91,8 @@ class HttpFunction:
             return _as_response(result)
         if result is not None:
             raise TypeError(f"{self.name} returned a {type(result).__name__} but has no $return binding")
-        for value in out_values:
-            if value is not None:
-                return _as_response(value)
-        return func.HttpResponse(status_code=204)
+        value = next((value for value in out_values if value is not None), None)
+        return func.HttpResponse(status_code=204) if value is None else _as_response(value)
 
 
 def _as_response(value: Any) -> func.HttpResponse:

@@ -1,4 +1,4 @@
-"""Reads JSON files and picks typed values out of them. Knows nothing of what the values mean."""
+"""Reads typed values from JSON files."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ _KIND_NAMES = {str: "a string", bool: "true or false", list: "a list", dict: "an
 
 
 class JsonObject:
-    """A JSON object and the file it stands in, which errors name."""
+    """A JSON object and the path of its file, for error messages."""
 
     def __init__(self, values: dict[str, Any], path: Path) -> None:
         self.values = values
@@ -20,9 +20,9 @@ class JsonObject:
 
     @classmethod
     def read(cls, path: Path) -> "JsonObject":
-        """Return the object in a file; raises HostError when there is no file or it holds something else."""
+        """Return the object in a file; raises HostError if the file is missing or is not a JSON object."""
         try:
-            # utf-8-sig: Visual Studio writes a byte order mark.
+            # Visual Studio writes a byte order mark.
             values = json.loads(path.read_text(encoding="utf-8-sig"))
         except OSError as error:
             raise HostError(f"{path}: {error.strerror}") from error
@@ -33,7 +33,7 @@ class JsonObject:
         return cls(values, path)
 
     def get(self, key: str, default: Kind) -> Kind:
-        """Return a value of the default's type, or the default where it is absent or null; raises HostError."""
+        """Return a value, or the default if it is absent or null; raises HostError if it has another type."""
         value = self.values.get(key)
         if value is None:
             return default
@@ -42,19 +42,19 @@ class JsonObject:
         return value
 
     def section(self, *keys: str) -> "JsonObject":
-        """Return a nested object, empty where it is absent; raises HostError where it is something else."""
+        """Return a nested object, empty if it is absent; raises HostError if it is not an object."""
         section = self
         for key in keys:
             section = JsonObject(section.get(key, {}), self.path)
         return section
 
     def objects(self, key: str) -> list["JsonObject"]:
-        """Return the objects of a list; raises HostError where it holds anything else."""
+        """Return a list of objects, empty if it is absent; raises HostError if it is anything else."""
         items = self.get(key, [])
         if not all(isinstance(item, dict) for item in items):
             raise self.error(f'"{key}" must be a list of objects')
         return [JsonObject(item, self.path) for item in items]
 
     def error(self, problem: str) -> HostError:
-        """Return an error which names the file."""
+        """Return an error that names the file."""
         return HostError(f"{self.path}: {problem}")

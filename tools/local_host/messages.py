@@ -1,6 +1,6 @@
-"""Turns an ASGI request into an ``azure.functions.HttpRequest`` and an ``HttpResponse`` into what ASGI sends.
+"""Converts an ASGI request to an ``azure.functions.HttpRequest`` and an ``HttpResponse`` to ASGI.
 
-Pure functions; what they do to URLs, headers and parameters is what the Functions host does.
+Pure functions that treat URLs, headers and parameters as the Functions host does.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,12 +21,12 @@ class Answer(NamedTuple):
 
 
 def empty_answer(status: int) -> Answer:
-    """Return an answer with no body, as the Functions host gives when no function has an answer."""
+    """Return an answer without a body, as the Functions host sends when no function answers."""
     return Answer(status, [(b"content-length", b"0")], b"")
 
 
 def routed_path(scope: Scope) -> str:
-    """Return the decoded path. An encoded slash stays encoded, so that it doesn't begin a new segment."""
+    """Return the decoded path. An encoded slash stays encoded, so that it does not start a new segment."""
     raw: bytes = scope["raw_path"]
     if b"%" not in raw:
         return str(scope["path"])
@@ -34,7 +34,7 @@ def routed_path(scope: Scope) -> str:
 
 
 def request_from(scope: Scope, body: bytes, route_params: dict[str, str]) -> func.HttpRequest:
-    """Return the request a function gets; its URL is absolute."""
+    """Return the request that a function receives; its URL is absolute."""
     headers = _joined((name.decode("ascii"), value.decode(errors="replace")) for name, value in scope["headers"])
     url = f"{scope['scheme']}://{headers.get('host', 'localhost')}{scope['raw_path'].decode('ascii')}"
     params: dict[str, str] = {}
@@ -47,7 +47,7 @@ def request_from(scope: Scope, body: bytes, route_params: dict[str, str]) -> fun
 
 
 def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return the pairs as a dict; the values of a name that comes more than once are joined by commas."""
+    """Return the pairs as a dict; the values of a repeated name are joined by commas."""
     values: dict[str, str] = {}
     for name, value in pairs:
         values[name] = f"{values[name]},{value}" if name in values else value
@@ -55,14 +55,14 @@ def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def answer_from(response: func.HttpResponse) -> Answer:
-    """Return the answer for a function's response; raises ValueError or TypeError when it can't be sent."""
+    """Return the answer for a function's response; raises ValueError or TypeError if it is invalid."""
     status = int(response.status_code)
     if not 200 <= status <= 599:
         raise ValueError(f"the status code is {status}; it must be from 200 to 599")
     headers = [(name.lower().encode("ascii"), str(value).encode()) for name, value in response.headers.items()]
     names = [name for name, _ in headers]
     if b"content-length" in names:
-        # The length is the body's own: a wrong one would break the connection.
+        # Replaced by the length of the body, because a wrong one would break the connection.
         headers = [(name, value) for name, value in headers if name != b"content-length"]
     if b"content-type" not in names:
         headers.append((b"content-type", _content_type(response).encode()))
@@ -74,7 +74,7 @@ def answer_from(response: func.HttpResponse) -> Answer:
 
 
 def _content_type(response: func.HttpResponse) -> str:
-    # As azure.functions' own converter does it: the charset belongs to text only.
+    # As in azure.functions' own converter, only text has a charset.
     if response.mimetype.startswith("text/"):
         return f"{response.mimetype}; charset={response.charset}"
     return str(response.mimetype)

@@ -1,5 +1,5 @@
-"""Plays the Azure Functions host for Microsoft's own worker runtime: the app's functions, run as Azure runs them.
+"""Plays the Azure Functions host for Microsoft's worker runtime, so that functions run as they do on Azure.
 
-For the contract tests, the benchmarks and the proof of a package. Needs nothing but the standard library, and, in the
-worker process, ``azure_functions_runtime_v1``.
+Used by the contract tests, by benchmarks and to prove a package. Needs only the standard library and, in the worker
+process, ``azure_functions_runtime_v1``.
 """

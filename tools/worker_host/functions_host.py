@@ -1,4 +1,4 @@
-"""Plays those parts of the Functions host that a function can notice: what its ``function.json`` and a request become.
+"""Plays the parts of the Functions host that a function can notice: how ``function.json`` and requests become messages.
 
 Pure functions between HTTP and messages. The originals are in Azure/azure-functions-host: ``ToRpcHttp`` in
 ``GrpcMessageConversionExtensions.cs`` for requests, ``HttpBinding.cs`` and ``RawScriptResult.cs`` for responses.
@@ -31,10 +31,10 @@ _ORIGIN = "https://app.azurewebsites.net"
 
 @dataclass(frozen=True)
 class Request:
-    """An HTTP request. ``Host`` and ``Content-Length`` are added to its headers, as every client does."""
+    """An HTTP request. ``Host`` and ``Content-Length`` are added to its headers, as clients do."""
 
     method: str = "POST"
-    # With the query; api/<function> where empty. Routes aren't resolved: ``route_params`` says what they give.
+    # With the query; empty stands for /api/<function>. No route is matched: ``route_params`` gives the result.
     path: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
@@ -43,7 +43,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """An HTTP response, and what was logged with the id of its invocation. The names of headers are in lower case."""
+    """An HTTP response and the logs of its invocation. Header names are in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -63,7 +63,7 @@ class Function:
     metadata: RpcFunctionMetadata
     # The name of the binding that starts it.
     trigger: str
-    # In upper case; none for a function with another trigger than HTTP.
+    # In upper case; empty for a function without an HTTP trigger.
     methods: tuple[str, ...]
 
     @classmethod
@@ -91,20 +91,20 @@ def _binding_info(binding: Mapping[str, str]) -> BindingInfo:
 
 
 def http_invocation(function: Function, request: Request) -> InvocationRequest:
-    """Return the message that has a function answer a request.
+    """Return the message that asks a function to answer a request.
 
-    Raises ValueError for a method that ``function.json`` does not list: the host answers those with 404 by itself.
+    Raises ValueError for a method that ``function.json`` does not list: the host answers it with 404.
     """
     if request.method not in function.methods:
-        raise ValueError(f"{function.metadata.name} takes {', '.join(function.methods)}, not {request.method}.")
+        raise ValueError(f"{function.metadata.name} allows {', '.join(function.methods)}, not {request.method}.")
     http = _rpc_http(request, request.path or f"/api/{function.metadata.name}")
-    # The host adds the scalar members of a JSON body; HTTP functions never see any of this.
+    # The host also adds the scalar members of a JSON body. HTTP functions see none of this.
     trigger_metadata = {"Headers": http.headers, "Query": http.query}
     return _invocation(function, TypedData(http=http), trigger_metadata)
 
 
 def warmup_invocation(function: Function) -> InvocationRequest:
-    """Return the message that starts a function with a warm-up trigger."""
+    """Return the message that runs a function with a warm-up trigger."""
     return _invocation(function, TypedData(json="{}"), {})
 
 
@@ -121,10 +121,10 @@ def _rpc_http(request: Request, path: str) -> RpcHttp:
     url = urlsplit(_ORIGIN + path)
     headers = {"host": url.netloc, **{name.lower(): value for name, value in request.headers.items()}}
     body = TypedData()
-    # Hence a request without a length, such as a chunked one, loses its body.
+    # As on Azure, a request without a length, such as a chunked one, loses its body.
     if request.body:
         headers["content-length"] = str(len(request.body))
-        # As bytes whatever the content type, because the runtime has the capability RawHttpBodyBytes.
+        # Bytes for every content type, because the runtime announces the capability RawHttpBodyBytes.
         body = TypedData(bytes=request.body)
     return RpcHttp(
         method=request.method,
@@ -137,7 +137,7 @@ def _rpc_http(request: Request, path: str) -> RpcHttp:
 
 
 def _query(text: str) -> dict[str, str]:
-    """Return the parameters: empty ones are dropped, the values of repeated ones are joined by commas."""
+    """Return the parameters, without empty ones; the values of repeated ones are joined by commas."""
     values: dict[str, list[str]] = {}
     for name, value in parse_qsl(text):
         values.setdefault(name, []).append(value)
@@ -147,10 +147,10 @@ def _query(text: str) -> dict[str, str]:
 def response(invocation_id: str, value: TypedData, logs: Sequence[RpcLog]) -> Response:
     """Return the response for what a function returned: an ``HttpResponse`` or a str.
 
-    Raises UnicodeEncodeError for a header that is not ASCII, which the host's web server refuses to send.
+    Raises UnicodeEncodeError for a header that is not ASCII: the host's web server refuses to send it.
     """
     if value.http is None:
-        # The host looks whether such text is JSON, and has surprises for text that is; those aren't played here.
+        # The host treats text that is JSON in a special way, which is not played here.
         body = (value.string or "").encode()
         return Response(200, {"content-type": "text/plain; charset=utf-8"}, body, invocation_id, logs)
     headers = {name.lower(): text for name, text in value.http.headers.items()}

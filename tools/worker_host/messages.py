@@ -1,10 +1,9 @@
 """The messages that host and worker exchange: stand-ins for the classes generated from ``FunctionRpc.proto``.
 
-In production the proxy worker hands the generated protobuf classes to the runtime as ``protos``; they are not
-published as a package. This module takes their place: its classes have the names, the fields and, where the runtime
-looks at them, the defaults of the messages in Azure/azure-functions-language-worker-protobuf. Fields which nobody here
-reads are left out, and so are the messages for cookies (``RpcHttpCookie``, ``Nullable...``): a function that sets a
-cookie fails.
+On Azure the proxy worker passes the generated protobuf classes to the runtime as ``protos``. They are not published as
+a package, so this module takes their place. Its classes have the names, the fields and, where the runtime reads them,
+the defaults of the messages in Azure/azure-functions-language-worker-protobuf. Fields that nothing here reads are left
+out. So are the messages for cookies (``RpcHttpCookie``, ``Nullable...``): a function that sets a cookie fails.
 """
 
 from __future__ import annotations
@@ -13,40 +12,27 @@ from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import ClassVar
 
-# What marks a field as a member of a protobuf ``oneof``, by the name of that; None stands for unset.
-_CONTENT = {"oneof": "content"}
+# Marks a field as a member of a protobuf ``oneof`` of that name; None stands for unset.
 _DATA = {"oneof": "data"}
 _RPC_DATA = {"oneof": "rpc_data"}
 
 
+@dataclass
 class _Oneofs:
     def WhichOneof(self, group: str) -> str | None:  # noqa: N802 - protobuf's name
-        """Return the name of the field that is set in a group, None where none is."""
+        """Return the name of the field that is set in a oneof, or None."""
         members = (member.name for member in fields(self) if member.metadata.get("oneof") == group)
         return next((name for name in members if getattr(self, name) is not None), None)
 
 
-@dataclass
-class StreamingMessage(_Oneofs):
-    """``StreamingMessage``: what travels between host and worker; one of its fields is set."""
-
-    worker_init_request: WorkerInitRequest | None = field(default=None, metadata=_CONTENT)
-    worker_init_response: WorkerInitResponse | None = field(default=None, metadata=_CONTENT)
-    function_load_request: FunctionLoadRequest | None = field(default=None, metadata=_CONTENT)
-    function_load_response: FunctionLoadResponse | None = field(default=None, metadata=_CONTENT)
-    invocation_request: InvocationRequest | None = field(default=None, metadata=_CONTENT)
-    invocation_response: InvocationResponse | None = field(default=None, metadata=_CONTENT)
-    rpc_log: RpcLog | None = field(default=None, metadata=_CONTENT)
-
-
-# How a request ended
+# Results
 
 
 @dataclass
 class RpcException:
     """``RpcException``."""
 
-    message: str
+    message: str = ""
     stack_trace: str = ""
 
 
@@ -58,10 +44,10 @@ class StatusResult:
     Success: ClassVar[int] = 1
 
     status: int
-    exception: RpcException | None = None
+    exception: RpcException = field(default_factory=RpcException)
 
 
-# Start
+# Start of the worker
 
 
 @dataclass
@@ -100,7 +86,7 @@ DataType = IntEnum("DataType", {"undefined": 0, "string": 1, "binary": 2, "strea
 
 @dataclass
 class BindingInfo:
-    """``BindingInfo``, with those values of its enums that the runtime asks for."""
+    """``BindingInfo``, with those values of its enums that the runtime reads."""
 
     out: ClassVar[int] = Direction["out"]
     inout: ClassVar[int] = Direction["inout"]
@@ -113,12 +99,12 @@ class BindingInfo:
 
 @dataclass
 class RpcFunctionMetadata:
-    """``RpcFunctionMetadata``; the paths are absolute, as the host sends them."""
+    """``RpcFunctionMetadata``; its paths are absolute."""
 
     name: str
     directory: str
     script_file: str
-    # Empty where function.json names none.
+    # Empty if function.json names none.
     entry_point: str
     bindings: dict[str, BindingInfo]
 
@@ -144,7 +130,7 @@ class FunctionLoadResponse:
 
 @dataclass
 class TypedData(_Oneofs):
-    """``TypedData``, with the kinds of data that HTTP functions take and give."""
+    """``TypedData``, with the kinds of data that HTTP functions receive and return."""
 
     string: str | None = field(default=None, metadata=_DATA)
     json: str | None = field(default=None, metadata=_DATA)
@@ -162,7 +148,7 @@ class RpcHttp:
     params: dict[str, str] = field(default_factory=dict)
     query: dict[str, str] = field(default_factory=dict)
     body: TypedData = field(default_factory=TypedData)
-    # Text also in protobuf.
+    # A string in protobuf, too.
     status_code: str = ""
     enable_content_negotiation: bool = False
     cookies: None = None
@@ -216,6 +202,8 @@ class InvocationResponse:
     output_data: list[ParameterBinding] = field(default_factory=list)
 
 
+Request = WorkerInitRequest | FunctionLoadRequest | InvocationRequest
+
 # Logs
 
 Level = IntEnum("Level", {"Trace": 0, "Debug": 1, "Information": 2, "Warning": 3, "Error": 4, "Critical": 5, "None": 6})
@@ -223,11 +211,11 @@ Level = IntEnum("Level", {"Trace": 0, "Debug": 1, "Information": 2, "Warning": 3
 
 @dataclass
 class RpcLog:
-    """``RpcLog``: a log record as the host gets it."""
+    """``RpcLog``: a log record as it reaches the host."""
 
     level: int
     # The name of the logger.
     category: str
     message: str
-    # Empty where the worker can't tell to which invocation the record belongs.
+    # Empty if the worker does not know which invocation logged the record.
     invocation_id: str
