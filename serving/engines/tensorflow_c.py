@@ -187,7 +187,7 @@ def _new_tensor(api: Api, spec: TensorSpec, array: np.ndarray) -> int:
     tensor = api.TF_AllocateTensor(spec.dtype_number, dims, array.ndim, array.nbytes)
     if not tensor:
         raise MemoryError(f"no memory for a tensor of {array.nbytes} bytes")
-    # In C order either way. For a small array, a copy takes less time than NumPy's access to its address.
+    # In C order either way. NumPy takes longer to tell an array's address than to copy a small one.
     source = array.tobytes() if array.nbytes < _SMALL_BYTES else np.asarray(array, order="C").ctypes.data
     ctypes.memmove(api.TF_TensorData(tensor), source, array.nbytes)
     return tensor

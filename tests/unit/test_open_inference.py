@@ -44,7 +44,7 @@ def without(key, members):
     return {name: value for name, value in members.items() if name != key}
 
 
-def body(document, raw=None):
+def body(document, raw=None) -> tuple[bytes, int | None]:
     """Return a body and its header length, None without raw bytes."""
     header = json.dumps(document).encode()
     return (header, None) if raw is None else (header + raw, len(header))
@@ -545,7 +545,8 @@ def test_a_response_without_an_id_has_no_such_member():
 
 
 def test_raw_bytes_are_in_the_order_of_the_outputs_even_with_json_data_in_between():
-    outputs = {"a": np.array([1], np.int32), "b": np.array([2], np.int32), "c": np.array([[3, 4]], np.int16)}
+    outputs: dict[str, np.ndarray] = {"a": np.array([1], np.int32), "b": np.array([2], np.int32)}
+    outputs["c"] = np.array([[3, 4]], np.int16)
     of = answering(a=spec("int32"), b=spec("int32"), c=spec("int16"))
 
     content, length = encode_infer("m", 1, requests({"c": True, "b": False, "a": True}), outputs, of)
