@@ -85,7 +85,7 @@ def test_the_form_of_the_signature_predicts(open_page, app_host):
 
     labels = httpx.post(f"{app_host.url}/api/PredictXor", json={"X": "1 0|1 1"}).json()["labels"]
     assert answers(page) == [label for [label] in labels]
-    assert "ms for the round trip to xor/1" in page.inner_text("#answer")
+    assert "ms round trip, answered by xor/1" in page.inner_text("#answer")
     assert "On the server: parse" in page.inner_text("#answer")
 
 
