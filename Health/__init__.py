@@ -1,6 +1,6 @@
 """GET api/health: whether the app is live and ready, for Traffic Manager, Front Door and App Service's health check.
 
-What live and ready mean is told in ``serving/endpoints/health.py``.
+See ``serving/endpoints/health.py`` for the meaning of live and ready.
 """
 
 import azure.functions as func
@@ -12,5 +12,5 @@ _endpoint = Health()
 
 
 async def main(req: func.HttpRequest, context: func.Context = None) -> func.HttpResponse:
-    """Answer one probe."""
+    """Answer a probe."""
     return await handle(req, _endpoint, context)

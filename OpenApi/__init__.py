@@ -1,6 +1,6 @@
 """GET api/openapi.json: the OpenAPI 3.1 document of this app, for API Management and client generators.
 
-What it holds is told in ``serving/openapi/document.py``.
+See ``serving/openapi/document.py``.
 """
 
 import azure.functions as func
@@ -12,5 +12,5 @@ _endpoint = OpenApi()
 
 
 async def main(req: func.HttpRequest, context: func.Context = None) -> func.HttpResponse:
-    """Answer one request for the document."""
+    """Answer a request for the document."""
     return await handle(req, _endpoint, context)

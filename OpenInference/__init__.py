@@ -1,7 +1,6 @@
 """api/v2/...: the Open Inference Protocol v2 (KServe, Triton), for every model.
 
-The URLs and bodies are told in ``serving/wire/open_inference.py``, what is answered in
-``serving/endpoints/open_inference.py``.
+See ``serving/endpoints/open_inference.py``.
 """
 
 import azure.functions as func
@@ -13,5 +12,5 @@ _endpoint = OpenInference()
 
 
 async def main(req: func.HttpRequest, context: func.Context = None) -> func.HttpResponse:
-    """Answer one request."""
+    """Answer a request."""
     return await handle(req, _endpoint, context)

@@ -1,6 +1,6 @@
-"""GET api/playground: a page to try the models on. It is one static file, ``index.html`` beside this one.
+"""GET api/playground: a page for trying the models, the static file ``index.html`` beside this one.
 
-The page itself is open to all; a function key that the app asks for is typed into it.
+The page needs no function key. A key that the models need is entered on the page.
 """
 
 from pathlib import Path
@@ -14,5 +14,5 @@ _endpoint = Page(Path(__file__).with_name("index.html"))
 
 
 async def main(req: func.HttpRequest, context: func.Context = None) -> func.HttpResponse:
-    """Answer one request for the page."""
+    """Answer a request for the page."""
     return await handle(req, _endpoint, context)

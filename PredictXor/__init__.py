@@ -1,7 +1,6 @@
 """POST api/PredictXor: the XOR model of the 2017 article, in the article's own format.
 
-``{"X": "1 0|1 1"}`` is answered with ``{"labels": [[0.98827], [0.0114]]}``. The protocol is told in
-``serving/endpoints/predict_x.py``, the way from request to response in ``serving/http.py``.
+The response to ``{"X": "1 0|1 1"}`` is ``{"labels": [[0.98827], [0.0114]]}``; see ``serving/endpoints/predict_x.py``.
 """
 
 import azure.functions as func
@@ -13,5 +12,5 @@ _endpoint = PredictX(model_name="xor")
 
 
 async def main(req: func.HttpRequest, context: func.Context = None) -> func.HttpResponse:
-    """Answer one request; the first one loads the model into the cache of ``serving.models.repository``."""
+    """Answer a request; the first one loads the model into the cache of ``serving.models.repository``."""
     return await handle(req, _endpoint, context)

@@ -1,7 +1,4 @@
-"""api/v1/models/...: TensorFlow Serving's REST API, for every model.
-
-The URLs and bodies are told in ``serving/wire/tf_serving.py``, what is answered in ``serving/endpoints/tf_serving.py``.
-"""
+"""api/v1/models/...: TensorFlow Serving's REST API, for every model; see ``serving/endpoints/tf_serving.py``."""
 
 import azure.functions as func
 
@@ -12,5 +9,5 @@ _endpoint = TfServing()
 
 
 async def main(req: func.HttpRequest, context: func.Context = None) -> func.HttpResponse:
-    """Answer one request."""
+    """Answer a request."""
     return await handle(req, _endpoint, context)

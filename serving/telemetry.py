@@ -1,8 +1,8 @@
-"""OpenTelemetry: a span for each request and its parts, and metrics. Imported when the operator has turned it on only.
+"""OpenTelemetry: a span for each request and for each of its parts, and metrics. Imported only when turned on.
 
-It is turned on by the app settings that turn on the worker's own: with PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY the
-worker has set up Azure Monitor's distribution; with PYTHON_ENABLE_OPENTELEMETRY what a function set up is used, or else
-OTLP is set up here, from the standard OTEL_ variables.
+The app settings are those of the worker's own telemetry. With PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY, the worker
+has set up Azure Monitor's distribution. With PYTHON_ENABLE_OPENTELEMETRY, the providers are those that a function set
+up, if any; otherwise this module sets up OTLP from the standard OTEL_ variables.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _NS = 1_000_000  # nanoseconds in a millisecond
 
 
 class Telemetry:
-    """Makes spans and metrics of answered requests, with the process's providers."""
+    """Records answered requests as spans and metrics, with the process's providers."""
 
     def __init__(self) -> None:
         self._tracer = trace.get_tracer("serving")
         meter = metrics.get_meter("serving")
         self._predictions = meter.create_counter("serving.predictions", "{request}", "requests that ran a model")
         self._rows = meter.create_counter("serving.rows", "{row}", "rows predicted")
-        self._cold_starts = meter.create_counter("serving.cold_starts", "{start}", "requests that waited for a model")
-        self._batch_rows = meter.create_histogram("serving.batch_rows", "{row}", "rows that ran together")
-        self._duration = meter.create_histogram("serving.duration", "s", "time that a part of a request took")
+        self._cold_starts = meter.create_counter("serving.cold_starts", "{start}", "requests that waited for a load")
+        self._batch_rows = meter.create_histogram("serving.batch_rows", "{row}", "rows in a batch")
+        self._duration = meter.create_histogram("serving.duration", "s", "duration of a part of a request")
 
     def record(self, exchange: Exchange, status: int) -> None:
-        """Make the spans of a request that was just answered, as children of the worker's, and count it."""
+        """Record a request that was just answered: spans below the worker's own span, and metrics."""
         laps = exchange.stopwatch.laps
         self._trace(exchange.facts, laps, status)
         of_model = _attributes(exchange.facts, ("model", "version"))
@@ -50,7 +50,7 @@ class Telemetry:
             self._batch_rows.record(batch_rows if isinstance(batch_rows, int) else rows, of_model)
 
     def _trace(self, facts: Mapping[str, object], laps: Mapping[str, float], status: int) -> None:
-        # The parts follow each other without a gap, and the last one has just ended.
+        # The parts have no gaps between them, and the last part has just ended.
         end = time_ns()
         start = end - int(sum(laps.values()) * _NS)
         request = self._tracer.start_span("serving.request", start_time=start)
@@ -73,7 +73,7 @@ def _attributes(facts: Mapping[str, object], names: Iterable[str]) -> dict[str, 
 
 @cache
 def shared() -> Telemetry:
-    """Return the process's one, setting up providers where the worker and the app have not."""
+    """Return the only instance in the process. Sets up providers if neither the worker nor the app has."""
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         _set_up_otlp()
     return Telemetry()
@@ -91,4 +91,4 @@ def _set_up_otlp() -> None:
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
     metrics.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter())]))
-    _logger.info("OpenTelemetry exports by OTLP, as the OTEL_EXPORTER_OTLP_ variables say.")
+    _logger.info("OpenTelemetry exports by OTLP, as set by the OTEL_EXPORTER_OTLP_ variables.")

@@ -1,6 +1,6 @@
-"""``python -m tools.inspect model/xor/1``: what a model takes and answers, and a request for each protocol to paste.
+"""``python -m tools.inspect model/xor/1``: prints a model's inputs and outputs, and a request for each protocol.
 
-Reads files only: neither TensorFlow nor Keras is loaded.
+It only reads files: neither TensorFlow nor Keras is loaded.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _BASE = "http://localhost:7071/api"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print what a model's version folder holds; return 0, or 1 with one line saying why it can't be told."""
+    """Print the contents of a model's version folder; return 0, or 1 after printing why they can't be read."""
     folder = _parser().parse_args(arguments).folder.resolve()
     try:
         content = (folder / export_record.SAVED_MODEL).read_bytes()
         signatures = read_signatures(content, SERVE_TAG)
     except FileNotFoundError:
-        print(f"{folder} has no {export_record.SAVED_MODEL}; export it first: python -m export", file=sys.stderr)
+        print(f"{folder} has no {export_record.SAVED_MODEL}; run python -m export first", file=sys.stderr)
         return 1
     except (OSError, ValueError) as error:
         print(f"{folder / export_record.SAVED_MODEL} can't be read: {error}", file=sys.stderr)
@@ -44,8 +44,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _description(folder: Path, signatures: dict[str, Signature]) -> list[str]:
     name = folder.parent.name
-    there = ", ".join(map(str, sorted(versions.find(folder.parent.parent, name))))
-    lines = [f"Model {name}, version {folder.name} (versions there: {there or 'none'})", *_files(folder)]
+    available = ", ".join(map(str, sorted(versions.find(folder.parent.parent, name)))) or "none"
+    lines = [f"Model {name}, version {folder.name} (available versions: {available})", *_files(folder)]
     for key, signature in signatures.items():
         lines += ["", f"Signature {key}"]
         lines += [_tensor("input", tensor_name, spec) for tensor_name, spec in signature.inputs.items()]

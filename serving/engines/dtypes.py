@@ -1,7 +1,7 @@
 """TensorFlow's data types and the NumPy types that carry them.
 
-Numbers are those of ``tensorflow/core/framework/types.proto`` (``c/tf_datatype.h`` has the same). Strings travel in
-object arrays of ``bytes``, as TensorFlow's own Python API carries them.
+Numbers are those of ``tensorflow/core/framework/types.proto`` and ``c/tf_datatype.h``. As in TensorFlow's own Python
+API, an array of strings is an object array of ``bytes``.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ _NAMES = {
 
 
 def name_of(number: int) -> str:
-    """Return the name of DataType ``number``, e.g. ``"float32"``; raises TypeError where NumPy has no such type."""
+    """Return the name of DataType ``number``, e.g. ``"float32"``; raises TypeError if NumPy has no such type."""
     if number not in _NAMES:
-        raise TypeError(f"TensorFlow's data type number {number} has no NumPy counterpart")
+        raise TypeError(f"TensorFlow data type {number} has no NumPy counterpart")
     return _NAMES[number]
 
 
 def numpy_dtype(number: int) -> np.dtype:
     """Return the NumPy dtype for DataType ``number``: object for strings, ``ml_dtypes.bfloat16`` for bfloat16.
 
-    Raises TypeError where NumPy can't carry the type.
+    Raises TypeError if NumPy has no such type.
     """
     if number == STRING:
         return np.dtype(object)
     if number == _BFLOAT16:
-        # ml_dtypes comes with TensorFlow; imported for the models that need it only, it costs some milliseconds.
+        # Installed with TensorFlow. The import takes some milliseconds, so only models that need it pay for it.
         import ml_dtypes
 
         return np.dtype(ml_dtypes.bfloat16)

@@ -1,13 +1,13 @@
-"""TensorFlow's errors: one exception type for each status code, the same whichever engine raised it.
+"""TensorFlow's errors: one exception type for each status code, the same for every engine.
 
-Codes are those of ``TF_Code`` (``c/tf_status.h``), which are ``tf.errors``' and gRPC's too.
+Codes are those of ``TF_Code`` (``c/tf_status.h``), ``tf.errors`` and gRPC.
 """
 
 from __future__ import annotations
 
 
 class EngineNotFoundError(Exception):
-    """TensorFlow, or the part of it that an engine needs, isn't installed."""
+    """TensorFlow, or the part of it that an engine needs, is not installed."""
 
 
 class TensorFlowError(Exception):
@@ -28,7 +28,7 @@ class CancelledError(TensorFlowError):
 
 
 class InvalidArgumentError(TensorFlowError):
-    """INVALID_ARGUMENT: a tensor's value, dtype or shape is one the graph can't take."""
+    """INVALID_ARGUMENT: the graph rejects a tensor's value, dtype or shape."""
 
     code, code_name = 3, "INVALID_ARGUMENT"
 
@@ -40,13 +40,13 @@ class DeadlineExceededError(TensorFlowError):
 
 
 class NotFoundError(TensorFlowError):
-    """NOT_FOUND: a file, an op or a tag isn't there."""
+    """NOT_FOUND: there is no such file, op or tag."""
 
     code, code_name = 5, "NOT_FOUND"
 
 
 class AlreadyExistsError(TensorFlowError):
-    """ALREADY_EXISTS: a resource exists under that name."""
+    """ALREADY_EXISTS: a resource has this name already."""
 
     code, code_name = 6, "ALREADY_EXISTS"
 
@@ -64,7 +64,7 @@ class ResourceExhaustedError(TensorFlowError):
 
 
 class FailedPreconditionError(TensorFlowError):
-    """FAILED_PRECONDITION: e.g. a variable or a table isn't initialized."""
+    """FAILED_PRECONDITION: for example, a variable or table is not initialized."""
 
     code, code_name = 9, "FAILED_PRECONDITION"
 
@@ -76,13 +76,13 @@ class AbortedError(TensorFlowError):
 
 
 class OutOfRangeError(TensorFlowError):
-    """OUT_OF_RANGE: reading past the end."""
+    """OUT_OF_RANGE: a read past the end."""
 
     code, code_name = 11, "OUT_OF_RANGE"
 
 
 class UnimplementedError(TensorFlowError):
-    """UNIMPLEMENTED: no kernel for this op, dtype and device."""
+    """UNIMPLEMENTED: there is no kernel for this op, dtype and device."""
 
     code, code_name = 12, "UNIMPLEMENTED"
 

@@ -1,4 +1,4 @@
-"""The interface of an engine. Nothing above this package knows which one runs."""
+"""The interface of every engine; other packages use no more than this."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from serving.engines.signature import Signature
 
 
 class RunClock:
-    """Predicts how long a run of one signature takes, from the latest run and the size of its inputs."""
+    """Estimates how long a run of a signature takes, from the time and the input size of the latest run."""
 
     def __init__(self) -> None:
-        self._seconds = float("inf")  # none yet
+        self._seconds = float("inf")  # no run yet
         self._bytes = 1
 
     def record(self, seconds: float, input_bytes: int) -> None:
@@ -26,43 +26,44 @@ class RunClock:
         self._seconds, self._bytes = seconds, max(input_bytes, 1)
 
     def expected_seconds(self, input_bytes: int) -> float:
-        """Return how long a run with inputs of this size should take; infinity before the first run."""
+        """Return the seconds that a run with inputs of this size should take; infinity before the first run."""
         return self._seconds * max(1.0, input_bytes / self._bytes)
 
 
 def bytes_of(feeds: Mapping[str, np.ndarray]) -> int:
-    """Return the size of a run's inputs, as a RunClock counts it."""
+    """Return the size of a run's inputs, in the bytes that a RunClock counts."""
     return sum([array.nbytes for array in feeds.values()])
 
 
 class Session(Protocol):
-    """A loaded SavedModel. Safe to run from many threads at once."""
+    """A loaded SavedModel. ``run`` is thread-safe."""
 
     signatures: Mapping[str, Signature]
     clocks: Mapping[str, RunClock]  # by signature
 
     def run(self, signature: str, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run one signature: arrays by input name in, arrays by output name out.
+        """Run one signature on arrays by input name, and return arrays by output name.
 
-        ``feeds`` holds every input of the signature with its dtype and a shape it allows. Raises TensorFlowError.
+        ``feeds`` must have every input of the signature, in its dtype and a shape that it allows: nothing is checked
+        here. Raises TensorFlowError.
         """
 
     def close(self) -> None:
-        """Release the session; nothing may be running in it. Also happens when the object is collected."""
+        """Release the session, which must not be running. Garbage collection does the same."""
 
 
 def load_session(saved_model: Path, engine: str, is_optimized: bool = False) -> Session:
-    """Load a SavedModel with an engine of ENGINES, or with ``"auto"`` by the first that is available.
+    """Load a SavedModel with an engine of ENGINES; ``"auto"`` is the first that is available.
 
-    ``is_optimized`` says that TensorFlow's graph optimizer was run over the graph and need not run again.
-    Raises EngineNotFoundError where that engine isn't installed, TensorFlowError where the SavedModel can't be
-    loaded, ValueError or TypeError where its signatures can't be served.
+    ``is_optimized`` skips TensorFlow's graph optimizer, which has already processed the graph. Raises
+    EngineNotFoundError if the engine is not installed, TensorFlowError if the SavedModel can't be loaded, ValueError or
+    TypeError if its signatures can't be served.
     """
     for name, module in ENGINES.items():
         if engine in (name, "auto"):
-            # Imported here: each engine loads what the others do without.
+            # Imported here, because each engine loads libraries that the others do not need.
             implementation = import_module(f"serving.engines.{module}")
             if engine == name or implementation.is_available():
                 session: Session = implementation.Session(saved_model, is_optimized)
                 return session
-    raise EngineNotFoundError(f"No engine {engine!r} is installed; install the packages of requirements.txt.")
+    raise EngineNotFoundError(f"There is no engine for {engine!r}; install the packages in requirements.txt.")

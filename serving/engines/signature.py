@@ -1,8 +1,8 @@
 """Signatures: the named inputs and outputs of a SavedModel, decoded from its serialized MetaGraphDef.
 
-Owns the few fields of TensorFlow's protocol buffers that serving needs, so that neither ``tensorflow`` nor
-``protobuf`` is imported for them. Field numbers are those of ``tensorflow/core/protobuf/meta_graph.proto`` and
-``tensorflow/core/framework/tensor_shape.proto``; the wire format is protobuf.dev/programming-guides/encoding.
+The few fields that serving needs are decoded by hand, without ``tensorflow`` or ``protobuf``. Field numbers are those
+of ``tensorflow/core/protobuf/meta_graph.proto`` and ``tensorflow/core/framework/tensor_shape.proto``; the encoding is
+described at protobuf.dev/programming-guides/encoding.
 """
 
 from __future__ import annotations
@@ -20,20 +20,19 @@ _logger = logging.getLogger(__name__)
 
 DEFAULT_SIGNATURE = "serving_default"
 
-# The MetaGraph of a SavedModel that is meant for serving (tensorflow/cc/saved_model/tag_constants.h).
+# The tag of a SavedModel's MetaGraph for serving (tensorflow/cc/saved_model/tag_constants.h).
 SERVE_TAG = "serve"
 
-# The SavedModel's own: it names the init op, not something to call.
-_INTERNAL_SIGNATURES = "__saved_model"
+# Prefix of signatures that SavedModel uses itself, such as the one that names the init op.
+_INTERNAL_PREFIX = "__saved_model"
 
 
 @dataclass(frozen=True)
 class TensorSpec:
     """One input or output of a signature.
 
-    ``tensor`` is its name in the graph (``"serving_default_X:0"``), ``dtype`` the NumPy type that carries it,
-    ``dtype_name`` TensorFlow's name of it, ``shape`` its dimensions: None for one that may vary, and None instead of
-    the tuple where not even the rank is known.
+    ``tensor`` is its name in the graph, such as ``"serving_default_X:0"``. ``dtype`` is NumPy's type, ``dtype_number``
+    and ``dtype_name`` are TensorFlow's. A dimension of None may vary; a ``shape`` of None is of unknown rank.
     """
 
     tensor: str
@@ -45,7 +44,7 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Signature:
-    """A callable entry of a SavedModel: its inputs and outputs by name, in alphabetical order."""
+    """A function of a SavedModel: its inputs and outputs by name, in alphabetical order."""
 
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
@@ -53,18 +52,18 @@ class Signature:
 
     @property
     def has_batch_dimension(self) -> bool:
-        """Whether the first dimension of every input and output may vary, as a batch's does."""
+        """Whether the first dimension of every input and output may vary, like that of a batch."""
         specs = (*self.inputs.values(), *self.outputs.values())
         return bool(self.inputs) and all(spec.shape and spec.shape[0] is None for spec in specs)
 
 
 def shape_fits(shape: tuple[int, ...], expected: tuple[int | None, ...] | None) -> bool:
-    """Tell whether a shape is one that a TensorSpec's allows."""
+    """Return whether a TensorSpec's shape allows a shape."""
     if expected is None:
         return True
     if len(shape) != len(expected):
         return False
-    # A loop, as a generator expression takes three times as long, on every request.
+    # Runs on every request. A generator expression would take three times as long.
     for got, size in zip(shape, expected, strict=True):  # noqa: SIM110
         if size is not None and got != size:
             return False
@@ -72,21 +71,21 @@ def shape_fits(shape: tuple[int, ...], expected: tuple[int | None, ...] | None) 
 
 
 def shape_text(shape: tuple[int | None, ...] | None) -> str:
-    """Return a TensorSpec's shape as clients read it: ``[?, 2]``, or ``any shape``."""
+    """Return a TensorSpec's shape for an error message: ``[?, 2]`` or ``any shape``."""
     if shape is None:
         return "any shape"
     return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"
 
 
 def read_signatures(saved_model: bytes | memoryview, tag: str) -> dict[str, Signature]:
-    """Return the signatures in a ``saved_model.pb``, without loading it: those of the MetaGraph with the tag.
+    """Return the signatures of the MetaGraph with a tag, from the content of a ``saved_model.pb``.
 
-    Raises ValueError where the bytes are no SavedModel or it has no such MetaGraph.
+    Raises ValueError if the bytes are not a SavedModel or no MetaGraph has the tag.
     """
     for number, meta_graph in _fields(memoryview(saved_model)):
         if number == 2 and tag in _tags(meta_graph):  # repeated MetaGraphDef meta_graphs (saved_model.proto)
             return decode_signatures(meta_graph)
-    raise ValueError(f"no MetaGraph for {tag!r} in it")
+    raise ValueError(f"no MetaGraph has the tag {tag!r}")
 
 
 def _tags(meta_graph: memoryview) -> list[str]:
@@ -99,24 +98,24 @@ def _tags(meta_graph: memoryview) -> list[str]:
 def decode_signatures(meta_graph_def: bytes | memoryview) -> dict[str, Signature]:
     """Return the signatures of a serialized MetaGraphDef by name.
 
-    A signature with an input or output that is no dense tensor, or of a data type that NumPy can't carry, is left
-    out with a warning. Raises ValueError where the bytes are no MetaGraphDef.
+    A signature with a sparse or composite tensor, or with a data type that NumPy lacks, is left out with a warning.
+    Raises ValueError if the bytes are not a MetaGraphDef.
     """
     signatures = {}
     for number, entry in _fields(memoryview(meta_graph_def)):
         if number == 5:  # map<string, SignatureDef> signature_def
             key, value = _map_entry(entry)
-            if key.startswith(_INTERNAL_SIGNATURES):
+            if key.startswith(_INTERNAL_PREFIX):
                 continue
             try:
                 signatures[key] = _signature(value)
             except TypeError as error:
-                _logger.warning("Signature %r can't be served and is left out: %s.", key, error)
+                _logger.warning("Signature %r is left out because it can't be served: %s.", key, error)
     return dict(sorted(signatures.items()))
 
 
 def needs_variables(meta_graph_def: bytes | memoryview) -> bool:
-    """Tell whether the graph restores variables, so that the SavedModel has to have ``variables/variables.index``."""
+    """Return whether the graph restores variables, so that the SavedModel must have ``variables/variables.index``."""
     return any(number == 3 for number, _ in _fields(memoryview(meta_graph_def)))  # SaverDef saver_def
 
 
@@ -173,9 +172,8 @@ def _text(value: memoryview) -> str:
     return bytes(value).decode()
 
 
-# A field's value is an int where its wire type is varint and a view of its bytes where it is length-delimited; which
-# of them it is follows from the field's number, so that callers know, and the type checker need not.
 def _fields(data: memoryview) -> Iterator[tuple[int, Any]]:
+    """Yield each field's number and value: an int for wire type varint, else a view of its bytes."""
     position = 0
     while position < len(data):
         tag, position = _varint(data, position)

@@ -1,7 +1,6 @@
-"""The engine on TensorFlow's C API: loads a SavedModel and runs it without importing ``tensorflow``.
+"""The engine on TensorFlow's C API: loads and runs a SavedModel without importing ``tensorflow``.
 
-The functions it calls are bound in ``tensorflow_library``, where their sources are named. Every native object is
-created and released in this file.
+``tensorflow_library`` binds the API and names its sources. Every native object is created and released in this file.
 """
 
 from __future__ import annotations
@@ -25,27 +24,27 @@ from serving.engines.tensorflow_library import SIZEOF_TSTRING, Api, Buffer, Outp
 
 __all__ = ["Session", "is_available"]
 
-# RunOptions{inter_op_thread_pool: -1} (core/protobuf/config.proto, field 3): ops run in the caller's thread, which
-# spares each call the hand-over to a pool and back. Ops that are worth it still spread over the intra-op threads.
+# RunOptions{inter_op_thread_pool: -1} (core/protobuf/config.proto, field 3): ops run in the caller's thread, so no call
+# waits for another thread. Large ops still use the intra-op threads.
 _RUN_IN_CALLERS_THREAD = b"\x18" + b"\xff" * 9 + b"\x01"
 
 # ConfigProto{graph_options{rewrite_options{disable_meta_optimizer: true}}}: fields 10 and 10 of config.proto, field 19
 # of rewriter_config.proto.
 _WITHOUT_GRAPH_OPTIMIZER = b"\x52\x05\x52\x03\x98\x01\x01"
 
-# Where a run takes longer than this, the hand-over is no more than a hundredth of it, and the pool can run the
-# branches of a graph side by side (docs/performance.md has the figures).
+# A run that takes longer uses the pool, which runs branches of the graph in parallel. The hand-over to the pool is then
+# at most a hundredth of the run (docs/performance.md has the figures).
 _LONG_RUN_SECONDS = 0.005
 
 _SMALL_BYTES = 16 * 1024
 
-# A run that should be shorter keeps the interpreter's lock: a thread that releases it waits up to 5 ms, Python's switch
-# interval, to get it back from a busy thread (docs/dispatch.md).
+# A run that should take less keeps the GIL: to get it back from a busy thread may take 5 ms, Python's switch interval
+# (docs/dispatch.md).
 _QUICK_RUN_SECONDS = 0.0005
 
 
 class _Call:
-    """A signature bound to its graph: what every TF_SessionRun of it has in common."""
+    """A signature bound to its graph: the arguments that all its calls of TF_SessionRun share."""
 
     def __init__(self, signature: Signature, input_array: ctypes.Array, output_array: ctypes.Array) -> None:
         self.inputs = list(signature.inputs.items())
@@ -72,14 +71,14 @@ class Session:
             raise
         self._statuses: list[int] = []
         self._release = weakref.finalize(self, _release, api, self._session, graph, self._statuses)
-        # When the process ends, threads may still be in TF_SessionRun; the memory goes with the process.
+        # Not at exit: threads may still be in TF_SessionRun, and the process frees the memory anyway.
         self._release.atexit = False
         self._run_options = _run_options(api)
         self._calls = {key: self._bind(graph, signature) for key, signature in self.signatures.items()}
         self.clocks = {key: RunClock() for key in self.signatures}
 
     def close(self) -> None:
-        """Release the session and its graph; nothing may be running in it."""
+        """Release the session, which must not be running, and its graph."""
         self._release()
 
     def _bind(self, graph: int, signature: Signature) -> _Call:
@@ -105,7 +104,7 @@ class Session:
         run_options = None if _LONG_RUN_SECONDS <= expected < math.inf else self._run_options
         is_quick = expected < _QUICK_RUN_SECONDS and input_bytes <= _SMALL_BYTES
         session_run = api.quick_session_run if is_quick else api.TF_SessionRun
-        # A status can be used again: TF_SessionRun sets it whatever it holds.
+        # Statuses are reused: TF_SessionRun overwrites them.
         status = self._statuses.pop() if self._statuses else api.TF_NewStatus()
         try:
             for index, (name, spec) in enumerate(call.inputs):
@@ -144,8 +143,8 @@ def _load(api: Api, graph: int, saved_model: Path, is_optimized: bool) -> tuple[
         try:
             view = _view(meta_graph_def.contents)
             if needs_variables(view) and not (saved_model / "variables" / "variables.index").is_file():
-                # Loaded all the same, TensorFlow would fail in each run instead.
-                raise errors.NotFoundError(f"{saved_model} lacks variables/variables.index; copy it whole")
+                # TensorFlow loads it nevertheless, and then every run fails.
+                raise errors.NotFoundError(f"{saved_model} has no variables/variables.index; copy the whole folder")
             return session, decode_signatures(view)
         except BaseException:
             _delete_session(api, session)
@@ -156,13 +155,13 @@ def _load(api: Api, graph: int, saved_model: Path, is_optimized: bool) -> tuple[
 
 
 def _view(buffer: Buffer) -> memoryview:
-    # Not copied: a frozen graph carries its weights in here.
+    # Not a copy: a frozen graph contains its weights.
     return memoryview((ctypes.c_ubyte * buffer.length).from_address(buffer.data or 0)).cast("B")
 
 
 @cache
 def _run_options(api: Api) -> ctypes._Pointer:
-    # Shared by all sessions for the life of the process, like the library itself.
+    # Like the library, shared by all sessions and never released.
     return api.TF_NewBufferFromString(_RUN_IN_CALLERS_THREAD, len(_RUN_IN_CALLERS_THREAD))
 
 
@@ -215,7 +214,7 @@ def _new_string_tensor(api: Api, dims: ctypes.Array, array: np.ndarray) -> int:
 
 
 def _delete_strings(api: Api, call: _Call, inputs: ctypes.Array) -> None:
-    # TF_SessionRun copies the strings; TF_DeleteTensor frees the array of them, not what each points to.
+    # TF_SessionRun copies the strings. TF_DeleteTensor frees the array of TF_TString, but not their contents.
     for (_, spec), tensor in zip(call.inputs, inputs, strict=True):
         if tensor and spec.dtype_number == dtypes.STRING:
             place = api.TF_TensorData(tensor)

@@ -1,8 +1,8 @@
-"""TensorFlow's shared library: found, linked, and the functions of its C API bound. Imports no NumPy.
+"""Finds and loads TensorFlow's shared library and binds the functions of its C API. Imports no NumPy.
 
-With ``tensorflow_c``, which calls them, the one place that knows C. The wheel ships the API in two shared libraries and
-documents it in its own ``tensorflow/include/tensorflow/c/`` (``c_api.h``, ``tf_tensor.h``, ``tf_tstring.h``,
-``tf_status.h``, ``tf_buffer.h``); names and prototypes below are theirs.
+Only this module and ``tensorflow_c`` use ``ctypes``. The wheel contains the library and its headers: names and
+prototypes below are those of ``c_api.h``, ``tf_tensor.h``, ``tf_tstring.h``, ``tf_status.h`` and ``tf_buffer.h`` in
+``tensorflow/include/tensorflow/c/``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Output(ctypes.Structure):
 
 SIZEOF_TSTRING = 24  # sizeof(TF_TString), core/platform/ctstring_internal.h
 
-# name: (result, arguments). Checked against the headers and the library by tests/unit/test_tensorflow_library.py.
+# name: (result, arguments). tests/unit/test_tensorflow_library.py compares them with the headers and the library.
 PROTOTYPES: dict[str, tuple] = {
     "TF_Version": (c_char_p, []),
     "TF_NewStatus": (c_void_p, []),
@@ -92,8 +92,7 @@ PROTOTYPES: dict[str, tuple] = {
     "TF_StringGetSize": (c_size_t, [c_void_p]),
 }
 
-# These work for long, and other Python threads go on meanwhile. The rest take less than handing over the
-# interpreter lock and taking it back would.
+# These take long, so other Python threads run meanwhile. The others take less time than releasing the GIL would.
 _RELEASE_THE_GIL = {"TF_LoadSessionFromSavedModel", "TF_CloseSession", "TF_DeleteSession", "TF_SessionRun"}
 
 
@@ -108,7 +107,7 @@ def find_library() -> Path | None:
 
 
 def is_available() -> bool:
-    """Tell whether this engine can run here."""
+    """Return whether this engine can run here."""
     return hasattr(os, "RTLD_LAZY") and find_library() is not None
 
 
@@ -117,7 +116,7 @@ _loading = Lock()
 
 
 class Api:
-    """The functions of PROTOTYPES as attributes, each bound when first used."""
+    """The functions of PROTOTYPES as attributes, each bound on its first use."""
 
     def __init__(self, path: Path) -> None:
         handle = _dlopen_lazily(path)
@@ -133,14 +132,14 @@ class Api:
 
     @cached_property
     def quick_session_run(self) -> ctypes._NamedFuncPointer:
-        """TF_SessionRun that keeps the interpreter's lock, for runs that are over before another thread is awake."""
-        function = getattr(self._with_gil, "TF_SessionRun")  # noqa: B009 - a name of the library, not of the object
+        """TF_SessionRun without releasing the GIL, for runs that end before another thread would have started."""
+        function = getattr(self._with_gil, "TF_SessionRun")  # noqa: B009 - a symbol of the library
         function.restype, function.argtypes = PROTOTYPES["TF_SessionRun"]
         return function
 
     @contextmanager
     def status(self) -> Iterator[int]:
-        """Give a TF_Status to pass to a call; afterwards raise what it holds, if that isn't OK."""
+        """Yield a TF_Status to pass to a call; afterwards raise its error, if any."""
         status = self.TF_NewStatus()
         try:
             yield status
@@ -149,14 +148,14 @@ class Api:
             self.TF_DeleteStatus(status)
 
     def raise_for(self, status: int) -> None:
-        """Raise the TensorFlowError for the code in a TF_Status; none for OK."""
+        """Raise the TensorFlowError for the code in a TF_Status, unless that is OK."""
         code = self.TF_GetCode(status)
         if code:
             raise errors.error_for(code, self.TF_Message(status).decode(errors="replace"))
 
 
 def load_api() -> Api:
-    """Load TensorFlow's C library, once a process. Raises EngineNotFoundError where there is none."""
+    """Load TensorFlow's C library, once per process. Raises EngineNotFoundError if it is not installed."""
     global _api
     with _loading:
         if _api is None:
@@ -167,16 +166,14 @@ def load_api() -> Api:
 def _load() -> Api:
     path = find_library()
     if path is None:
-        raise EngineNotFoundError(
-            f"No {_LIBRARY} in an installed tensorflow; install the packages of requirements.txt."
-        )
-    # Read by TensorFlow while it loads. 1: no line per start about the CPU's features; warnings and errors stay.
+        raise EngineNotFoundError(f"TensorFlow's {_LIBRARY} was not found; install the packages in requirements.txt.")
+    # TensorFlow reads it while it loads. 1 hides information such as the CPU's features, not warnings and errors.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     return Api(path)
 
 
 def _dlopen_lazily(path: Path) -> int:
-    # ctypes.CDLL always adds RTLD_NOW, which resolves every symbol before it returns, of which a model needs a few.
+    # ctypes.CDLL always adds RTLD_NOW, which resolves all symbols at once. A model needs only a few.
     libc = ctypes.CDLL(None)
     libc.dlopen.restype, libc.dlopen.argtypes = c_void_p, [c_char_p, c_int]
     libc.dlerror.restype = c_char_p

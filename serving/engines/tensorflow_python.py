@@ -1,6 +1,6 @@
-"""The engine on TensorFlow's Python session, for platforms whose wheel has no C libraries (Windows, for one).
+"""The engine on TensorFlow's Python session, for platforms whose wheel has no C library, such as Windows.
 
-The same interface and the same answers as ``tensorflow_c``; importing ``tensorflow`` makes it start slower.
+It has the interface and the answers of ``tensorflow_c``, but starts slower, since it imports ``tensorflow``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Session:
             raise _translated(tf, error) from error
 
     def close(self) -> None:
-        """Release the session; nothing may be running in it."""
+        """Release the session, which must not be running."""
         self._session.close()
 
     def _bind(self, signature: Signature) -> Callable[..., dict[str, Any]]:
@@ -67,13 +67,13 @@ class Session:
 
 
 def is_available() -> bool:
-    """Tell whether this engine can run here."""
+    """Return whether this engine can run here."""
     return importlib.util.find_spec("tensorflow") is not None
 
 
 def _import_tensorflow() -> Any:
     if not is_available():
-        raise EngineNotFoundError("No tensorflow is installed; install the packages of requirements.txt.")
+        raise EngineNotFoundError("tensorflow is not installed; install the packages in requirements.txt.")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     import tensorflow
 
@@ -81,15 +81,13 @@ def _import_tensorflow() -> Any:
 
 
 def _array(value: Any, dtype_number: int) -> np.ndarray:
-    # Session.run gives a bare bytes object or NumPy scalar for a tensor of rank 0.
+    # Session.run returns a bytes object or a NumPy scalar for a tensor of rank 0.
     return np.asarray(value, object if dtype_number == dtypes.STRING else None)
 
 
 def _translated(tf: Any, error: BaseException) -> BaseException:
     if isinstance(error, tf.errors.OpError):
         return errors.error_for(error.error_code, error.message.removeprefix("Graph execution error:\n\n"))
-    if isinstance(
-        error, OSError | RuntimeError | ValueError
-    ):  # the loader's own, for a folder that lacks what it needs
+    if isinstance(error, OSError | RuntimeError | ValueError):  # from the loader, for a folder without a SavedModel
         return errors.NotFoundError(str(error))
     return error

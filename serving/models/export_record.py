@@ -1,7 +1,4 @@
-"""Where an export came from: the files of a model's folder, and whether its SavedModel still matches its sources.
-
-Owns the layout of ``model/<name>/<version>/`` and of ``export.json`` in it. Knows no Keras and no TensorFlow.
-"""
+"""Layout of ``model/<name>/<version>/``, and of ``export.json`` in it, which records the sources of an export."""
 
 from __future__ import annotations
 
@@ -14,12 +11,11 @@ from pathlib import Path
 SAVED_MODEL = "saved_model.pb"
 EXPORT_RECORD = "export.json"
 
-# What an export writes (TensorFlow's SavedModel layout: saved_model/README.md, and our record).
+# What an export writes: a SavedModel (its layout is in TensorFlow's saved_model/README.md) and the record.
 SAVED_MODEL_FILES = (SAVED_MODEL, "fingerprint.pb", "variables", "assets")
 EXPORTED = (*SAVED_MODEL_FILES, EXPORT_RECORD)
 
-# What a model can be exported from, the first that is there: architecture with weights, or one file of both. A pattern
-# stands for the only file that it matches.
+# What a model can be exported from; the first that exists is used. A pattern must match exactly one file.
 SOURCES = (
     ("model.json", "model.h5"),
     ("model.json", "model.weights.h5"),
@@ -31,15 +27,15 @@ SOURCES = (
 
 
 class SourceError(Exception):
-    """A model's folder or one of its files can't be used; the message is one line for its owner."""
+    """A model's folder or one of its files can't be used; the message is one line for the model's owner."""
 
 
 @dataclass(frozen=True)
 class ExportRecord:
-    """What ``export.json`` holds: the SHA-256 of each source in hexadecimal, and the versions that exported it.
+    """The content of ``export.json``: the SHA-256 of each source in hexadecimal, and the versions that exported it.
 
-    ``independent_rows``: rows were seen to be answered alike alone and in a batch. ``is_optimized``: TensorFlow's graph
-    optimizer has been over the graph, and need not be when it is loaded.
+    ``independent_rows``: in a trial, each row gave the same result alone and in a batch. ``is_optimized``: TensorFlow's
+    graph optimizer has processed the graph and need not run at load.
     """
 
     sources: Mapping[str, str]
@@ -50,19 +46,19 @@ class ExportRecord:
 
     @classmethod
     def read(cls, folder: Path) -> ExportRecord:
-        """Read a folder's record; one that isn't there, or isn't understood, says nothing of the export."""
+        """Read a folder's record; a missing or invalid one becomes an empty record."""
         try:
             return cls(**json.loads((folder / EXPORT_RECORD).read_bytes()))
         except (OSError, ValueError, TypeError):
             return cls({}, "", "")
 
     def write(self, folder: Path) -> None:
-        """Write ``export.json`` into an export's folder."""
+        """Write ``export.json`` into a folder."""
         (folder / EXPORT_RECORD).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
 
 def find_sources(folder: Path) -> list[Path]:
-    """Return the files that the model in a folder is exported from; none where it holds only a SavedModel."""
+    """Return the files that the model in a folder is exported from; none if there is only a SavedModel."""
     for names in SOURCES:
         matches = [list(folder.glob(name)) for name in names]
         if all(len(files) == 1 and files[0].is_file() for files in matches):
@@ -80,9 +76,9 @@ def hashes(sources: list[Path]) -> dict[str, str]:
 
 
 def is_fresh(folder: Path) -> bool:
-    """Tell whether a folder's SavedModel is there and was exported from the sources beside it, if there are any.
+    """Return whether a folder has a SavedModel that was exported from the sources beside it.
 
-    A SavedModel that came from elsewhere has no record and is served as it lies.
+    A SavedModel without sources or without a record counts as fresh: it is served unchanged.
     """
     if not (folder / SAVED_MODEL).is_file():
         return False
@@ -97,5 +93,5 @@ def is_fresh(folder: Path) -> bool:
 
 
 def mark_incomplete(folder: Path) -> None:
-    """Say that a folder's export is being replaced: until there is a record again, ``is_fresh`` says no."""
+    """Mark a folder's export as being replaced: ``is_fresh`` is false until the next record is written."""
     (folder / EXPORT_RECORD).write_text('{"sources": "incomplete: being exported"}\n', encoding="utf-8")

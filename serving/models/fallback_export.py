@@ -1,7 +1,7 @@
-"""Export while serving, for a model that was deployed without its export: in a child process, into a cache folder.
+"""Exports a model that was deployed without its export: in a child process, into a cache folder.
 
-A child, so that Keras and ``tensorflow`` never enter the process that serves; a cache, because the app's own folder
-is read-only on Azure.
+The child process keeps Keras and ``tensorflow`` out of the process that serves. The cache is needed because the app's
+own folder is read-only on Azure.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _TIMEOUT_SECONDS = 200  # Azure's front end drops a request after 230
 
 
 class FallbackExportError(Exception):
-    """The export failed; the message is its one line for the operator."""
+    """The export failed; the message is one line for the operator."""
 
 
 def export_into(cache: Path, sources: list[Path]) -> Path:
-    """Return a folder in the cache with the SavedModel of these sources, exporting it unless it is there already.
+    """Return the cache's folder with the SavedModel of these sources; export it if there is none.
 
-    Other worker processes may be at the same: each exports into a folder of its own and the first to finish gives it
-    the final name. Raises FallbackExportError.
+    Several worker processes may do so at once: each exports into a folder of its own, and the first to finish renames
+    its folder to the final name. Raises FallbackExportError.
     """
     digest = sha256(repr(sorted(export_record.hashes(sources).items())).encode()).hexdigest()[:16]
     target = cache / digest
@@ -41,7 +41,7 @@ def export_into(cache: Path, sources: list[Path]) -> Path:
         try:
             scratch.rename(target)
         except OSError:
-            if not export_record.is_fresh(target):  # else another process was first
+            if not export_record.is_fresh(target):  # otherwise another process was first
                 raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -50,20 +50,14 @@ def export_into(cache: Path, sources: list[Path]) -> Path:
 
 def _run(folder: Path, output: Path) -> None:
     command = [sys.executable, "-m", "export", os.fspath(folder), "--output", os.fspath(output)]
-    # The worker extends sys.path with the deployed packages; the child has to see the same.
+    # The worker has added the deployed packages to sys.path; the child needs them too.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
         child = subprocess.run(
-            command,
-            cwd=APP_ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_SECONDS,
-            check=False,
+            command, cwd=APP_ROOT, env=environment, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS
         )
     except subprocess.TimeoutExpired:
-        raise FallbackExportError(f"the export took over {_TIMEOUT_SECONDS} s and was stopped") from None
+        raise FallbackExportError(f"the export took more than {_TIMEOUT_SECONDS} s and was stopped") from None
     if child.returncode:
         lines = child.stderr.strip().splitlines()
-        raise FallbackExportError(lines[-1] if lines else f"the export ended with code {child.returncode}")
+        raise FallbackExportError(lines[-1] if lines else f"the export ended with exit code {child.returncode}")

@@ -1,4 +1,4 @@
-"""The models of the app: each is loaded when it is first requested, kept, and replaced by newer versions."""
+"""The app's models: each is loaded on its first request, kept, and replaced when a newer version appears."""
 
 from __future__ import annotations
 
@@ -25,64 +25,64 @@ _logger = logging.getLogger("serving")
 
 @cache
 def shared() -> Repository:
-    """Return the one repository of the process: the app's module-level cache. Raises ConfigurationError."""
+    """Return the process's only repository, the app's module-level cache; raises ConfigurationError."""
     return Repository(Settings.from_environment())
 
 
 def preload_in_background() -> None:
-    """Start to load the models that ``SERVING_PRELOAD`` names, if any; a request waits for the rest of the load."""
+    """Start to load the models that ``SERVING_PRELOAD`` names, if any; a request waits until its model is loaded."""
     try:
         models = shared()
-    except ConfigurationError:  # the first request says so
+    except ConfigurationError:  # the first request reports it
         return
     if models.settings.preload:
         Thread(target=models.preload, name="preload", daemon=True).start()
 
 
 class Repository:
-    """The models under one model path, by name. Safe from many threads at once."""
+    """The models under a model path, by name. Thread-safe."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._models: dict[str, ServedModel] = {}
         self._lock = Lock()
         self._closed = Event()
-        self._default_name = ""  # the latest that was logged
+        self._default_name = ""  # as last logged
 
     def loaded(self, name: str, version: int | None = None) -> Model | None:
-        """Return a model's version, the latest by default, if it is loaded. Takes no lock."""
+        """Return a model's version, the latest by default, if it is loaded. Does not lock."""
         model = self._models.get(name)
         return model.loaded(version) if model else None
 
     def get(self, name: str, version: int | None = None) -> Model:
-        """Return a model's version, by default the latest that loads, loading it first if necessary.
+        """Return a model's version, by default the latest that loads; load it first if necessary.
 
-        Raises ModelNotFoundError where it doesn't exist, ModelUnavailableError where it can't be loaded: the log has
+        Raises ModelNotFoundError if it doesn't exist. Raises ModelUnavailableError if it can't be loaded: the log has
         the cause, and the next request tries again.
         """
         return self._served(name).get(version)
 
     def version_of(self, name: str, label: str) -> int:
-        """Return the version that a label points to; raises ModelNotFoundError."""
+        """Return the version that has a label; raises ModelNotFoundError."""
         labels = versions.labels(self.settings.model_path, name)
         if label not in labels:
             known = ", ".join(sorted(labels)) or "none"
-            raise ModelNotFoundError(f"Model {name} has no label {label!r}; there are: {known}.", model=name)
+            raise ModelNotFoundError(f"Model {name} has no label {label!r}; it has: {known}.", model=name)
         return labels[label]
 
     def default_name(self) -> str:
-        """Return the name of the default model, and log why it is; raises ModelNotFoundError where there is none."""
+        """Return the default model's name, and log why it was chosen; raises ModelNotFoundError if there is none."""
         names = self.names()
         name = self.settings.default_model or next(iter(names), "")
         if not name:
-            raise ModelNotFoundError("There is no model.")
+            raise ModelNotFoundError("The app has no models.")
         if name != self._default_name:
             self._default_name = name
-            _logger.info("The default model is %s: %s", name, _why_default(self.settings, names))
+            _logger.info("The default model is %s, %s", name, _why_default(self.settings, names))
         return name
 
     def preload(self) -> None:
-        """Load and warm up the models that the settings name, or else the default one; log those that fail."""
+        """Load and warm up the models that the settings name, or the default model; log those that fail."""
         try:
             names = self.settings.preload or (self.default_name(),)
         except ModelNotFoundError as error:
@@ -95,13 +95,13 @@ class Repository:
                 _logger.error("Model %s could not be preloaded: %s", name, error)
 
     def names(self) -> list[str]:
-        """Return the names of all models on disk, loaded or not."""
+        """Return the names of all models on disk, whether or not they are loaded."""
         return versions.names(self.settings.model_path)
 
     def signatures(self, name: str) -> tuple[int, Mapping[str, Signature]]:
-        """Return a model's latest version and its signatures, read from its file where it isn't loaded.
+        """Return a model's latest version and its signatures; read them from its file if it is not loaded.
 
-        Raises ModelNotFoundError where there is no such model, ValueError or OSError where the file can't be read.
+        Raises ModelNotFoundError if there is no such model, ValueError or OSError if the file can't be read.
         """
         model = self.loaded(name)
         if model is not None:
@@ -114,7 +114,7 @@ class Repository:
         return latest, read_signatures(content, SERVE_TAG)
 
     def all_signatures(self) -> dict[str, tuple[int, Mapping[str, Signature]]]:
-        """Return what ``signatures`` does for every model, by name; log and leave out those that can't be read."""
+        """Return the ``signatures`` of every model, by name; log and leave out those that can't be read."""
         found = {}
         for name in self.names():
             try:
@@ -128,7 +128,7 @@ class Repository:
         return self._served(name).status()
 
     def close(self) -> None:
-        """Stop looking for newer versions."""
+        """Stop the search for newer versions."""
         self._closed.set()
 
     def _served(self, name: str) -> ServedModel:
@@ -159,7 +159,7 @@ class Repository:
         return setting.by_model.get(name, setting.default if record.independent_rows else 0)
 
     def _start_polling(self) -> None:
-        # A weak reference: the thread must not keep models alive that nobody serves.
+        # A weak reference, so that the thread does not keep an unused repository and its models alive.
         arguments = (weakref.ref(self), self._closed, self.settings.poll_seconds)
         Thread(target=_poll, args=arguments, name="poll-versions", daemon=True).start()
 
@@ -171,10 +171,10 @@ class Repository:
 
 def _why_default(settings: Settings, names: list[str]) -> str:
     if settings.default_model:
-        return "SERVING_DEFAULT_MODEL names it."
+        return "set by SERVING_DEFAULT_MODEL"
     if len(names) == 1:
-        return "it is the only one."
-    return f"it is the first by name of {', '.join(names)}. SERVING_DEFAULT_MODEL can name another."
+        return "the only model"
+    return f"the first by name of {', '.join(names)}; set SERVING_DEFAULT_MODEL to choose another"
 
 
 def _poll(repository: weakref.ref[Repository], closed: Event, seconds: float) -> None:
@@ -190,15 +190,15 @@ def _poll(repository: weakref.ref[Repository], closed: Event, seconds: float) ->
 
 
 def _saved_model(folder: Path, name: str, cache_path: Path) -> Path:
-    """Return the folder with a fresh SavedModel: the version's own, or one exported from its sources into a cache."""
+    """Return a folder with a fresh SavedModel: the version's own, or an export of its sources in the cache."""
     if export_record.is_fresh(folder):
         return folder
     sources = export_record.find_sources(folder)
     if not sources:
-        raise FileNotFoundError(f"{folder} holds neither a SavedModel nor files to export one from")
+        raise FileNotFoundError(f"{folder} has neither a SavedModel nor files to export one from")
     _logger.warning(
-        "Model %s has no export that matches its files, so it is exported now. That takes seconds at every cold start. "
-        "To avoid it, run `python -m export %s` and deploy what it writes.",
+        "Model %s has no export that matches its files, so it is exported now. This takes seconds at every cold start. "
+        "To avoid this, run `python -m export %s` and deploy the files that it writes.",
         *(name, folder),
     )
     return fallback_export.export_into(cache_path / name, sources)

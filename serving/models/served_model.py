@@ -1,6 +1,6 @@
-"""One model in all its versions: each is loaded once, the latest that loads is served, a newer one replaces it.
+"""One model in all its versions: each is loaded once, and the latest that loads is served until a newer one loads.
 
-Safe from many threads at once. Does not know where a version's files come from: it is given a function to load them.
+Thread-safe. The function that loads a version is a parameter.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ Loader = Callable[[str, Path], Model]
 
 @dataclass(frozen=True)
 class _Failure:
-    """A failed load: what the version's folder looked like then, and the error."""
+    """A failed load: the fingerprint of the version's folder at that time, and the error."""
 
     fingerprint: Fingerprint
     error: str
 
 
 class ServedModel:
-    """A model's versions. ``latest`` answers requests that name no version; None until one is loaded."""
+    """A model's versions. ``latest`` serves requests that name no version; it is None until one is loaded."""
 
     def __init__(self, name: str, find: Callable[[], Mapping[int, Path]], load: Loader) -> None:
         self.name = name
@@ -46,9 +46,9 @@ class ServedModel:
         self._lock = Lock()
 
     def get(self, version: int | None = None) -> Model:
-        """Return a version, the latest by default, loading it first where it isn't loaded.
+        """Return a version, the latest by default; load it first if necessary.
 
-        Raises ModelNotFoundError where there is no such version, ModelUnavailableError where it can't be loaded.
+        Raises ModelNotFoundError if there is no such version, ModelUnavailableError if it can't be loaded.
         """
         if version is None:
             return self.latest or self._once(None, self._load_latest)
@@ -65,18 +65,18 @@ class ServedModel:
             return [self._status_of(version) for version in sorted({*on_disk, *self._loaded}, reverse=True)]
 
     def upgrade(self) -> None:
-        """Look for a version newer than the latest, and let it replace the latest once its files stop changing.
+        """Replace the latest version by a newer one, if there is one whose files have stopped changing.
 
-        The old version is released when its last request has ended. A version that fails to load is not tried again
-        until its files change.
+        The old version is released when its last request has ended. A version that fails to load is tried again only
+        after its files have changed.
         """
         on_disk = self._find()
         current = self.latest.version if self.latest else -1
         for version in sorted((number for number in on_disk if number > current), reverse=True):
-            looks = versions.fingerprint(on_disk[version])
-            was_seen, self._seen[version] = self._seen.get(version) == looks, looks
+            fingerprint = versions.fingerprint(on_disk[version])
+            is_stable, self._seen[version] = self._seen.get(version) == fingerprint, fingerprint
             failure = self._failures.get(version)
-            if not was_seen or (failure and failure.fingerprint == looks):
+            if not is_stable or (failure and failure.fingerprint == fingerprint):
                 continue
             try:
                 self._replace_latest(self.get(version))
@@ -89,7 +89,7 @@ class ServedModel:
             old, self.latest = self.latest, model
             if old is not None:
                 self._loaded.pop(old.version, None)
-        _logger.info("Model %s is served instead of version %s", model, old.version if old else "none")
+        _logger.info("Model %s replaces version %s", model, old.version if old else "none")
 
     def _load_latest(self) -> Model:
         on_disk = self._find()
@@ -106,9 +106,9 @@ class ServedModel:
     def _load_version(self, version: int) -> Model:
         on_disk = self._find()
         if version not in on_disk:
-            there = ", ".join(map(str, sorted(on_disk))) or "none"
+            known = ", ".join(map(str, sorted(on_disk))) or "none"
             raise ModelNotFoundError(
-                f"Model {self.name} has no version {version}; there are: {there}.", model=self.name, version=version
+                f"Model {self.name} has no version {version}; it has: {known}.", model=self.name, version=version
             )
         folder = on_disk[version]
         try:
@@ -126,11 +126,11 @@ class ServedModel:
         return model
 
     def _once(self, key: int | None, load: Callable[[], Model]) -> Model:
-        """Load, or wait for the thread that is loading; a failure is raised in every thread that waited."""
+        """Load, or wait for the thread that is loading; every waiting thread gets the result or the error."""
         with self._lock:
-            there = self.loaded(key)
-            if there is not None:
-                return there
+            model = self.loaded(key)
+            if model is not None:
+                return model
             future = self._loading.get(key)
             is_mine = future is None
             if future is None:

@@ -1,6 +1,6 @@
-"""Where models lie: ``<model path>/<name>/<version>/``, TensorFlow Serving's own convention.
+"""Folders of models: ``<model path>/<name>/<version>/``, TensorFlow Serving's own convention.
 
-Versions are whole numbers, also zero-padded ones (``00000123``). Knows names and folders; loads nothing.
+A version is a whole number, which may be zero-padded (``00000123``).
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-# A model's name is one folder's: no separators, no "..", nothing hidden.
+# A model's name is that of a folder: no separators, no leading dot.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 
 LABELS = "labels.json"
 
-# What tells a folder's content from that of a moment ago: each file's path, size and time of change.
+# The path, size in bytes and modification time in nanoseconds of each file in a folder.
 Fingerprint = tuple[tuple[str, int, int], ...]
 
 
 def names(model_path: Path) -> list[str]:
-    """Return the names of the models that have a version, in alphabetical order."""
+    """Return the names of all models that have a version, in alphabetical order."""
     return sorted(name for name in _subfolders(model_path) if _NAME.fullmatch(name) and find(model_path, name))
 
 
 def find(model_path: Path, name: str) -> dict[int, Path]:
-    """Return the version folders of a model by number; none where there is no such model."""
+    """Return the version folders of a model by number; none if there is no such model."""
     if not _NAME.fullmatch(name):
         return {}
     folder = model_path / name
@@ -33,28 +33,28 @@ def find(model_path: Path, name: str) -> dict[int, Path]:
 
 
 def labels(model_path: Path, name: str) -> dict[str, int]:
-    """Return the versions that a model's labels stand for, from ``labels.json`` beside its versions.
+    """Return a model's versions by label, from ``labels.json`` beside its versions; none if there is no such file.
 
-    The file holds an object such as ``{"stable": 1, "canary": 2}``. Raises ValueError where it holds anything else.
+    The file contains an object such as ``{"stable": 1, "canary": 2}``. Raises ValueError if it does not.
     """
     try:
         content = json.loads((model_path / name / LABELS).read_bytes())
     except FileNotFoundError:
         return {}
     if not isinstance(content, dict) or not all(type(version) is int for version in content.values()):
-        raise ValueError(f"{model_path / name / LABELS} must hold an object of version numbers by label")
+        raise ValueError(f'{model_path / name / LABELS} must be a JSON object such as {{"stable": 1}}')
     return content
 
 
 def fingerprint(folder: Path) -> Fingerprint:
-    """Return what changes when a file in the folder does: two looks at one that is being copied differ."""
+    """Return a value that changes whenever a file in the folder does, for example while it is being copied."""
     return tuple(sorted(_files(folder, "")))
 
 
 def _files(folder: Path, prefix: str) -> Iterator[tuple[str, int, int]]:
     try:
         entries = list(folder.iterdir())
-    except OSError:  # taken away meanwhile
+    except OSError:  # removed in the meantime
         return
     for entry in entries:
         try:

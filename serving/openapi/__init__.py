@@ -1,1 +1,1 @@
-"""The OpenAPI document and the example requests in it. Pure."""
+"""The OpenAPI document, its schemas and its example requests."""

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of all that the app answers, with each model's real inputs and outputs. Pure.
+"""The OpenAPI 3.1 document of the app, with the inputs and outputs of its models.
 
 To describe a new endpoint, add a row to OPERATIONS.
 """
@@ -24,7 +24,7 @@ _PROBLEM = object_of(
         "status": {"type": "integer"},
         "detail": {"type": "string"},
     },
-    description="RFC 9457; further members name the place of a mistake",
+    description="RFC 9457; further members give the place of the mistake",
 )
 _ERROR = object_of({"error": {"type": "string"}})
 
@@ -41,7 +41,7 @@ class ServedSignature:
 
 
 def document(models: Sequence[ServedSignature], functions: Sequence[Function], server: str) -> dict[str, Any]:
-    """Return the document of these functions; ``server`` is the URL below which all paths lie."""
+    """Return the document of these functions; ``server`` is the base URL of all paths."""
     paths: dict[str, Any] = {}
     for function in functions:
         if function.is_http and function.endpoint in OPERATIONS:
@@ -69,7 +69,7 @@ def _without_key(operations: dict[str, Any]) -> dict[str, Any]:
 
 
 def _base(function: Function) -> str:
-    """Return a function's path without its parameters: ``/v1/models`` of ``v1/models/{*path}``."""
+    """Return a function's path without its parameters: ``/v1/models`` for the route ``v1/models/{*path}``."""
     return "/" + function.route.partition("{")[0].rstrip("/")
 
 
@@ -135,7 +135,7 @@ def _tf_serving_model(base: str, model: ServedSignature) -> Paths:
 def _open_inference(function: Function, models: Sequence[ServedSignature]) -> Paths:
     paths = _open_inference_server(_base(function))
     for model in models:
-        if examples.infer(model.signature):  # else the protocol has no name for one of its types
+        if examples.infer(model.signature):  # else one of its types has no datatype in the protocol
             paths |= _open_inference_model(f"{_base(function)}/models/{model.name}", model)
     return paths
 
@@ -218,7 +218,7 @@ def _body(schema: Schema, example: Any) -> dict[str, Any]:
 
 
 def _responses(schema: Schema, errors: dict[str, Any]) -> dict[str, Any]:
-    return {"200": _response("answered", schema), **errors}
+    return {"200": _response("the answer", schema), **errors}
 
 
 def _response(description: str, schema: Schema, media_type: str = "application/json") -> dict[str, Any]:
@@ -226,13 +226,13 @@ def _response(description: str, schema: Schema, media_type: str = "application/j
 
 
 _DESCRIPTIONS = {
-    400: "a mistake in the request; says where it is",
-    404: "no such model or version",
-    405: "another method is right; Allow says which",
-    413: "the body is over the app's limit",
-    415: "the body is not JSON by its content type",
+    400: "the request is invalid; the message says where",
+    404: "there is no such path, model or version",
+    405: "the method is not allowed; Allow has those that are",
+    413: "the body is larger than the app's limit",
+    415: "the content type is not JSON",
     500: "the model or the app failed; the log has the cause",
-    503: "the model can't be loaded now; Retry-After says when to try again",
+    503: "the model can't be loaded now; Retry-After has the seconds to wait",
 }
 
 
@@ -250,7 +250,7 @@ def _failures(schema: str, media_type: str, *further: int) -> dict[str, Any]:
     return {str(code): _response(_DESCRIPTIONS[code], reference, media_type) for code in codes}
 
 
-# The paths of a function, by the class of its endpoint.
+# What describes the paths of a function, by the class of its endpoint.
 OPERATIONS: dict[str, Callable[[Function, Sequence[ServedSignature]], Paths]] = {
     "PredictX": _predict_x,
     "TfServing": _tf_serving,

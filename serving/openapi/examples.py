@@ -1,4 +1,4 @@
-"""Example requests for a signature, in every wire format."""
+"""Example requests for a signature, in each wire format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SIZE = 3  # for any other
 
 
 def x_labels(signature: Signature) -> dict[str, Any] | None:
-    """Return a body of the 2017 format; None for a signature with several inputs, which it can't carry."""
+    """Return a body of the 2017 format; None if the signature does not have exactly one input."""
     if len(signature.inputs) != 1:
         return None
     [spec] = signature.inputs.values()
@@ -21,7 +21,7 @@ def x_labels(signature: Signature) -> dict[str, Any] | None:
 
 
 def instances(signature: Signature) -> dict[str, Any]:
-    """Return a body of TensorFlow Serving's row format; the columnar one where the inputs share no first dimension."""
+    """Return a body of TensorFlow Serving's row format, or its columnar format if an input has no batch dimension."""
     specs = signature.inputs
     if not all(spec.shape and spec.shape[0] is None for spec in specs.values()):
         values = {name: nested(spec) for name, spec in specs.items()}
@@ -33,7 +33,7 @@ def instances(signature: Signature) -> dict[str, Any]:
 
 
 def infer(signature: Signature) -> dict[str, Any] | None:
-    """Return a body of the Open Inference Protocol; None where it has no name for the type of an input."""
+    """Return a body of the Open Inference Protocol; None if it has no datatype for one of the inputs."""
     if not all(spec.dtype_name in DATATYPES for spec in signature.inputs.values()):
         return None
     return {
@@ -56,7 +56,7 @@ def example_shape(spec: TensorSpec) -> tuple[int, ...]:
 
 
 def nested(spec: TensorSpec) -> Any:
-    """Return an example value as nested lists: zeros and ones in turn, so that they can be told apart."""
+    """Return example values as nested lists, alternating (1, 0, 1, ...) to show the order."""
     leaves = {"string": ("a", "b"), "bool": (False, True)}.get(spec.dtype_name, (1, 0))
     if spec.dtype.kind == "f":
         leaves = (1.0, 0.0)
@@ -70,7 +70,7 @@ def _fill(shape: tuple[int, ...], leaves: tuple[Any, Any], start: int) -> Any:
 
 
 class Format(NamedTuple):
-    """A wire format: its title, its path below the route prefix, and what makes its body, or None, of a signature."""
+    """A wire format: its title, its path below the route prefix, and the function that makes an example body."""
 
     title: str
     path: str
@@ -79,7 +79,7 @@ class Format(NamedTuple):
 
 # ``{name}`` stands for the model's name, ``{Name}`` for its function's.
 FORMATS = (
-    Format("The 2017 format (by a function folder of its own)", "Predict{Name}", x_labels),
+    Format("The 2017 format (in a function folder for each model)", "Predict{Name}", x_labels),
     Format("TensorFlow Serving REST", "v1/models/{name}:predict", instances),
     Format("Open Inference Protocol v2", "v2/models/{name}/infer", infer),
 )

@@ -1,4 +1,4 @@
-"""JSON Schemas (2020-12, OpenAPI 3.1's own) of tensors and messages, made from signatures."""
+"""JSON Schemas (2020-12, as in OpenAPI 3.1) of tensors and messages, from signatures."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def row(spec: TensorSpec) -> Schema:
 
 
 def one_or_by_name(specs: Mapping[str, TensorSpec], schema_of: Any) -> Schema:
-    """Return the schema of the one tensor, or of an object of them by name where there are more."""
+    """Return the schema of a single tensor, or of an object with several tensors by name."""
     if len(specs) == 1:
         [spec] = specs.values()
         return schema_of(spec)
@@ -74,6 +74,6 @@ def inference_tensors(specs: Mapping[str, TensorSpec]) -> Schema:
 
 
 def rows_are_possible(signature: Signature) -> bool:
-    """Tell whether every input and output has a first dimension that varies: TensorFlow Serving's rows need one."""
+    """Return whether the first dimension of every input and output may vary, as TensorFlow Serving's rows require."""
     specs = [*signature.inputs.values(), *signature.outputs.values()]
     return all(spec.shape is None or (spec.shape and spec.shape[0] is None) for spec in specs)

@@ -1,1 +1,1 @@
-"""Wire formats: pure functions between bytes and arrays, one module each."""
+"""Wire formats: pure functions that turn request bytes into arrays, and arrays into response bytes."""

@@ -1,7 +1,7 @@
-"""Large bodies of JSON numbers, read a piece at a time: a list of 20 MB as Python's floats would take 100 MB and more.
+"""Large bodies of JSON numbers, read in pieces: a list of 20 MB would take over 100 MB as Python floats.
 
-What is not the plain case (one long list of numbers, anywhere else no list) is left to the caller, and so is every
-error: this never says what is wrong, only that it does not read it.
+Only the plain case is read: an object with a single list, of numbers. Anything else, and every error, is left to the
+caller: the functions here return None and never say why.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ import orjson
 
 from serving.engines.signature import TensorSpec, shape_fits
 
-# Smaller bodies are read as fast in one piece.
+# Smaller bodies are read just as fast in one piece.
 _SMALLEST_BYTES = 16 * 1024
 
-# Pieces of this many bytes are small beside the bodies, and long enough for their number not to count.
+# Small beside the whole body, and large enough that the cost per piece does not matter.
 _PIECE_BYTES = 128 * 1024
 
-# No list of numbers has any of these: every string has quotes, true and null have a u, false and Infinity an f.
+# A list of numbers contains none of these: strings have quotes, true and null a u, false and Infinity an f.
 _NOT_IN_NUMBERS = (b'"', b"u", b"f")
 
 
 @dataclass(frozen=True)
 class NumberRows:
-    """A list, or nested lists, of JSON numbers that have not been read yet: the bytes between its outer brackets."""
+    """A list, or nested lists, of JSON numbers, not yet parsed: ``body[start:stop]``, between the outer brackets."""
 
     body: bytes
     start: int
     stop: int
 
     def to_tensor(self, spec: TensorSpec) -> np.ndarray | None:
-        """Return the numbers in the spec's dtype and a shape it allows; None where they aren't all fit for just that.
+        """Return the numbers in the spec's dtype and a shape that it allows; None if any of them does not fit.
 
-        Floats only: whole numbers have limits and a type of their own to be checked for.
+        Floats only: whole numbers need checks of their type and range.
         """
         if spec.dtype.kind != "f" or not spec.shape:
             return None
@@ -52,7 +52,7 @@ class NumberRows:
                     rows = np.array(orjson.loads(b"[%b]" % self.body[start:stop]), dtype)
             except (ValueError, TypeError, OverflowError):
                 return None
-            # A piece without rows is what a comma too many leaves.
+            # An empty piece comes from a superfluous comma.
             if rows.ndim != rank or not rows.size or tail not in (None, rows.shape[1:]):
                 return None
             tail = rows.shape[1:]
@@ -60,7 +60,7 @@ class NumberRows:
         return np.frombuffer(values, dtype).reshape(-1, *(tail or ()))
 
     def _pieces(self, rank: int) -> list[tuple[int, int]]:
-        """Return where to cut, between rows: after so many closing brackets, before the comma that follows them."""
+        """Return the start and stop of each piece, cut at a comma between rows of the outermost list."""
         row_end = b"]" * (rank - 1) + b","
         pieces, start = [], self.start
         while (cut := self.body.find(row_end, start + _PIECE_BYTES, self.stop)) >= 0:
@@ -71,15 +71,15 @@ class NumberRows:
 
 
 def parse(body: bytes) -> dict[str, Any] | None:
-    """Return a large JSON object whose one list is a NumberRows; None where the body is anything else.
+    """Return a large JSON object with its single list as a NumberRows; None if the body is anything else.
 
-    That the object without its list, and every piece of the list, is JSON makes the whole JSON.
+    The object without its list is parsed here, the pieces of the list later. If all are valid JSON, so is the body.
     """
     if len(body) < _SMALLEST_BYTES:
         return None
     start, stop = body.find(b"["), body.rfind(b"]")
     head = body[:start]
-    # Outside of any string there: as many quotes open as close, and none of them is escaped.
+    # An even number of quotes, none escaped: the first bracket is not in a string.
     if not 0 <= start < stop or head.count(b'"') % 2 or b"\\" in head:
         return None
     if any(body.rfind(mark, start, stop) >= 0 for mark in _NOT_IN_NUMBERS):

@@ -1,8 +1,8 @@
-"""The Open Inference Protocol's inference (KServe v2, Triton over HTTP): a body to arrays by name, and back.
+"""Inference requests and responses of the Open Inference Protocol (KServe v2, Triton over HTTP).
 
-The specification is kserve/open-inference-protocol's ``inference_rest.md``; tensors may also follow the JSON as raw
-bytes, by Triton's ``extension_binary_data.md``. ``docs/open_inference.md`` says where the two differ and what is done
-here. Pure functions. Members of a request that are null count as absent, since many serializers write those.
+The specification is kserve/open-inference-protocol's ``inference_rest.md``. Tensors may also follow the JSON as raw
+bytes, as in Triton's ``extension_binary_data.md``. ``docs/open_inference.md`` lists where the two differ and what this
+module does. A null member counts as absent, since many serializers write null.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from serving.errors import BadRequestError
 from serving.wire import json_tensors
 from serving.wire import open_inference_tensors as tensors
 
-# The header of a body with raw bytes: how many bytes of JSON come first.
+# The header of a body with raw bytes: the number of bytes of JSON before them.
 HEADER_LENGTH = "Inference-Header-Content-Length"
 
-# What a shape may claim. No body holds more values; an empty tensor, such as [0, 1000000], holds as many as it likes.
-_MOST_DIMENSIONS = 64  # NumPy's own limit
-_MOST_VALUES = 2**31 - 1
+# Limits of a shape. No body holds more values, but an empty tensor, such as [0, 1000000], could claim any size.
+_MAX_DIMENSIONS = 64  # NumPy's own limit
+_MAX_VALUES = 2**31 - 1
 
-_NOUNS = {bool: "true or false", int: "whole number", str: "string", list: "list", dict: "JSON object"}
+_TYPE_NAMES = {bool: "true or false", int: "a whole number", str: "a string", list: "a list", dict: "a JSON object"}
 
-# Triton's other ways to send a tensor or get one: done without, an answer would not be what was asked for.
+# Triton's other ways to send or return a tensor. They are refused, since ignoring them would change the answer.
 _UNSUPPORTED = ("shared_memory_region", "classification")
 
 
 @dataclass(frozen=True)
 class InferRequest:
-    """A request: its ``id`` if it has one, arrays by input name, and which outputs to answer.
+    """A request: its ``id`` or None, arrays by input name, and the outputs to return.
 
-    ``outputs`` tells of each requested output, or of all where none is named, whether it goes as binary data.
+    ``outputs`` has the names requested, or all if none is, each with whether to return it as binary data.
     """
 
     id: str | None
@@ -48,7 +48,7 @@ class InferRequest:
 
 
 def header_length(text: str | None) -> int | None:
-    """Return the header's value as a number, None without one; raises BadRequestError for anything else."""
+    """Return the header's value as a number, None if there is no header; raises BadRequestError."""
     if text is None:
         return None
     if not re.fullmatch("[0-9]{1,18}", text.strip()):
@@ -57,10 +57,10 @@ def header_length(text: str | None) -> int | None:
 
 
 def decode_infer(body: bytes, header_length: int | None, signature: Signature) -> InferRequest:
-    """Return the request in a body of JSON, of which raw bytes follow the first ``header_length`` bytes if it is given.
+    """Return the request in a body: ``header_length`` bytes of JSON and then raw bytes, or only JSON if it is None.
 
-    A ``header_length`` of 0 announces the raw bytes of the only input and nothing else; its outputs go as binary data.
-    Raises BadRequestError saying what is wrong, in which input or output, and what would be right.
+    If it is 0, the body is the raw bytes of the only input, and all outputs are requested as binary data. Raises
+    BadRequestError with the problem, the input or output, and what was expected.
     """
     if header_length == 0:
         return _decode_raw(body, signature)
@@ -73,16 +73,16 @@ def decode_infer(body: bytes, header_length: int | None, signature: Signature) -
         binary_by_default = _optional(_parameters(document, "the request"), "binary_data_output", bool, "the request")
         outputs = _outputs(document, bool(binary_by_default), signature.outputs)
         return InferRequest(_optional(document, "id", str, "the request"), feeds, outputs)
-    except RecursionError:  # a value that could just be parsed, but not be quoted in an error message
-        raise BadRequestError("The body is not JSON that this server takes: it is nested too deeply.") from None
+    except RecursionError:  # from a value that could be parsed, but not quoted in an error message
+        raise BadRequestError(json_tensors.TOO_DEEP) from None
 
 
 def encode_infer(
     model_name: str, version: int, request: InferRequest, outputs: Mapping[str, np.ndarray], signature: Signature
 ) -> tuple[bytes, int | None]:
-    """Return the response's body, and how many bytes of it are JSON where raw bytes follow, None where none do.
+    """Return the response's body and, if raw bytes follow its JSON, the number of bytes of JSON; else None.
 
-    Raises PredictionError for an output that can't go as JSON, as it was asked for.
+    Raises PredictionError for an output that was requested as JSON but can't be represented in it.
     """
     head = f'"model_name": {json.dumps(model_name)}, "model_version": "{version}"'
     if request.id is not None:
@@ -106,7 +106,7 @@ def encode_infer(
 def _decode_raw(body: bytes, signature: Signature) -> InferRequest:
     if len(signature.inputs) != 1:
         names = ", ".join(signature.inputs)
-        raise BadRequestError(f"{HEADER_LENGTH} of 0 is for a model of one input; this one's are: {names}.")
+        raise BadRequestError(f"{HEADER_LENGTH} 0 is for models with one input; this model has: {names}.")
     [(name, spec)] = signature.inputs.items()
     _check_datatypes(signature.inputs, signature.inputs)
     _check_datatypes(signature.outputs, signature.outputs)
@@ -118,7 +118,7 @@ def _split(body: bytes, length: int | None) -> tuple[bytes, memoryview]:
     if length is None:
         return body, memoryview(b"")
     if not 0 < length <= len(body):
-        raise BadRequestError(f"{HEADER_LENGTH} is {length}; expected a part of the body's {len(body)} bytes.")
+        raise BadRequestError(f"{HEADER_LENGTH} is {length}; expected 0 to {len(body)}, the size of the body.")
     return body[:length], memoryview(body)[length:]
 
 
@@ -139,7 +139,7 @@ def _feeds(document: Mapping[str, Any], raw: memoryview, specs: Mapping[str, Ten
     if missing:
         raise BadRequestError(f"The model expects the inputs {', '.join(specs)}; missing: {', '.join(missing)}.")
     if raw:
-        raise BadRequestError(f"{len(raw)} bytes follow the last tensor.")
+        raise BadRequestError(f"{len(raw)} bytes are left after the last tensor; expected none.")
     return feeds
 
 
@@ -150,7 +150,7 @@ def _outputs(document: Mapping[str, Any], binary_by_default: bool, specs: Mappin
         binary = _optional(_parameters(entry, f"output {name!r}"), "binary_data", bool, f"output {name!r}")
         outputs[name] = binary_by_default if binary is None else binary
     outputs = outputs or dict.fromkeys(specs, binary_by_default)
-    _check_datatypes(outputs, specs)  # before the model is run for an answer that can't be given
+    _check_datatypes(outputs, specs)  # before the model runs, not after
     return outputs
 
 
@@ -161,7 +161,7 @@ def _check_datatypes(names: Collection[str], specs: Mapping[str, TensorSpec]) ->
 
 def _name(entry: Any, kind: str, number: int, known: Collection[str], taken: Collection[str]) -> str:
     if type(entry) is not dict:
-        raise _not_a(dict, entry, f"{kind} {number}")
+        raise _wrong_type(dict, entry, f"{kind} {number}")
     name: str = _required(entry, "name", str, f"{kind} {number}")
     if name not in known:
         raise BadRequestError(f"The model has no {kind} {reprlib.repr(name)}; it has: {', '.join(known)}.")
@@ -181,30 +181,27 @@ def _shape(entry: Mapping[str, Any], name: str, spec: TensorSpec) -> tuple[int, 
     sizes = _required(entry, "shape", list, f"input {name!r}")
     if not set(map(type, sizes)) <= {int} or any(size < 0 for size in sizes):
         got = reprlib.repr(sizes)
-        raise BadRequestError(f"Input {name!r} has shape {got}; expected whole numbers, none negative.", input=name)
+        raise BadRequestError(f"Input {name!r} has shape {got}; expected whole numbers, 0 or more.", input=name)
     shape = tuple(sizes)
     if not shape_fits(shape, spec.shape):
         got, expected = reprlib.repr(sizes), shape_text(spec.shape)
         raise BadRequestError(f"Input {name!r} has shape {got}; expected {expected}.", input=name)
-    if len(shape) > _MOST_DIMENSIONS or math.prod(size or 1 for size in shape) > _MOST_VALUES:
-        raise BadRequestError(f"Input {name!r} has shape {reprlib.repr(sizes)}, which is too large.", input=name)
+    if len(shape) > _MAX_DIMENSIONS or math.prod(size or 1 for size in shape) > _MAX_VALUES:
+        limits = f"{_MAX_DIMENSIONS} dimensions and {_MAX_VALUES} values"
+        raise BadRequestError(f"Input {name!r} has shape {reprlib.repr(sizes)}; the limit is {limits}.", input=name)
     return shape
 
 
 def _binary_size(entry: Mapping[str, Any], name: str, available: int) -> int | None:
-    """Return how many of the available raw bytes are this input's; None where it comes as JSON data."""
+    """Return how many of the available raw bytes are this input's; None if its data is JSON."""
     size: int | None = _optional(_parameters(entry, f"input {name!r}"), "binary_data_size", int, f"input {name!r}")
     if size is None:
         return None
     if entry.get("data") is not None:
         raise BadRequestError(f"Input {name!r} has both data and binary_data_size; expected one of them.", input=name)
     if not 0 <= size <= available:
-        got = reprlib.repr(size)
-        raise BadRequestError(
-            f"Input {name!r} has binary_data_size {got}; {available} bytes are left after the JSON and the tensors "
-            f"before it.",
-            input=name,
-        )
+        expected = f"expected 0 to {available}, the bytes that are left in the body"
+        raise BadRequestError(f"Input {name!r} has binary_data_size {reprlib.repr(size)}; {expected}.", input=name)
     return size
 
 
@@ -212,24 +209,24 @@ def _parameters(owner: Mapping[str, Any], place: str) -> Mapping[str, Any]:
     parameters = _optional(owner, "parameters", dict, place) or {}
     for key in _UNSUPPORTED:
         if key in parameters:
-            raise BadRequestError(f"{key} of {place}: this server doesn't offer it.")
+            raise BadRequestError(f"{key} of {place} is not supported.")
     return parameters
 
 
 def _required(owner: Mapping[str, Any], key: str, kind: type, place: str) -> Any:
     value = _optional(owner, key, kind, place)
     if value is None:
-        raise BadRequestError(f"{key} of {place} is missing; expected a {_NOUNS[kind]}.")
+        raise BadRequestError(f"{key} of {place} is missing; expected {_TYPE_NAMES[kind]}.")
     return value
 
 
 def _optional(owner: Mapping[str, Any], key: str, kind: type, place: str) -> Any:
-    """Return a member of a JSON object, None where it is absent or null; raises where it is of another type."""
+    """Return a member of a JSON object, None if it is absent or null; raises BadRequestError if its type is wrong."""
     value = owner.get(key)
     if value is not None and type(value) is not kind:
-        raise _not_a(kind, value, f"{key} of {place}")
+        raise _wrong_type(kind, value, f"{key} of {place}")
     return value
 
 
-def _not_a(kind: type, value: Any, place: str) -> BadRequestError:
-    return json_tensors.not_a(_NOUNS[kind], value, place, 0, ())
+def _wrong_type(kind: type, value: Any, place: str) -> BadRequestError:
+    return json_tensors.wrong_value(_TYPE_NAMES[kind], value, place, 0, ())

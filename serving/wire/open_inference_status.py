@@ -1,7 +1,7 @@
-"""The Open Inference Protocol beside inference: its URLs, health, metadata, Triton's repository index, its errors.
+"""The Open Inference Protocol apart from inference: URLs, health, metadata, errors, and Triton's repository index.
 
-Pure functions. The specification is kserve/open-inference-protocol's ``inference_rest.md``, the index is that of
-Triton's ``extension_model_repository.md``; ``docs/open_inference.md`` says where they differ and what is done here.
+The specification is kserve/open-inference-protocol's ``inference_rest.md``; the index is from Triton's
+``extension_model_repository.md``. ``docs/open_inference.md`` lists where they differ and what this module does.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from serving.status import State, VersionStatus
 from serving.wire import json_tensors
 from serving.wire import open_inference_tensors as tensors
 
-# What follows "v2/" in a path. A model's name is one folder's, as in serving.models.versions: no separators, no "..",
-# nothing hidden or escaped.
+# The part of a path after "v2/". A model's name is that of a folder, as in serving.models.versions: no separators, no
+# leading dot, no escapes.
 _SERVER = re.compile(r"(?:health/(live|ready)|repository/(index))?")
 _MODEL = re.compile(r"models/([A-Za-z0-9_][A-Za-z0-9_.-]*)(?:/versions/([0-9]{1,18}))?(?:/(ready|infer))?")
 
@@ -32,7 +32,7 @@ _EXTENSIONS = ["binary_tensor_data"]
 
 @dataclass(frozen=True)
 class Route:
-    """What a path asks for: of the server where ``model`` is None, else of its latest version or the one given."""
+    """What a path asks for; ``model`` is None for the server itself, ``version`` None for the latest."""
 
     action: Action
     model: str | None = None
@@ -40,7 +40,7 @@ class Route:
 
 
 def parse_path(path: str) -> Route | None:
-    """Return what the part of a path after ``v2/`` asks for; None where the protocol has no such path."""
+    """Return what a path asks for, given its part after ``v2/``; None if the protocol has no such path."""
     if match := _SERVER.fullmatch(path):
         return Route(cast(Action, match[1] or match[2] or "metadata"))
     if match := _MODEL.fullmatch(path):
@@ -49,27 +49,27 @@ def parse_path(path: str) -> Route | None:
 
 
 def server_live() -> bytes:
-    """Return the answer of ``health/live``."""
+    """Return the body of ``health/live``."""
     return _json({"live": True})
 
 
 def server_ready(ready: bool) -> bytes:
-    """Return the answer of ``health/ready``, whose one member the specification calls ``live`` too."""
+    """Return the body of ``health/ready``: ``ready``, and the same as ``live``, the specification's name."""
     return _json({"ready": ready, "live": ready})
 
 
 def model_ready(name: str, ready: bool) -> bytes:
-    """Return the answer of a model's ``ready``."""
+    """Return the body of a model's ``ready``."""
     return _json({"name": name, "ready": ready})
 
 
 def server_metadata(name: str, version: str) -> bytes:
-    """Return the server's name, version and the extensions it has in full."""
+    """Return the server's name, version and the extensions that it fully supports."""
     return _json({"name": name, "version": version, "extensions": _EXTENSIONS})
 
 
 def model_metadata(name: str, versions: Iterable[int], signature: Signature) -> bytes:
-    """Return a model's versions, inputs and outputs; raises BadRequestError for a type the protocol doesn't know."""
+    """Return a model's versions, inputs and outputs; raises BadRequestError for a type without a datatype."""
     return _json(
         {
             "name": name,
@@ -82,7 +82,7 @@ def model_metadata(name: str, versions: Iterable[int], signature: Signature) -> 
 
 
 def decode_index(body: bytes) -> bool:
-    """Tell whether a request for the index, empty or an object, wants ready models only; raises BadRequestError."""
+    """Return whether a request for the index asks only for ready models; raises BadRequestError."""
     document = json_tensors.parse(body) if body else {}
     ready = document.get("ready", False) if type(document) is dict else None
     if type(ready) is not bool:
@@ -91,7 +91,7 @@ def decode_index(body: bytes) -> bool:
 
 
 def repository_index(statuses: Iterable[VersionStatus], ready_only: bool) -> bytes:
-    """Return the index: each version of each model, or each that is ready, with its state."""
+    """Return the index: the state of each version of each model, or of those that are ready."""
     entries = [
         {
             "name": status.name,
@@ -106,7 +106,7 @@ def repository_index(statuses: Iterable[VersionStatus], ready_only: bool) -> byt
 
 
 def error_body(message: str) -> bytes:
-    """Return the body of every answer that is an error."""
+    """Return the body of an error."""
     return _json({"error": message})
 
 
@@ -117,7 +117,7 @@ def _tensors(specs: Mapping[str, TensorSpec]) -> list[dict[str, Any]]:
 
 
 def _shape(spec: TensorSpec) -> list[int]:
-    if spec.shape is None:  # the protocol has no word for an unknown rank
+    if spec.shape is None:  # the protocol can't express an unknown rank
         return [-1]
     return [-1 if size is None else size for size in spec.shape]
 

@@ -1,7 +1,7 @@
-"""One tensor of the Open Inference Protocol: from JSON numbers or raw bytes to an array, and back.
+"""Tensors of the Open Inference Protocol, as JSON values or raw bytes, to arrays and back.
 
-Raw bytes are those of Triton's binary tensor data extension: row-major, little-endian (as is every machine that
-TensorFlow's wheels are built for), and each element of BYTES behind its length as a 4-byte unsigned integer.
+Raw bytes are those of Triton's ``extension_binary_data.md``: row-major and little-endian, as is every machine that
+TensorFlow's wheels are built for. Each element of BYTES follows its length, a 4-byte unsigned integer.
 """
 
 from __future__ import annotations
@@ -36,62 +36,55 @@ DATATYPES = {
     "string": "BYTES",
 }
 
-_LENGTH_BYTES = 4  # what stands before each element of BYTES
+_LENGTH_BYTES = 4  # of the length before each element of BYTES
 
 _ASK_FOR_BINARY = 'Ask for it as binary data: {"parameters": {"binary_data": true}}.'
 
 
 def datatype(name: str, spec: TensorSpec) -> str:
-    """Return the protocol's name of a tensor's type, e.g. ``"FP32"``; raises BadRequestError where it has none."""
+    """Return the protocol's name of a tensor's type, e.g. ``"FP32"``; raises BadRequestError if there is none."""
     if spec.dtype_name not in DATATYPES:
         raise BadRequestError(f"{name}: the Open Inference Protocol has no datatype for {spec.dtype_name}.", input=name)
     return DATATYPES[spec.dtype_name]
 
 
 def from_json(data: list, shape: tuple[int, ...], name: str, spec: TensorSpec) -> np.ndarray:
-    """Return an array of the spec's dtype from JSON values in row-major order, flat or nested as the shape is.
+    """Return an array of the spec's dtype from JSON values in row-major order, flat or nested like the shape.
 
-    Raises BadRequestError naming the input, the place in the shape, what was expected and what was got.
+    Raises BadRequestError with the input's name, the place in the shape, what was expected and what was received.
     """
     leaves = _leaves(data, shape, name, spec)
-    types, noun = json_tensors.leaf_types(spec)
-    if not set(map(type, leaves)) <= types:
-        index = next(i for i, leaf in enumerate(leaves) if type(leaf) not in types)
-        raise json_tensors.not_a(noun, leaves[index], name, index, shape)
+    json_tensors.check_types(leaves, shape, name, spec)
     if spec.dtype_name == "string":
-        try:
-            return _objects([leaf.encode() for leaf in leaves], shape)
-        except UnicodeEncodeError as error:  # half of a surrogate pair, such as "\ud800"
-            index = leaves.index(error.object)
-            raise json_tensors.not_a("string of whole characters", error.object, name, index, shape) from None
+        return json_tensors.to_strings(leaves, shape, name)
     if spec.dtype_name == "bfloat16":
-        # ml_dtypes takes no whole number beyond a C long, and says so with a TypeError; floats it takes all.
+        # ml_dtypes raises TypeError for a whole number beyond a C long, but accepts any float.
         doubles = replace(spec, dtype=np.dtype(np.float64))
         leaves = json_tensors.to_numbers(leaves, shape, name, doubles).ravel().tolist()
     return json_tensors.to_numbers(leaves, shape, name, spec)
 
 
 def to_json(array: np.ndarray, name: str) -> bytes:
-    """Return an array as a flat JSON list in row-major order, floats as short as their dtype reads them back.
+    """Return an array as a flat JSON list in row-major order, with floats as short as in ``json_tensors.to_json``.
 
-    Raises PredictionError for what only binary data can carry: NaN, infinities, and bytes that are no UTF-8.
+    Raises PredictionError for what only binary data can represent: NaN, infinities, and bytes that are not UTF-8.
     """
     try:
         if array.dtype == object:
             return json.dumps([value.decode() for value in array.ravel().tolist()]).encode()
-        if array.dtype.name == "bfloat16":  # NumPy has no text of it, but of float32, which holds every value of it
+        if array.dtype.name == "bfloat16":  # which NumPy can't print; float32 has all its values
             array = array.astype(np.float32)
         return json_tensors.to_json(array.ravel(), name)
     except UnicodeDecodeError:
-        raise PredictionError(f"Output {name!r} holds bytes that are no UTF-8. {_ASK_FOR_BINARY}") from None
+        raise PredictionError(f"Output {name!r} contains bytes that are not UTF-8. {_ASK_FOR_BINARY}") from None
     except PredictionError as error:
         raise PredictionError(f"{error} {_ASK_FOR_BINARY}") from None
 
 
 def from_binary(data: memoryview, shape: tuple[int, ...], name: str, spec: TensorSpec) -> np.ndarray:
-    """Return raw bytes as an array of the spec's dtype: a read-only view of them, but for BYTES.
+    """Return raw bytes as an array of the spec's dtype: a read-only view, except for BYTES.
 
-    Raises BadRequestError where they are too few or too many for the shape, or no values of the dtype.
+    Raises BadRequestError for too few or too many bytes, and for a BOOL that is neither 0 nor 1.
     """
     if spec.dtype_name == "string":
         return _objects(_elements(data, shape, name), shape)
@@ -101,36 +94,36 @@ def from_binary(data: memoryview, shape: tuple[int, ...], name: str, spec: Tenso
         raise BadRequestError(f"{name}: expected {expected} bytes for {tensor}, got {len(data)}.", input=name)
     if spec.dtype.kind == "b":
         values = np.frombuffer(data, np.uint8)
-        if (values > 1).any():  # TensorFlow's kernels, as C++ does, rely on 0 or 1
+        if (values > 1).any():  # TensorFlow's C++ kernels rely on 0 or 1
             index = int(np.argmax(values > 1))
-            raise json_tensors.not_a("byte 0 or 1", int(values[index]), name, index, shape)
+            raise json_tensors.wrong_value("a byte 0 or 1", int(values[index]), name, index, shape)
     return np.ndarray(shape, spec.dtype, buffer=data)
 
 
 def to_binary(array: np.ndarray) -> bytes | memoryview:
-    """Return an array's raw bytes: a view of the array where it is contiguous and not of strings."""
+    """Return an array's raw bytes: a view if the array is contiguous and has no strings."""
     if array.dtype == object:
         values: list[bytes] = array.ravel().tolist()
         return b"".join(part for value in values for part in (len(value).to_bytes(_LENGTH_BYTES, "little"), value))
-    # By way of uint8, as bfloat16 has no buffer of its own.
+    # As uint8, since bfloat16 does not support the buffer protocol.
     return array.ravel().view(np.uint8).data
 
 
 def from_raw(body: memoryview, name: str, spec: TensorSpec) -> np.ndarray:
-    """Return a body without any description as an array, in the one shape that the spec leaves it.
+    """Return a body that is only raw bytes as an array; its shape follows from the spec and the number of bytes.
 
-    One dimension that may vary follows from the number of bytes; where there are more, the first must be the batch's,
-    and is 1. For BYTES the body is one element. Raises BadRequestError where the shape doesn't follow.
+    One dimension may vary, and a second if the first is the batch's, which is then 1. For BYTES the body is a single
+    element. Raises BadRequestError if the shape doesn't follow.
     """
     shape = spec.shape
     if shape is not None and shape.count(None) > 1 and shape[0] is None:
         shape = (1, *shape[1:])
     if shape is None or shape.count(None) > 1:
-        raise BadRequestError(f"{name}: its shape doesn't follow from the number of bytes; send a header.", input=name)
+        raise BadRequestError(f"{name}: raw bytes alone don't determine the shape; send it as JSON.", input=name)
     if spec.dtype_name == "string":
         sizes = tuple(1 if size is None else size for size in shape)
         if math.prod(sizes) != 1:
-            raise BadRequestError(f"{name}: {math.prod(sizes)} elements of BYTES need a header.", input=name)
+            raise BadRequestError(f"{name}: a body without JSON is 1 element; expected {math.prod(sizes)}.", input=name)
         return _objects([bytes(body)], sizes)
     row = math.prod(size for size in shape if size is not None) * spec.dtype.itemsize
     rows = len(body) // row if row else 0

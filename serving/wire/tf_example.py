@@ -1,8 +1,8 @@
-"""``tf.Example``: from JSON features to serialized protocol buffers, by hand, so that serving needs no ``protobuf``.
+"""``tf.Example``: JSON features to serialized protocol buffers, written by hand so that serving needs no ``protobuf``.
 
-Field numbers are those of ``tensorflow/core/example/feature.proto``; which JSON makes which feature is told in
-TensorFlow Serving's ``json_tensor.cc``: strings and base64 objects are bytes, whole numbers and booleans int64, numbers
-with a fraction or an exponent float.
+Field numbers are those of ``tensorflow/core/example/feature.proto``. A feature's type is that of TensorFlow Serving's
+``json_tensor.cc``: strings and base64 objects are bytes, whole numbers and booleans int64, numbers with a fraction or
+an exponent float.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _TYPE_NAMES = {type(None): "Null", dict: "Object", list: "Array", str: "String",
 
 
 def serialize(document: Mapping[str, Any]) -> np.ndarray:
-    """Return the ``examples`` of a request as an object array of serialized ``tf.Example``, shape (n,).
+    """Return the ``examples`` of a request as serialized ``tf.Example``: an object array of shape (examples,).
 
-    The features of ``context``, where there is one, stand before each example's own. Raises BadRequestError naming the
-    example, counted from 0 as TensorFlow Serving does, and the feature.
+    Each example gets the features of ``context``, if any, and overrides them with its own. Raises BadRequestError with
+    the feature and the example, which counts from 0 as in TensorFlow Serving.
     """
     context = _example(document["context"], "'context'") if "context" in document else b""
     if "examples" not in document:
@@ -37,31 +37,31 @@ def serialize(document: Mapping[str, Any]) -> np.ndarray:
     if not examples:
         raise BadRequestError("'examples' value is an empty array.")
     array = np.empty(len(examples), object)
-    # Protocol buffers merge where they are concatenated: an Example's map gets the entries of both.
+    # Concatenated protocol buffers merge: the map of an Example gets the entries of both, of which the last counts.
     array[:] = [context + _example(example, f"item {item} of 'examples'") for item, example in enumerate(examples)]
     return array
 
 
 def type_name(value: Any) -> str:
-    """Return the name of a JSON value's type as TensorFlow Serving's errors have it."""
+    """Return the name of a JSON value's type in TensorFlow Serving's errors."""
     return str(value) if type(value) is bool else _TYPE_NAMES[type(value)]
 
 
 def is_base64(value: Any) -> bool:
-    """Tell whether a JSON value is ``{"b64": "..."}``, which stands for bytes wherever a string may."""
+    """Return whether a JSON value is ``{"b64": "..."}``, which encodes bytes wherever a string is allowed."""
     return type(value) is dict and value.keys() == {"b64"} and type(value["b64"]) is str
 
 
 def to_bytes(value: Any) -> bytes:
-    """Return the bytes of a JSON string or of a base64 object; raises ValueError saying why there are none."""
+    """Return the bytes of a JSON string or a base64 object; raises ValueError with the reason if it is neither."""
     if type(value) is str:
         try:
             return value.encode()
         except UnicodeEncodeError:
-            raise ValueError(f"JSON Value: {json_tensors.quote(value)} holds half a surrogate pair") from None
+            raise ValueError(f"JSON Value: {json_tensors.quote(value)} is not valid Unicode") from None
     if not is_base64(value):
         raise ValueError(f"JSON Value: {json_tensors.quote(value)} not formatted correctly for base64 data")
-    # As absl::Base64Unescape takes it: white space anywhere, padding in full or not at all.
+    # Like absl::Base64Unescape: white space anywhere, padding complete or absent.
     text = "".join(value["b64"].split())
     digits = text.rstrip("=")
     padding = "=" * (-len(digits) % 4)
@@ -83,7 +83,7 @@ def _example(features: Any, place: str) -> bytes:
 
 
 def _entry(name: str, value: Any) -> bytes:
-    """Return one entry of ``map<string, Feature> feature``; raises ValueError saying what is wrong with it."""
+    """Return one entry of ``map<string, Feature> feature``; raises ValueError with the feature's name and problem."""
     try:
         feature = _feature(value if type(value) is list else [value])
         return _message(1, _message(1, to_bytes(name)) + _message(2, feature))
@@ -96,13 +96,13 @@ def _feature(values: list[Any]) -> bytes:
     if not values:
         return b""
     if len(kinds) > 1 or None in kinds:
-        raise _mixed(values)
+        raise _wrong_element(values)
     kind = str(kinds.pop())
     return _message(_FIELDS[kind], _LISTS[kind](values))
 
 
-def _mixed(values: list[Any]) -> ValueError:
-    """Return the error for the first value that is of no kind, or not of the first one's."""
+def _wrong_element(values: list[Any]) -> ValueError:
+    """Return the error for the first value that has no kind, or another kind than the first value."""
     kind = _KINDS.get(type(values[0]))
     value = next(value for value in values if (_KINDS.get(type(value)) or "none") != kind)
     if type(value) not in _KINDS:
@@ -115,7 +115,7 @@ def _bytes_list(values: list[Any]) -> bytes:
 
 
 def _float_list(values: list[Any]) -> bytes:
-    with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite
+    with np.errstate(over="ignore"):  # a value beyond float32 becomes infinite
         return _message(1, np.array(values, np.float64).astype("<f4").tobytes())  # packed
 
 

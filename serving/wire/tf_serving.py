@@ -1,16 +1,15 @@
-"""TensorFlow Serving's REST format: predict by rows or columns, classify and regress by ``tf.Example``.
+"""TensorFlow Serving's REST format: predict by rows or columns, classify and regress with ``tf.Example``.
 
-The reference is its ``api_rest.md``, and for what that leaves open its ``json_tensor.cc``; ``docs/tf_serving.md`` has
-the cases one by one. Here, and only here, the bare NaN, Infinity and -Infinity are numbers. Pure functions.
-
-Errors have TensorFlow Serving's own sentences where it has one; in those, items count from 0.
+The reference is its ``api_rest.md`` and, for what that leaves open, its ``json_tensor.cc``; ``docs/tf_serving.md`` has
+every case. Unlike the other wire formats, this one accepts and writes bare NaN, Infinity and -Infinity. Errors repeat
+TensorFlow Serving's own sentence if it has one; those sentences count items from 0.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +27,7 @@ PREDICT, CLASSIFY, REGRESS = (f"tensorflow/serving/{method}" for method in ("pre
 # The one input of a signature that takes examples, and its outputs (signature_constants.h).
 _EXAMPLES, _CLASSES, _SCORES, _REGRESSION = "inputs", "classes", "scores", "outputs"
 
-# String outputs with names that end so hold bytes, which go as {"b64": ...}.
+# String outputs whose names have this suffix hold bytes, which are written as {"b64": ...}.
 _BYTES_SUFFIX = "_bytes"
 
 # A NumPy dtype's kind -> the types of its JSON values; bfloat16 is of kind V. Complex numbers have none.
@@ -41,18 +40,15 @@ _JSON_TYPES: dict[str, set[type]] = {
     "O": {str, dict},
 }
 
-# What TensorFlow calls a dtype in its errors, where that isn't NumPy's name too.
+# TensorFlow's name of a dtype in its errors, where NumPy's differs.
 _TYPE_NAMES = {"float16": "half", "float32": "float", "float64": "double"}
 
-_MOST_DIMENSIONS = 64  # NumPy's own limit
-
-# From fetches to a response's body.
-Encode = Callable[[Mapping[str, np.ndarray]], bytes]
+_MAX_DIMENSIONS = 64  # NumPy's own limit
 
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """A request to predict: the signature's name, arrays by input name, and whether the answer goes by rows."""
+    """A request to predict: the signature's name, arrays by input name, and whether to answer by rows."""
 
     signature: str
     feeds: Mapping[str, np.ndarray]
@@ -62,7 +58,7 @@ class PredictRequest:
 def decode_predict(body: bytes, signatures: Mapping[str, Signature]) -> PredictRequest:
     """Return the request in a body with ``instances`` (rows) or ``inputs`` (columns).
 
-    Raises BadRequestError saying what is wrong, in which input, row and column, and what would be right.
+    Raises BadRequestError with the problem, its input, row and column, and what was expected.
     """
     large = _decode_large(body, signatures)
     if large is not None:
@@ -79,7 +75,7 @@ def decode_predict(body: bytes, signatures: Mapping[str, Signature]) -> PredictR
 
 
 def _decode_large(body: bytes, signatures: Mapping[str, Signature]) -> PredictRequest | None:
-    """Return the request in a large body with the one input's rows; None for any other, which is read as a whole."""
+    """Return the request in a large body with the rows of a single input; None for any other body."""
     document = json_rows.parse(body)
     if document is None or ("instances" in document) == ("inputs" in document):
         return None
@@ -96,10 +92,10 @@ def _decode_large(body: bytes, signatures: Mapping[str, Signature]) -> PredictRe
 
 
 def encode_predict(outputs: Mapping[str, np.ndarray], by_rows: bool) -> bytes:
-    """Return ``{"predictions": [...]}`` by rows or ``{"outputs": ...}`` by columns; one output goes without its name.
+    """Return ``{"predictions": [...]}`` by rows or ``{"outputs": ...}`` by columns; a single output has no name.
 
-    Raises BadRequestError where the outputs share no rows, or are of a type that JSON can't carry, as TensorFlow
-    Serving does.
+    Raises BadRequestError, as TensorFlow Serving does, if the outputs differ in their number of rows, or have a type
+    that JSON can't represent.
     """
     if by_rows:
         _check_rows(outputs)
@@ -116,9 +112,9 @@ def encode_predict(outputs: Mapping[str, np.ndarray], by_rows: bool) -> bytes:
 
 
 def decode_examples(body: bytes, signatures: Mapping[str, Signature], method: str) -> PredictRequest:
-    """Return the request in a body with ``examples``, for a signature of the method CLASSIFY or REGRESS.
+    """Return the request in a body with ``examples``, for a signature whose ``method`` is CLASSIFY or REGRESS.
 
-    The features of ``context``, where there is one, are added to each example. Raises BadRequestError.
+    The only feed is a string tensor of shape [examples]; see ``tf_example.serialize``. Raises BadRequestError.
     """
     document, key = _document(body)
     signature = _signature(key, signatures)
@@ -133,16 +129,17 @@ def decode_examples(body: bytes, signatures: Mapping[str, Signature], method: st
 
 
 def encode_classification(outputs: Mapping[str, np.ndarray]) -> bytes:
-    """Return ``{"results": [[[label, score], ...], ...]}``, with "" or 0 where there is no such output.
+    """Return ``{"results": [[[label, score], ...], ...]}``; without classes labels are "", without scores scores are 0.
 
-    Raises BadRequestError where the outputs are no classes and scores by rows, as TensorFlow Serving does.
+    Raises BadRequestError, as TensorFlow Serving does, for outputs other than classes and scores of one shape
+    [examples, classes].
     """
     found = {name: outputs[name] for name in (_CLASSES, _SCORES) if name in outputs}
     dtypes = {_CLASSES: object, _SCORES: np.float32}
     shapes = {array.shape for array in found.values()}
-    if {array.ndim for array in found.values()} != {2} or len(shapes) > 1 or not _are(found, dtypes):
-        expected = f"{_CLASSES} (string), {_SCORES} (float), or both in one shape, [examples, classes]"
-        raise BadRequestError(f"Expected the outputs {expected}; got {_described(outputs)}.")
+    if {array.ndim for array in found.values()} != {2} or len(shapes) > 1 or not _have_dtypes(found, dtypes):
+        expected = f"{_CLASSES!r} (string), {_SCORES!r} (float) or both, of shape [examples, classes]"
+        raise BadRequestError(f"Expected outputs {expected}; got {_describe(outputs)}.")
     [shape] = shapes
     labels = _rows(found.get(_CLASSES, np.full(shape, b"", object)).ravel(), _CLASSES)
     scores = _rows(found.get(_SCORES, np.zeros(shape, np.float32)).ravel(), _SCORES)
@@ -152,19 +149,19 @@ def encode_classification(outputs: Mapping[str, np.ndarray]) -> bytes:
 
 
 def encode_regression(outputs: Mapping[str, np.ndarray]) -> bytes:
-    """Return ``{"results": [value, ...]}``, one for each example.
+    """Return ``{"results": [value, ...]}``, one value for each example.
 
-    Raises BadRequestError where the output isn't one value for each, as TensorFlow Serving does.
+    Raises BadRequestError, as TensorFlow Serving does, unless there is a float32 output of one value for each example.
     """
     values = outputs.get(_REGRESSION)
     if values is None or values.dtype != np.float32 or values.shape not in ((values.size,), (values.size, 1)):
-        expected = f"{_REGRESSION} (float) of shape [examples] or [examples, 1]"
-        raise BadRequestError(f"Expected the output {expected}; got {_described(outputs)}.")
+        expected = f"{_REGRESSION!r} (float) of shape [examples] or [examples, 1]"
+        raise BadRequestError(f"Expected output {expected}; got {_describe(outputs)}.")
     return _body("results", _to_json(values.ravel(), _REGRESSION))
 
 
 def _document(body: bytes) -> tuple[dict[str, Any], str]:
-    """Return a body's object and the name of the signature it asks for."""
+    """Return the JSON object in a body, and the name of the signature that it requests."""
     document = json_tensors.parse(body)
     if type(document) is not dict:
         raise BadRequestError(
@@ -179,7 +176,7 @@ def _document(body: bytes) -> tuple[dict[str, Any], str]:
 def _signature(key: str, signatures: Mapping[str, Signature]) -> Signature:
     if key not in signatures:
         known = ", ".join(signatures) or "none"
-        raise BadRequestError(f"Serving signature name: {quote(key)} not found in signature def; there are: {known}.")
+        raise BadRequestError(f"Serving signature name: {quote(key)} not found in signature def; it has: {known}.")
     if not signatures[key].inputs:
         raise BadRequestError(f"Failed to get input map for signature: {key}.")
     return signatures[key]
@@ -205,7 +202,7 @@ def _from_rows(instances: Any, inputs: Mapping[str, TensorSpec]) -> dict[str, np
 
 
 def _check_objects(instances: list[Any], inputs: Mapping[str, TensorSpec]) -> None:
-    """Raise unless each of the instances is an object with one member for each input."""
+    """Raise BadRequestError unless every instance is an object with one member for each input."""
     if set(map(type, instances)) == {dict} and set(map(frozenset, instances)) == {frozenset(inputs)}:
         return
     for number, item in enumerate(instances):
@@ -232,12 +229,12 @@ def _from_columns(columns: Any, inputs: Mapping[str, TensorSpec]) -> dict[str, n
 
 
 def _is_named(value: Any) -> bool:
-    """Tell whether a value is an object of tensors by name, not one of base64 or a plain one."""
+    """Return whether a value is an object of tensors by name, rather than a base64 object or a plain value."""
     return type(value) is dict and not is_base64(value)
 
 
 def _to_tensor(value: Any, name: str, spec: TensorSpec) -> np.ndarray:
-    """Return nested lists of JSON values as an array; raises BadRequestError naming the input, expected and got."""
+    """Return nested lists of JSON values as an array of the spec's dtype; raises BadRequestError."""
     if spec.dtype.kind not in _JSON_TYPES:
         raise BadRequestError(f"{name}: no JSON value can be converted to type: {spec.dtype_name}.", input=name)
     _check_shape(value, name, spec)
@@ -252,21 +249,21 @@ def _to_tensor(value: Any, name: str, spec: TensorSpec) -> np.ndarray:
 
 
 def _check_shape(value: Any, name: str, spec: TensorSpec) -> None:
-    """Compare the shape that a value's first elements have with the spec's; that the others are alike is for later."""
+    """Compare the shape of the first elements with the spec's; ``flatten`` checks that the others have the same."""
     shape: tuple[int, ...] = ()
     first = value
     while type(first) is list:
         shape += (len(first),)
-        if not first or len(shape) > _MOST_DIMENSIONS:
+        if not first or len(shape) > _MAX_DIMENSIONS:
             break
         first = first[0]
-    # Sizes below an empty list can't be seen.
+    # Sizes below an empty list are unknown.
     expected = spec.shape[: len(shape)] if spec.shape is not None and 0 in shape else spec.shape
-    if len(shape) > _MOST_DIMENSIONS:
-        raise BadRequestError(f"{name}: expected at most {_MOST_DIMENSIONS} levels of lists.", input=name)
+    if len(shape) > _MAX_DIMENSIONS:
+        raise BadRequestError(f"{name}: expected at most {_MAX_DIMENSIONS} levels of lists.", input=name)
     if not shape_fits(shape, expected):
-        wanted = f"{_type_of(spec)} of shape {shape_text(spec.shape)}"
-        raise BadRequestError(f"{name}: expected {wanted}, got shape {list(shape)}.", input=name)
+        expected_text = f"{_type_of(spec)} of shape {shape_text(spec.shape)}"
+        raise BadRequestError(f"{name}: expected {expected_text}, got shape {list(shape)}.", input=name)
 
 
 def _type_of(spec: TensorSpec) -> str:
@@ -294,20 +291,20 @@ def _check_rows(outputs: Mapping[str, np.ndarray]) -> None:
     expected: int | None = None
     for name, array in outputs.items():
         if not array.ndim:
-            raise BadRequestError(f'Tensor name: {name} has no shape information; ask by columns, with "inputs".')
+            raise BadRequestError(f'Tensor name: {name} has no shape information; use "inputs" instead of "instances".')
         if expected is not None and len(array) != expected:
             raise BadRequestError(
                 f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {expected}; "
-                'ask by columns, with "inputs".'
+                'use "inputs" instead of "instances".'
             )
         expected = len(array)
 
 
-def _are(outputs: Mapping[str, np.ndarray], dtypes: Mapping[str, Any]) -> bool:
+def _have_dtypes(outputs: Mapping[str, np.ndarray], dtypes: Mapping[str, Any]) -> bool:
     return all(array.dtype == dtypes[name] for name, array in outputs.items())
 
 
-def _described(outputs: Mapping[str, np.ndarray]) -> str:
+def _describe(outputs: Mapping[str, np.ndarray]) -> str:
     names = {"object": "string", **_TYPE_NAMES}
     return ", ".join(
         f"{name} ({names.get(array.dtype.name, array.dtype.name)}) of shape {list(array.shape)}"
@@ -329,7 +326,7 @@ def _to_json(array: np.ndarray, name: str) -> bytes:
         return _strings_to_json(_texts(array, name))
     if array.dtype.kind == "c":
         raise BadRequestError(f"Failed to write JSON value for tensor type: {array.dtype.name}, of output {name!r}.")
-    if array.dtype.kind == "V":  # bfloat16, of which NumPy has no short text
+    if array.dtype.kind == "V":  # bfloat16, which orjson can't write
         array = array.astype(np.float32)
     if array.dtype.kind in "iub" or json_tensors.first_not_finite(array) is None:
         return json_tensors.to_json(array, name)
@@ -338,17 +335,17 @@ def _to_json(array: np.ndarray, name: str) -> bytes:
 
 
 def _strings_to_json(texts: Any) -> bytes:
-    # Strings that are no UTF-8 leave as the bytes they are, as they do there: see _text.
+    # Bytes that are not UTF-8 are written unchanged, as TensorFlow Serving does; see _text.
     return json.dumps(texts, ensure_ascii=False).encode(errors="surrogateescape")
 
 
 def _rows(array: np.ndarray, name: str) -> list[bytes]:
-    """Return the JSON of each row of an array of rank 1 or more."""
+    """Return the JSON of each row of an array whose rank is at least 1."""
     if array.dtype == object:
         return [_strings_to_json(row) for row in _texts(array, name)]
     if not array.size:
         return [_to_json(row, name) for row in array]
-    # Written as a whole and cut between rows, where more brackets meet than anywhere within one.
+    # Write the whole array, then cut it between rows, where more brackets meet than within a row.
     text = _to_json(array, name)
     opening, closing = b"[" * (array.ndim - 1), b"]" * (array.ndim - 1)
     rows = text[array.ndim : -array.ndim].split(b"%b,%b" % (closing, opening))
@@ -356,7 +353,7 @@ def _rows(array: np.ndarray, name: str) -> list[bytes]:
 
 
 def _texts(array: np.ndarray, name: str) -> Any:
-    """Return strings as nested lists of what JSON writes for them."""
+    """Return an array of strings as nested lists of their JSON values."""
     convert = _base64 if name.endswith(_BYTES_SUFFIX) else _text
     return np.asarray(np.frompyfunc(convert, 1, 1)(array), object).tolist()
 

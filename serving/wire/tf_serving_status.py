@@ -1,7 +1,7 @@
-"""TensorFlow Serving's REST API beside predictions: its URLs, a model's status and metadata, its errors. Pure.
+"""TensorFlow Serving's REST API apart from predictions: URLs, a model's status and metadata, errors.
 
-The URL grammar is that of its ``http_rest_api_util.cc``, the messages those of ``get_model_status.proto`` and
-``get_model_metadata.proto`` as JSON.
+The URL grammar is that of its ``http_rest_api_util.cc``. The responses are the messages of ``get_model_status.proto``
+and ``get_model_metadata.proto`` as JSON.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from serving.engines.signature import Signature, TensorSpec
 from serving.status import State, VersionStatus
 
-# What follows "v1/models/" in a path.
+# The part of a path after "v1/models/".
 _SPEC = r"([^/:]+)(?:/versions/([0-9]{1,18})|/labels/([^/:]+))?"
 _PATH = re.compile(rf"{_SPEC}(?::(predict|classify|regress)|/(metadata))?", re.IGNORECASE)
 
@@ -24,9 +24,9 @@ _DT_NAMES = {"float32": "DT_FLOAT", "float64": "DT_DOUBLE", "float16": "DT_HALF"
 
 @dataclass(frozen=True)
 class Route:
-    """What a path asks for: ``action`` is predict, classify, regress, metadata or status, of a model's version.
+    """What a path asks for: ``action`` is predict, classify, regress, metadata or status.
 
-    Without ``version`` and ``label`` it is the latest.
+    Without ``version`` and ``label``, it is for the model's latest version.
     """
 
     model: str
@@ -36,7 +36,7 @@ class Route:
 
 
 def parse_path(path: str) -> Route | None:
-    """Return what the part of a path after ``v1/models/`` asks for; None where it is malformed."""
+    """Return what a path asks for, given its part after ``v1/models/``; None if it is malformed."""
     match = _PATH.fullmatch(path)
     if match is None:
         return None
@@ -46,7 +46,7 @@ def parse_path(path: str) -> Route | None:
 
 
 def status(model: str, statuses: Sequence[VersionStatus]) -> bytes:
-    """Return a model's status; KServe's clients of the same URL look for ``name`` and ``ready`` in it."""
+    """Return a model's status, with ``name`` and ``ready`` for KServe's clients, which use the same URL."""
     versions = [
         {
             "version": str(status.version),
@@ -55,13 +55,13 @@ def status(model: str, statuses: Sequence[VersionStatus]) -> bytes:
         }
         for status in statuses
     ]
-    # A version that waits for its first request is ready for it.
+    # A version that is not loaded yet counts as ready: its first request loads it.
     is_ready = any(status.state is not State.END for status in statuses)
     return _json({"name": model, "ready": is_ready, "model_version_status": versions})
 
 
 def metadata(model: str, version: int, signatures: Mapping[str, Signature]) -> bytes:
-    """Return a model's signatures, with tensors as TensorFlow names and shapes them."""
+    """Return a model's signatures, with TensorFlow's names of tensors and data types."""
     definitions = {
         key: {
             "inputs": {name: _tensor_info(spec) for name, spec in signature.inputs.items()},
@@ -79,7 +79,7 @@ def metadata(model: str, version: int, signatures: Mapping[str, Signature]) -> b
 
 
 def error_body(message: str) -> bytes:
-    """Return the body of every answer that is an error."""
+    """Return the body of an error."""
     return _json({"error": message})
 
 

@@ -1,7 +1,7 @@
 """The 2017 article's format, for a model with one input: ``{"X": rows}`` in, ``{"labels": rows}`` out.
 
 Rows are ``"1 0|1 1"`` (rows separated by ``|``, values by white space), as the article's clients send them, or
-nested lists of any rank. Pure functions between bytes and arrays.
+nested lists of any rank.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ SIGNATURE = DEFAULT_SIGNATURE
 
 _EXAMPLE = '{"X": "1 0|1 1"} or {"X": [[1, 0], [1, 1]]}'
 
-_PIECE = 128 * 1024  # characters
+_PIECE_CHARACTERS = 128 * 1024
 
-# How the words of a text become numbers. Beyond these patterns int and float take underscores, digits of other
-# scripts and "nan", none of which is a number of this format; Python reads no whole number of over 4,300 digits.
-_WHOLE = (int, re.compile(r"[+-]?\d{1,4300}", re.ASCII), "whole number")
-_REAL = (float, re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII), "number")
+# How a word of text becomes a number: converter, pattern, and what an error message expects. Without the pattern, int
+# and float also accept underscores, digits of other scripts and "nan". int accepts at most 4,300 digits.
+_WHOLE = (int, re.compile(r"[+-]?\d{1,4300}", re.ASCII), "a whole number")
+_REAL = (float, re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII), "a number")
 
 
 def decode(body: bytes, signature: Signature) -> dict[str, np.ndarray]:
-    """Return the one input's array by its name, in the dtype and a shape that the signature asks for.
+    """Return ``{input name: array}``, in the signature's dtype and a shape that it allows.
 
-    Raises BadRequestError saying what is wrong, in which row and column, and what would be right.
+    Raises BadRequestError with the problem, its row and column, and what was expected.
     """
     if len(signature.inputs) != 1:
         names = ", ".join(signature.inputs)
-        raise BadRequestError(f"This format has one input, X; the model has {len(signature.inputs)}: {names}.")
+        raise BadRequestError(f"This format carries one input, X; the model has {len(signature.inputs)}: {names}.")
     [(name, spec)] = signature.inputs.items()
     large = json_rows.parse(body)
     rows = large.get("X") if large else None
@@ -48,9 +48,9 @@ def decode(body: bytes, signature: Signature) -> dict[str, np.ndarray]:
 
 
 def encode(outputs: Mapping[str, np.ndarray]) -> bytes:
-    """Return ``{"labels": ...}``: the one output's nested lists, or an object of them by name where there are more.
+    """Return ``{"labels": ...}``: nested lists for a single output, else an object of nested lists by output name.
 
-    Raises PredictionError for NaN and infinities, which JSON can't carry.
+    Raises PredictionError for NaN and infinities, which JSON can't represent.
     """
     texts = {name: json_tensors.to_json(array, name) for name, array in outputs.items()}
     if len(texts) == 1:
@@ -74,18 +74,18 @@ def _member_x(document: Any) -> str | list:
 
 
 def _from_text(text: str, spec: TensorSpec) -> np.ndarray:
-    if len(text) > _PIECE:
+    if len(text) > _PIECE_CHARACTERS:
         try:
             return np.concatenate([_from_piece(piece, spec) for piece in _pieces(text)])
         except BadRequestError:
-            pass  # and is raised again below, with the row counted from the first
+            pass  # raised again below, with its row in the whole text
     return _from_piece(text, spec)
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """Cut a text between rows: read at once, the words of a large one would take several times its memory."""
+    """Yield parts of a text, cut between rows: all words at once would take several times the memory of the text."""
     start = 0
-    while (end := text.find("|", start + _PIECE)) >= 0:
+    while (end := text.find("|", start + _PIECE_CHARACTERS)) >= 0:
         yield text[start:end]
         start = end + 1
     yield text[start:]
@@ -93,20 +93,20 @@ def _pieces(text: str) -> Iterator[str]:
 
 def _from_piece(text: str, spec: TensorSpec) -> np.ndarray:
     if spec.dtype_name in ("string", "bool") or (spec.shape is not None and len(spec.shape) != 2):
-        raise BadRequestError("X must be nested lists: this model's input is no table of numbers.", input="X")
+        raise BadRequestError("X must be nested lists; a string can only be a table of numbers.", input="X")
     words, shape = json_tensors.flatten([row.split() for row in text.split("|")], "X", spec)
-    convert, pattern, noun = _WHOLE if spec.dtype.kind in "iu" else _REAL
-    if "_" in text or not text.isascii():  # which int and float would take
-        _check_words(words, pattern, noun, shape)
+    convert, pattern, expected = _WHOLE if spec.dtype.kind in "iu" else _REAL
+    if "_" in text or not text.isascii():  # which int and float accept
+        _check_words(words, pattern, expected, shape)
     try:
         values = list(map(convert, words))
     except ValueError:
-        _check_words(words, pattern, noun, shape)
+        _check_words(words, pattern, expected, shape)
         raise
     return json_tensors.to_numbers(values, shape, "X", spec)
 
 
-def _check_words(words: Sequence[str], pattern: re.Pattern[str], noun: str, shape: tuple[int, ...]) -> None:
+def _check_words(words: Sequence[str], pattern: re.Pattern[str], expected: str, shape: tuple[int, ...]) -> None:
     for index, word in enumerate(words):
         if not pattern.fullmatch(word):
-            raise json_tensors.not_a(noun, word, "X", index, shape)
+            raise json_tensors.wrong_value(expected, word, "X", index, shape)

@@ -85,7 +85,7 @@ def test_the_form_of_the_signature_predicts(open_page, app_host):
 
     labels = httpx.post(f"{app_host.url}/api/PredictXor", json={"X": "1 0|1 1"}).json()["labels"]
     assert answers(page) == [label for [label] in labels]
-    assert "ms there and back, by xor/1" in page.inner_text("#answer")
+    assert "ms round trip, answered by xor/1" in page.inner_text("#answer")
     assert "On the server: parse" in page.inner_text("#answer")
 
 
@@ -118,7 +118,7 @@ def test_a_value_that_is_no_number_is_said_beside_its_field(open_page, text):
     field.fill(text)
     page.click("#predict")
 
-    expect(page.locator("#inputs .wrong")).to_have_text(f'X, row 2, column 1: "{text}" is no number.')
+    expect(page.locator("#inputs .wrong")).to_have_text(f'X, row 2, column 1: "{text}" is not a number.')
     expect(field).to_have_attribute("aria-invalid", "true")
     expect(field).to_be_focused()
 

@@ -1,4 +1,4 @@
-"""What every engine does, held against TensorFlow's Python API: the C API and the Python session alike."""
+"""What every engine does, compared with TensorFlow's Python API."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -29,7 +29,7 @@ NUMBERS = {
 
 @pytest.fixture(params=["c", "python"])
 def load(request):
-    """Return a function that loads a SavedModel with one of the engines; what it loaded is closed at the end."""
+    """Return a function that loads a SavedModel with one of the engines; sessions are closed after the test."""
     sessions = []
 
     def load_one(folder):
@@ -54,7 +54,7 @@ def test_numbers_of_every_dtype_pass_unchanged(load, saved_model, dtype):
     assert fetched.tobytes() == values.tobytes()
 
 
-def test_not_a_number_and_infinities_pass_unchanged(load, saved_model):
+def test_nan_and_infinities_pass_unchanged(load, saved_model):
     session = load(saved_model(lambda x: {"y": x}, x=([None], "float32")))
     values = np.array([np.nan, np.inf, -np.inf, -0.0], np.float32)
 
@@ -98,7 +98,7 @@ def test_arrays_that_are_not_contiguous_are_read_in_c_order(load, saved_model, v
     np.testing.assert_array_equal(session.run(KEY, {"x": values})["y"], values)
 
 
-def test_several_inputs_and_outputs_go_by_name(load, saved_model, tf):
+def test_several_inputs_and_outputs_are_matched_by_name(load, saved_model, tf):
     folder = saved_model(
         lambda first, second, word: {
             "sum": first + tf.cast(second, "float32"),
@@ -136,7 +136,7 @@ def test_lookup_tables_are_initialized(load, tmp_path, tf):
     assert session.run(KEY, {"x": np.array([b"green", b"blue", b"red"], object)})["y"].tolist() == [7, -1, 3]
 
 
-def test_a_saved_model_of_tensorflow_1_is_served_as_it_lies(load, tmp_path, tf):
+def test_a_saved_model_of_tensorflow_1_is_served_unchanged(load, tmp_path, tf):
     v1 = tf.compat.v1
     with v1.Session(graph=tf.Graph()) as session:
         x = v1.placeholder("float32", [None, 2], "features")
@@ -168,7 +168,7 @@ def test_sixteen_threads_get_the_answers_that_one_gets(load, saved_model, tf):
         np.testing.assert_array_equal(one["y"], other["y"])
 
 
-def test_a_failed_run_raises_tensorflows_code_and_message_and_the_session_goes_on(load, saved_model, tf):
+def test_a_failed_run_raises_tensorflows_error_and_leaves_the_session_usable(load, saved_model, tf):
     session = load(saved_model(lambda x: {"y": tf.gather([10, 20], x)}, x=([None], "int32")))
 
     with pytest.raises(errors.InvalidArgumentError, match=r"INVALID_ARGUMENT: .*5 is not in \[0, 2\)"):
@@ -215,13 +215,13 @@ def test_every_status_code_of_tensorflow_has_its_own_exception(tf):
         assert (type(error) is errors.TensorFlowError) == (name == "UNKNOWN")
 
 
-def test_automatic_choice_takes_the_c_engine_where_it_is_there(saved_model):
+def test_auto_chooses_the_c_engine_if_it_is_available(saved_model):
     session = load_session(saved_model(lambda x: {"y": x}, x=([None], "float32")), "auto")
 
     assert type(session).__module__ == "serving.engines.tensorflow_c"
 
 
-def test_automatic_choice_falls_back_to_the_python_engine(saved_model, monkeypatch):
+def test_auto_falls_back_to_the_python_engine(saved_model, monkeypatch):
     monkeypatch.setattr("serving.engines.tensorflow_library.find_library", lambda: None)
 
     session = load_session(saved_model(lambda x: {"y": x}, x=([None], "float32")), "auto")

@@ -1,4 +1,4 @@
-"""Whether an export matches the files beside it."""
+"""Whether an export matches its sources."""
 
 import hashlib
 
@@ -23,7 +23,7 @@ def test_an_export_of_the_files_beside_it_is_fresh(folder):
     assert export_record.is_fresh(folder)
 
 
-def test_it_goes_by_content_not_by_time(folder):
+def test_freshness_depends_on_content_not_on_time(folder):
     (folder / "model.h5").write_bytes(b"weights")
 
     assert export_record.is_fresh(folder)
@@ -56,20 +56,20 @@ def test_an_unreadable_record_makes_it_stale(folder, content):
     assert not export_record.is_fresh(folder)
 
 
-def test_without_a_saved_model_there_is_nothing_fresh(folder):
+def test_a_folder_without_a_saved_model_is_not_fresh(folder):
     (folder / "saved_model.pb").unlink()
 
     assert not export_record.is_fresh(folder)
 
 
-def test_a_deployed_export_without_its_sources_is_served_as_it_lies(folder):
+def test_an_export_without_its_sources_is_fresh(folder):
     (folder / "model.json").unlink()
     (folder / "model.h5").unlink()
 
     assert export_record.is_fresh(folder)
 
 
-def test_a_saved_model_from_elsewhere_is_served_as_it_lies(folder):
+def test_a_saved_model_without_a_record_is_fresh(folder):
     (folder / "export.json").unlink()
 
     assert export_record.is_fresh(folder)

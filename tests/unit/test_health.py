@@ -1,4 +1,4 @@
-"""Health probes, warming up, and loading ahead."""
+"""Health probes, the warm-up trigger and preloading."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from serving.models import repository
 
 @pytest.fixture
 def put(models, saved_model):
-    """Return a function that puts a model of a TensorFlow function under a name, as version 1."""
+    """Return a function that saves a TensorFlow function as version 1 of a model."""
 
     def put_model(name, function=lambda x: {"y": x * 2}, shape=(None, 2), dtype="float32"):
         source = saved_model(function, x=(shape, dtype))
@@ -109,7 +109,7 @@ def test_a_warm_up_suits_any_signature(put, tf, function, shape, dtype):
 
 
 @pytest.mark.parametrize(("path", "method", "status"), [("nothing", "GET", 404), ("", "POST", 405)])
-def test_what_is_no_probe_is_a_problem(models, path, method, status):
+def test_a_request_that_is_not_a_probe_is_a_problem(models, path, method, status):
     answered, body = get(path, method)
 
     assert (answered, body["status"]) == (status, status)

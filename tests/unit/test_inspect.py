@@ -1,4 +1,4 @@
-"""``python -m tools.inspect``: what it prints of a model, without loading TensorFlow."""
+"""``python -m tools.inspect``: what it prints about a model, without loading TensorFlow."""
 
 import json
 import re
@@ -18,7 +18,7 @@ def test_it_prints_signature_size_versions_and_a_request_for_each_protocol(capsy
     assert main([str(XOR)]) == 0
 
     printed = capsys.readouterr().out
-    assert "Model xor, version 1 (versions there: 1)" in printed
+    assert "Model xor, version 1 (available versions: 1)" in printed
     assert "Size on disk: 0.02 MB" in printed
     assert "Export: matches its sources" in printed
     assert re.search(r"input +X +float32 +\[\?, 2\]", printed)
@@ -28,7 +28,7 @@ def test_it_prints_signature_size_versions_and_a_request_for_each_protocol(capsy
     assert all(json.loads(body) for body, _ in requests)
 
 
-def test_a_stale_export_is_said_to_be_stale(tmp_path, capsys):
+def test_a_stale_export_is_reported(tmp_path, capsys):
     folder = shutil.copytree(XOR, tmp_path / "xor" / "1")
     (folder / "model.json").write_text("{}")
 
@@ -38,9 +38,9 @@ def test_a_stale_export_is_said_to_be_stale(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("content", "says"), [(None, "export it first"), (b"\xff\xff\xff", "can't be read"), (b"", "can't be read")]
+    ("content", "says"), [(None, "run python -m export"), (b"\xff\xff\xff", "can't be read"), (b"", "can't be read")]
 )
-def test_a_folder_without_a_readable_saved_model_is_told_so(tmp_path, capsys, content, says):
+def test_a_folder_without_a_readable_saved_model_is_an_error_of_one_line(tmp_path, capsys, content, says):
     if content is not None:
         (tmp_path / "saved_model.pb").write_bytes(content)
 

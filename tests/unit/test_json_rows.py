@@ -1,4 +1,4 @@
-"""Large bodies of numbers are read in pieces, to the same values and the same errors as small ones are read whole."""
+"""Large bodies of numbers are read in pieces, with the same values and errors as small ones, which are read whole."""
 
 import json
 
@@ -23,14 +23,14 @@ def decode(body, shape=(None, 3), dtype="float32"):
 
 @pytest.mark.parametrize("dumps", [{}, {"separators": (",", ":")}, {"indent": 1}], ids=["spaces", "dense", "indented"])
 @pytest.mark.parametrize("rows", [ROWS, CUBE, ROWS.ravel()], ids=["table", "cube", "line"])
-def test_large_bodies_are_read_to_the_very_values(rows, dumps):
+def test_large_bodies_are_read_exactly(rows, dumps):
     array = decode(large(rows.tolist(), **dumps), (None, *rows.shape[1:]))
 
     np.testing.assert_array_equal(array, rows)
     assert array.dtype == np.float32
 
 
-def test_it_takes_this_way_for_large_bodies_of_numbers_only():
+def test_only_large_bodies_of_numbers_are_read_in_pieces():
     assert json_rows.parse(large([[1, 2, 3]])) is None
     assert json_rows.parse(large([["1"]] * 9000)) is None
     assert json_rows.parse(large([[True]] * 9000)) is None
@@ -46,14 +46,14 @@ def test_whole_numbers_and_floats_may_be_mixed():
 
 
 @pytest.mark.parametrize("text", ["1 0 1|1 1 0.5", "-1e-3 .5 7."])
-def test_large_texts_are_read_in_pieces_to_the_same_rows(text):
+def test_large_texts_are_read_exactly(text):
     whole = "|".join([text] * 30_000)
 
     expected = np.array([[float(word) for word in row.split()] for row in whole.split("|")], np.float32)
     np.testing.assert_array_equal(decode(json.dumps({"X": whole}).encode()), expected)
 
 
-BAD = 8000  # counted from 1, beyond the first piece
+BAD = 8000  # a row beyond the first piece; rows count from 1
 
 
 def broken(value):
@@ -82,14 +82,14 @@ def broken(value):
         (json.dumps({"X": "|".join(["1 2 3"] * 60_000 + ["1 x 3"])}).encode(), 'got "x", in row 60001, column 2.'),
     ],
 )
-def test_errors_are_those_of_small_bodies_with_the_place_in_the_whole(body, says):
+def test_errors_are_those_of_small_bodies_and_count_rows_from_the_first(body, says):
     with pytest.raises(BadRequestError) as caught:
         decode(body)
 
     assert says in str(caught.value)
 
 
-def test_brackets_in_strings_are_none():
+def test_brackets_in_strings_are_ignored():
     body = b'{"a[": 1, "X": ' + json.dumps(ROWS.tolist()).encode() + b"}"
 
     np.testing.assert_array_equal(decode(body), ROWS)
@@ -104,7 +104,7 @@ def test_other_dtypes_keep_their_own_checks():
 
 
 @pytest.mark.parametrize(("member", "by_rows"), [("instances", True), ("inputs", False)])
-def test_tensorflow_serving_s_format_takes_it_too(member, by_rows):
+def test_large_bodies_in_tensorflow_servings_format_are_read_exactly(member, by_rows):
     signatures = {"serving_default": signature(X=spec("float32", (None, 3))), "other": signature(z=spec("float32", ()))}
     body = {"signature_name": "serving_default", member: ROWS.tolist()}
 

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol beside inference: its URLs, health, metadata, the repository index, errors."""
+"""The Open Inference Protocol apart from inference: URLs, health, metadata, the repository index, errors."""
 
 import json
 
@@ -31,7 +31,7 @@ from tests.unit.specs import spec
         ("models/versions/versions/1", Route("metadata", "versions", 1)),
     ],
 )
-def test_a_path_says_what_is_asked_of_which_model(path, route):
+def test_a_path_is_parsed_into_a_route(path, route):
     assert status.parse_path(path) == route
 
 
@@ -45,7 +45,7 @@ def test_a_path_says_what_is_asked_of_which_model(path, route):
         *("models/xor/versions/" + "9" * 5000, "models/xor/versions/１", "models/xor/infer\n", "models/xor\n"),
     ],
 )
-def test_another_path_is_none_of_the_protocol(path):
+def test_an_unknown_path_has_no_route(path):
     assert status.parse_path(path) is None
 
 
@@ -77,7 +77,7 @@ def test_answers_are_json(body, expected):
     assert json.loads(body) == expected
 
 
-def test_metadata_tell_a_models_versions_and_tensors():
+def test_metadata_list_a_models_versions_and_tensors():
     signature = Signature(
         {"ids": spec("string", ()), "x": spec("float32", (None, 2))}, {"y": spec("bfloat16", None)}, ""
     )
@@ -94,7 +94,7 @@ def test_metadata_tell_a_models_versions_and_tensors():
     }
 
 
-def test_metadata_of_a_type_that_the_protocol_does_not_know_are_refused():
+def test_metadata_of_a_type_without_a_datatype_are_refused():
     signature = Signature({"x": TensorSpec("x:0", 8, np.dtype(np.complex64), "complex64", ())}, {}, "")
 
     with pytest.raises(BadRequestError, match="x: the Open Inference Protocol has no datatype for complex64"):
@@ -122,7 +122,7 @@ def test_the_index_lists_each_version_with_its_state():
 @pytest.mark.parametrize(
     ("body", "ready_only"), [(b"", False), (b"{}", False), (b'{"ready": false}', False), (b'{"ready": true}', True)]
 )
-def test_the_index_may_be_asked_for_ready_models_only(body, ready_only):
+def test_the_index_can_be_limited_to_ready_models(body, ready_only):
     assert status.decode_index(body) is ready_only
 
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document: valid for signatures of every kind, with each model's own shapes and types."""
+"""The OpenAPI document is valid for signatures of every kind, and has each model's shapes and types."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Models are found, loaded once, kept, and tried again after a failure; without an export one is made."""
+"""Models are found, loaded once, kept, tried again after a failure, and exported if necessary."""
 
 import asyncio
 import logging
@@ -31,7 +31,7 @@ def repository(folder, tmp_path):
 
 @pytest.fixture
 def put(folder, saved_model):
-    """Return a function that puts a model which multiplies by ``factor`` under a name and version."""
+    """Return a function that saves a model that multiplies by ``factor`` under a name and version."""
 
     def put_model(name, version, factor=1.0):
         source = saved_model(lambda x: {"y": x * factor}, x=([None], "float32"))
@@ -46,7 +46,7 @@ def answer(model):
     return fetches["y"].tolist()
 
 
-def test_nothing_is_loaded_before_it_is_asked_for(repository, put):
+def test_nothing_is_loaded_before_it_is_requested(repository, put):
     put("double", "1", 2)
 
     assert repository.loaded("double") is None
@@ -72,7 +72,7 @@ def test_the_highest_version_is_served(repository, put, versions, latest):
     assert repository.get("model").version == latest
 
 
-def test_requests_that_arrive_together_load_it_once(repository, put, caplog):
+def test_concurrent_requests_load_a_model_once(repository, put, caplog):
     caplog.set_level(logging.INFO)
     put("double", "1", 2)
     barrier = Barrier(32)
@@ -88,7 +88,7 @@ def test_requests_that_arrive_together_load_it_once(repository, put, caplog):
     assert caplog.text.count("Loaded model double/1") == 1
 
 
-def test_a_failed_load_is_told_to_all_who_wait_logged_once_and_tried_again(repository, folder, put, caplog):
+def test_a_failed_load_is_logged_once_and_tried_again(repository, folder, put, caplog):
     put("double", "1", 2)
     graph = (folder / "double" / "1" / "saved_model.pb").read_bytes()
     (folder / "double" / "1" / "saved_model.pb").write_bytes(b"corrupt")
@@ -104,7 +104,7 @@ def test_a_failed_load_is_told_to_all_who_wait_logged_once_and_tried_again(repos
 
 
 @pytest.mark.parametrize("name", ["m", "", "..", ".", "a/b", "../models/double", ".hidden", "double/1", "x\0y"])
-def test_a_name_that_is_no_models_is_not_found(repository, put, name):
+def test_an_unknown_or_invalid_name_is_not_found(repository, put, name):
     put("double", 1)
 
     with pytest.raises(ModelNotFoundError, match="There is no model"):
@@ -117,14 +117,14 @@ def test_a_version_folder_without_a_model_is_unavailable(repository, folder, cap
     with pytest.raises(ModelUnavailableError) as caught:
         repository.get("m")
 
-    assert "holds neither a SavedModel nor files to export one from" in caplog.text
+    assert "has neither a SavedModel nor files to export one from" in caplog.text
     assert str(folder) not in str(caught.value)
 
 
 # --- versions ---
 
 
-def test_an_older_version_is_loaded_when_it_is_asked_for(repository, put):
+def test_an_older_version_is_loaded_when_it_is_requested(repository, put):
     put("model", 1, 10)
     put("model", 2, 20)
 
@@ -134,11 +134,11 @@ def test_an_older_version_is_loaded_when_it_is_asked_for(repository, put):
     assert states(repository) == {2: "AVAILABLE", 1: "AVAILABLE"}
 
 
-def test_a_version_that_is_not_there_is_not_found_and_those_that_are_get_named(repository, put):
+def test_the_error_for_an_unknown_version_lists_those_that_exist(repository, put):
     put("model", 1)
     put("model", 3)
 
-    with pytest.raises(ModelNotFoundError, match=r"no version 2; there are: 1, 3"):
+    with pytest.raises(ModelNotFoundError, match=r"no version 2; it has: 1, 3"):
         repository.get("model", 2)
 
 
@@ -173,7 +173,7 @@ def test_labels_stand_for_versions(repository, folder, put):
     (folder / "model" / "labels.json").write_text('{"stable": 1}')
 
     assert repository.version_of("model", "stable") == 1
-    with pytest.raises(ModelNotFoundError, match="no label 'canary'; there are: stable"):
+    with pytest.raises(ModelNotFoundError, match="no label 'canary'; it has: stable"):
         repository.version_of("model", "canary")
 
 
@@ -184,7 +184,7 @@ def states(repository, name="model"):
     return {status.version: str(status.state) for status in repository.status(name)}
 
 
-def test_a_new_version_is_served_once_two_looks_at_it_were_alike(repository, put):
+def test_a_new_version_is_served_once_its_files_stop_changing(repository, put):
     put("model", 1, 10)
     repository.get("model")
     put("model", 2, 20)
@@ -232,7 +232,7 @@ def test_a_new_version_that_is_broken_is_left_alone_until_its_files_change(repos
     assert answer(repository.get("model")) == [20]
 
 
-def test_the_old_version_is_released_when_the_last_who_has_it_lets_go(repository, put):
+def test_the_old_version_is_released_with_its_last_user(repository, put):
     put("model", 1, 10)
     old = repository.get("model")
     released = weakref.ref(old)
@@ -289,7 +289,7 @@ def test_no_request_fails_while_versions_change(folder, tmp_path, put):
 # --- without an export ---
 
 
-def test_without_an_export_one_is_made_in_the_cache_and_used_from_then_on(repository, folder, tmp_path, caplog):
+def test_a_missing_export_is_made_once_in_the_cache(repository, folder, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     keras_files.write_xor_of_2017(folder / "xor" / "1")
     rows = np.array([[1, 1], [1, 0]], np.float32)
@@ -312,7 +312,7 @@ def test_without_an_export_one_is_made_in_the_cache_and_used_from_then_on(reposi
     assert (export / "saved_model.pb").stat().st_mtime_ns == written
 
 
-def test_where_keras_is_not_deployed_the_log_says_to_run_the_export(repository, folder, tmp_path, monkeypatch, caplog):
+def test_without_keras_the_log_says_to_run_the_export(repository, folder, tmp_path, monkeypatch, caplog):
     keras_files.write_xor_of_2017(folder / "xor" / "1")
     without_keras = tmp_path / "without_keras"
     without_keras.mkdir()

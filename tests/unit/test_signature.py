@@ -1,4 +1,4 @@
-"""Signatures decoded from a serialized MetaGraphDef, held against TensorFlow's own protocol buffers."""
+"""Signatures decoded from a MetaGraphDef that TensorFlow's own protocol buffers have serialized."""
 
 import pytest
 
@@ -44,7 +44,7 @@ def test_names_dtypes_and_shapes_are_read(meta_graph_pb2):
     assert signature.method_name == "tensorflow/serving/predict"
 
 
-def test_fields_that_serving_does_not_need_are_passed_over(meta_graph_pb2):
+def test_fields_that_serving_does_not_need_are_ignored(meta_graph_pb2):
     message = meta_graph(meta_graph_pb2, x=(1, [-1]))
     message.meta_info_def.tensorflow_version = "2.21.0"
     message.graph_def.node.add(name="n", op="Const").attr["value"].tensor.float_val.extend([1.5] * 1000)
@@ -55,7 +55,7 @@ def test_fields_that_serving_does_not_need_are_passed_over(meta_graph_pb2):
     assert list(decode_signatures(message.SerializeToString())["serving_default"].inputs) == ["x"]
 
 
-def test_the_init_op_is_no_signature(meta_graph_pb2):
+def test_the_init_op_is_not_a_signature(meta_graph_pb2):
     message = meta_graph(meta_graph_pb2, x=(1, [-1]))
     message.signature_def["__saved_model_init_op"].outputs["__saved_model_init_op"].name = "NoOp"
 
@@ -63,7 +63,7 @@ def test_the_init_op_is_no_signature(meta_graph_pb2):
 
 
 @pytest.mark.parametrize("kind", ["sparse", "resource"])
-def test_a_signature_that_cannot_be_served_is_left_out_and_the_others_stay(meta_graph_pb2, kind, caplog):
+def test_only_the_signature_that_cannot_be_served_is_left_out(meta_graph_pb2, kind, caplog):
     message = meta_graph(meta_graph_pb2, x=(1, [-1]))
     if kind == "sparse":
         message.signature_def["other"].inputs["s"].coo_sparse.values_tensor_name = "v:0"
@@ -71,7 +71,7 @@ def test_a_signature_that_cannot_be_served_is_left_out_and_the_others_stay(meta_
         message.signature_def["other"].inputs["s"].dtype = 20  # DT_RESOURCE
 
     assert list(decode_signatures(message.SerializeToString())) == ["serving_default"]
-    assert "Signature 'other' can't be served" in caplog.text
+    assert "Signature 'other' is left out because it can't be served" in caplog.text
 
 
 @pytest.mark.parametrize("size", [1, 5, 20, 40])
@@ -101,5 +101,5 @@ def test_signatures_are_read_from_a_file_by_the_tag_of_their_meta_graph(tf, meta
     content = saved_model.SerializeToString()
 
     assert list(read_signatures(content, "serve")["serving_default"].inputs) == ["b"]
-    with pytest.raises(ValueError, match="no MetaGraph for 'gpu'"):
+    with pytest.raises(ValueError, match="no MetaGraph has the tag 'gpu'"):
         read_signatures(content, "gpu")

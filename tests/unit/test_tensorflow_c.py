@@ -1,4 +1,4 @@
-"""The C engine's start without Python's TensorFlow, and its memory."""
+"""The C engine starts without importing tensorflow, and leaks no memory."""
 
 import subprocess
 import sys
@@ -67,7 +67,7 @@ for _ in range({runs}):
     session.run("serving_default", feeds)
 print(resident_kib() - before)
 """
-    # Each run leaking but one status of 8 bytes or one string of 5,000 would show as 800 KiB or 400 MB.
+    # A leak of one 8-byte status or one 5,000-byte string per run would add 800 KiB or 400 MB.
     assert int(run_python(code, folder)) < 700
 
 
@@ -92,7 +92,7 @@ print(resident_kib() - before)
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads resident memory from Linux's /proc")
 @pytest.mark.parametrize("release", ["session.close()", "del session"])
-def test_a_released_session_gives_its_memory_back(saved_model, tf, release):
+def test_a_released_session_frees_its_memory(saved_model, tf, release):
     weight = tf.Variable(tf.ones([1000, 1000]))  # 4 MB
     folder = saved_model(lambda x: {"y": tf.matmul(x, weight)}, [weight], x=([None, 1000], "float32"))
     code = f"""{RESIDENT}

@@ -1,4 +1,4 @@
-"""The binding to TensorFlow's C library, held against the library and its headers."""
+"""The binding to TensorFlow's C library, compared with the library and its headers."""
 
 import re
 from ctypes import POINTER, c_char_p, c_int, c_size_t, c_void_p

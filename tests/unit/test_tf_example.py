@@ -1,4 +1,4 @@
-"""JSON features as serialized tf.Example, read back with TensorFlow's own protocol buffers."""
+"""JSON features as serialized tf.Example, parsed with TensorFlow's own protocol buffers."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from serving.wire import tf_example
 
 
 def read(tf, document):
-    """Serialize, and return each example's features as TensorFlow reads them: kind and values by name."""
+    """Serialize, and return each example's features as TensorFlow parses them: kind and values by name."""
     examples = []
     for data in tf_example.serialize(document):
         features = tf.train.Example.FromString(data).features.feature
@@ -69,18 +69,18 @@ def test_long_values_have_long_lengths(tf):
         ({"examples": [{"f": {"x": 1}}]}, 'JSON Value: {"x": 1} not formatted correctly for base64 data'),
         ({"examples": [{"f": {"b64": "a"}}]}, 'Unable to base64 decode {"b64": "a"}'),
         ({"examples": [{"f": [20, 18446744073709551603]}]}, "Only int64_t is supported"),
-        ({"examples": [{"f": "\ud800"}]}, "holds half a surrogate pair"),
-        ({"examples": [{"\ud800": 1}]}, "holds half a surrogate pair"),
+        ({"examples": [{"f": "\ud800"}]}, "is not valid Unicode"),
+        ({"examples": [{"\ud800": 1}]}, "is not valid Unicode"),
     ],
 )
-def test_what_makes_no_example_is_refused_with_its_place(document, says):
+def test_an_invalid_example_is_refused_with_its_place(document, says):
     with pytest.raises(BadRequestError) as caught:
         tf_example.serialize(document)
 
     assert says in str(caught.value)
 
 
-def test_floats_are_those_of_float32_and_infinite_beyond_it(tf):
+def test_floats_are_rounded_to_float32_and_infinite_beyond_it(tf):
     [features] = read(tf, {"examples": [{"f": [0.1, 1e39, -1e39, float("nan")]}]})
 
     kind, values = features["f"]

@@ -169,14 +169,14 @@ def test_a_request_that_is_not_formatted_correctly_is_refused(signatures, conten
         ("bool", [True, False]),
     ],
 )
-def test_values_of_every_type_come_back_as_they_went(dtype, values):
+def test_values_of_every_type_survive_a_round_trip(dtype, values):
     array = feed(dtype, values)
 
-    [back] = json.loads(tf_serving.encode_predict({"y": array}, by_rows=False)).values()
+    [result] = json.loads(tf_serving.encode_predict({"y": array}, by_rows=False)).values()
     assert array.dtype == spec(dtype).dtype
-    assert np.array_equal(np.array(back, array.dtype), array)
+    assert np.array_equal(np.array(result, array.dtype), array)
     if array.dtype.kind in "iub":
-        assert back == values
+        assert result == values
 
 
 @pytest.mark.parametrize(
@@ -216,10 +216,10 @@ def test_a_value_of_another_type_is_refused(dtype, value):
         ("float16", True, "x: JSON Value: true Type: True is not of expected type: half, in row 1."),
         ("string", {"c": 1}, 'x: JSON Value: {"c": 1} not formatted correctly for base64 data, in row 1.'),
         ("string", {"b64": "?"}, 'x: Unable to base64 decode {"b64": "?"}, in row 1.'),
-        ("int8", 300, "x: expected a int8, got 300, in row 1."),
+        ("int8", 300, "x: expected an int8, got 300, in row 1."),
     ],
 )
-def test_an_error_names_the_input_what_was_got_what_was_expected_and_the_place(dtype, value, says):
+def test_an_error_has_the_input_the_value_the_expected_type_and_the_place(dtype, value, says):
     with pytest.raises(BadRequestError) as caught:
         feed(dtype, [value], key="inputs")
 
@@ -227,7 +227,7 @@ def test_an_error_names_the_input_what_was_got_what_was_expected_and_the_place(d
     assert caught.value.extra == {"input": "x", "row": 1}
 
 
-def test_complex_numbers_are_neither_taken_nor_answered():
+def test_complex_numbers_are_neither_accepted_nor_returned():
     complex64 = np.dtype(np.complex64)
     inputs = {"x": TensorSpec("x:0", 8, complex64, "complex64", (None,))}
 
@@ -258,30 +258,30 @@ def test_numbers_are_rounded_to_float32_and_infinite_beyond_it(text, expected):
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # of signalling NaNs
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
-def test_every_float_that_is_answered_can_be_sent_again(dtype):
+def test_every_returned_float_can_be_sent_again(dtype):
     bits = np.random.default_rng(0).integers(0, 256, 8 * 4000, np.uint8)
     values = bits.view(spec(dtype).dtype)[:4000].reshape(-1, 2)
 
-    assert_comes_back(values, dtype)
-    assert_comes_back(np.nan_to_num(values.astype(np.float64), posinf=1, neginf=-1).astype(values.dtype), dtype)
+    assert_round_trip(values, dtype)
+    assert_round_trip(np.nan_to_num(values.astype(np.float64), posinf=1, neginf=-1).astype(values.dtype), dtype)
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"])
-def test_every_whole_number_that_is_answered_can_be_sent_again(dtype):
+def test_every_returned_whole_number_can_be_sent_again(dtype):
     bits = np.random.default_rng(0).integers(0, 256, 8 * 1000, np.uint8)
 
-    assert_comes_back(bits.view(dtype)[:1000].reshape(-1, 2), dtype)
+    assert_round_trip(bits.view(dtype)[:1000].reshape(-1, 2), dtype)
 
 
-def test_every_text_and_byte_that_is_answered_can_be_sent_again():
+def test_every_returned_text_and_byte_can_be_sent_again():
     texts = [chr(code).encode() for code in range(0x800) if not 0xD800 <= code < 0xE000]
-    assert_comes_back(np.array(texts, object).reshape(-1, 2), "string")
+    assert_round_trip(np.array(texts, object).reshape(-1, 2), "string")
     every_byte = [bytes([first, second]) for first in range(256) for second in range(0, 256, 5)]
-    assert_comes_back(np.array(every_byte, object).reshape(-1, 2), "string", output="y_bytes")
+    assert_round_trip(np.array(every_byte, object).reshape(-1, 2), "string", output="y_bytes")
 
 
-def assert_comes_back(values, dtype, output="y"):
-    """Answer values by rows and by columns, alone and beside a further output, and send what was answered."""
+def assert_round_trip(values, dtype, output="y"):
+    """Encode values by rows and by columns, alone and beside a second output, and decode the results."""
     values.flags.writeable = False
     signatures = {"serving_default": signature(x=spec(dtype), z=spec("bool", (None,)))}
     others = np.arange(len(values)) % 2 == 0
@@ -289,14 +289,14 @@ def assert_comes_back(values, dtype, output="y"):
     several = {output: values, "z": others}
     rows = tf_serving.encode_predict(several, by_rows=True).replace(b'{"predictions"', b'{"instances"', 1)
     columns = tf_serving.encode_predict(several, by_rows=False).replace(b'{"outputs"', b'{"inputs"', 1)
-    backs = [tf_serving.decode_predict(alone, {"serving_default": signature(x=spec(dtype))}).feeds["x"]]
+    results = [tf_serving.decode_predict(alone, {"serving_default": signature(x=spec(dtype))}).feeds["x"]]
     for text in (rows, columns):
         feeds = tf_serving.decode_predict(text.replace(b'"%s":' % output.encode(), b'"x":'), signatures).feeds
         assert np.array_equal(feeds["z"], others)
-        backs.append(feeds["x"])
-    for back in backs:
-        assert back.dtype == values.dtype
-        assert np.array_equal(back, values, equal_nan=values.dtype.kind in "fV")
+        results.append(feeds["x"])
+    for result in results:
+        assert result.dtype == values.dtype
+        assert np.array_equal(result, values, equal_nan=values.dtype.kind in "fV")
 
 
 @pytest.mark.parametrize(("shape", "expected"), [((None, 2), (0, 2)), ((None, None, 3), (0, 0, 3)), (None, (0,))])
@@ -304,7 +304,7 @@ def test_below_an_empty_list_sizes_are_those_of_the_signature(shape, expected):
     assert feed("float32", [], shape, key="inputs").shape == expected
 
 
-def test_members_beside_those_of_the_format_are_passed_over():
+def test_unknown_members_are_ignored():
     assert decode(instances=[[1, 2]], nested=nested(50)).feeds["x"].shape == (1, 2)
     assert list(decode(inputs={"x": [[1, 2]], "y": 1}).feeds) == ["x"]
 
@@ -319,12 +319,12 @@ def test_members_beside_those_of_the_format_are_passed_over():
     ],
     ids=["more behind it", "Inf", "not UTF-8", "500,000 levels"],
 )
-def test_what_is_no_json_is_refused_also_where_rapidjson_is_lenient(text):
-    with pytest.raises(BadRequestError, match="not JSON"):
+def test_invalid_json_is_refused_even_if_rapidjson_accepts_it(text):
+    with pytest.raises(BadRequestError, match=r"not JSON|nested too deeply"):
         tf_serving.decode_predict(text, ONE)
 
 
-def test_the_bare_nan_and_infinities_are_numbers_both_ways():
+def test_bare_nan_and_infinities_are_accepted_and_returned():
     request = tf_serving.decode_predict(b'{"inputs": [[NaN, Infinity], [-Infinity, 0.5]]}', ONE)
 
     values = request.feeds["x"]
@@ -350,7 +350,7 @@ def test_strings_come_as_text_or_base64(value, expected):
 
 
 @pytest.mark.parametrize("text", ["/wA==", "/wA=A", "_wA=", "/", "/wA====", "ü"])
-def test_what_is_no_base64_is_refused(text):
+def test_invalid_base64_is_refused(text):
     with pytest.raises(BadRequestError, match="Unable to base64 decode"):
         feed("string", [{"b64": text}])
 
@@ -376,7 +376,7 @@ def test_what_is_no_base64_is_refused(text):
     ],
     ids=["rows", "columns", "rows of two", "columns of two", "scalar", "strings", "bytes", "no rows"],
 )
-def test_answers_have_the_form_that_was_asked_for(outputs, by_rows, expected):
+def test_answers_have_the_requested_form(outputs, by_rows, expected):
     assert json.loads(tf_serving.encode_predict(outputs, by_rows)) == expected
 
 
@@ -410,7 +410,7 @@ def test_rows_of_several_outputs_are_cut_at_the_first_dimension_whatever_the_ran
     assert tf_serving.encode_predict({"a": np.zeros((0, 2)), "b": np.zeros(0)}, True) == b'{"predictions":[]}'
 
 
-def test_strings_that_are_no_utf8_leave_as_the_bytes_they_are():
+def test_strings_that_are_not_utf8_are_returned_unchanged():
     outputs = {"y": np.array([b"\xff\n", "ü".encode()], object)}
 
     assert tf_serving.encode_predict(outputs, by_rows=True) == b'{"predictions":["\xff\\n", "\xc3\xbc"]}'
@@ -423,7 +423,7 @@ def test_strings_that_are_no_utf8_leave_as_the_bytes_they_are():
         ({"p": np.zeros(2), "q": np.zeros(3)}, "Tensor name: q has inconsistent batch size: 3 expecting: 2"),
     ],
 )
-def test_outputs_that_share_no_rows_can_only_go_by_columns(outputs, says):
+def test_outputs_with_different_numbers_of_rows_need_columns(outputs, says):
     with pytest.raises(BadRequestError, match=says):
         tf_serving.encode_predict(outputs, by_rows=True)
 
@@ -454,11 +454,11 @@ def test_classifications_pair_labels_with_scores():
     ids=["shapes differ", "scores of rank 1", "scores of double", "classes of int64"],
 )
 def test_classes_and_scores_are_strings_and_floats_in_one_shape(outputs):
-    with pytest.raises(BadRequestError, match="Expected the outputs classes"):
+    with pytest.raises(BadRequestError, match="Expected outputs 'classes'"):
         tf_serving.encode_classification(outputs)
 
 
-def test_labels_alone_score_nothing_and_no_classes_are_none():
+def test_classifications_may_lack_scores_or_have_no_classes():
     assert json.loads(tf_serving.encode_classification({"classes": np.array([[b"a"], [b"b"]], object)})) == {
         "results": [[["a", 0.0]], [["b", 0.0]]]
     }
@@ -467,7 +467,7 @@ def test_labels_alone_score_nothing_and_no_classes_are_none():
 
 @pytest.mark.parametrize("shape", [(), (1, 1, 1), (1, 2)])
 def test_a_regression_of_another_shape_is_refused(shape):
-    with pytest.raises(BadRequestError, match="Expected the output outputs"):
+    with pytest.raises(BadRequestError, match="Expected output 'outputs'"):
         tf_serving.encode_regression({"outputs": np.zeros(shape, np.float32)})
 
 
@@ -485,7 +485,7 @@ def test_regressions_are_one_value_an_example(shape):
 
 
 @pytest.mark.parametrize("encode", [tf_serving.encode_classification, tf_serving.encode_regression])
-def test_outputs_that_are_no_such_result_are_refused(encode):
+def test_outputs_of_another_method_are_refused(encode):
     with pytest.raises(BadRequestError, match="got y"):
         encode({"y": np.zeros((2, 2))})
 
@@ -517,7 +517,7 @@ def test_examples_go_to_the_one_input_of_the_signature():
     assert request.feeds["inputs"].shape == (2,)
 
 
-# --- beside predictions ---
+# --- URLs, status and metadata ---
 
 
 @pytest.mark.parametrize(
@@ -563,7 +563,7 @@ def test_a_status_names_every_version_and_what_kserve_looks_for():
     }
 
 
-def test_metadata_tell_tensors_as_tensorflow_does():
+def test_metadata_describe_tensors_as_tensorflow_does():
     signatures = {
         "serving_default": signature(x=spec(shape=(None, 2)), half=spec("float16", None), n=spec("int64", ()))
     }

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST API as its clients see it: statuses, versions, labels, and SavedModels with examples."""
+"""TensorFlow Serving's REST API from end to end: status, versions, labels, and models that take examples."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from serving.http import handle
 
 @pytest.fixture
 def scales(models, saved_model):
-    """A model named ``scale`` in versions 1 and 3, which multiply by their number, with a label."""
+    """A model ``scale`` with versions 1 and 3, each of which multiplies by its number, and a label."""
     (models / "scale").mkdir()
     for version in (1, 3):
         source = saved_model(lambda x, factor=version: {"y": x * factor}, x=([None, 2], "float32"))
@@ -56,17 +56,17 @@ def test_a_version_is_chosen_by_the_path(path, factor):
         ("nothing:predict", "POST", 404, "There is no model 'nothing'."),
         ("..:predict", "POST", 404, "There is no model '..'."),
         ("nothing", "GET", 404, "There is no model 'nothing'."),
-        ("scale/versions/2:predict", "POST", 404, "no version 2; there are: 1, 3."),
+        ("scale/versions/2:predict", "POST", 404, "no version 2; it has: 1, 3."),
         ("scale/versions/2", "GET", 404, "no version 2"),
-        ("scale/labels/canary:predict", "POST", 404, "no label 'canary'; there are: stable."),
-        ("nothing/labels/canary:predict", "POST", 404, "no label 'canary'; there are: none."),
+        ("scale/labels/canary:predict", "POST", 404, "no label 'canary'; it has: stable."),
+        ("nothing/labels/canary:predict", "POST", 404, "no label 'canary'; it has: none."),
         ("scale:explain", "POST", 400, "Malformed request: POST /v1/models/scale:explain"),
         ("scale:predict", "GET", 405, "use POST"),
         ("scale", "POST", 405, "use GET or HEAD"),
         ("scale:predict", "POST", 400, "not JSON"),
     ],
 )
-def test_what_cannot_be_answered_is_an_error_in_tensorflow_servings_form(path, method, status, says):
+def test_errors_have_tensorflow_servings_form(path, method, status, says):
     answered, body = call(path, method=method)
 
     assert answered == status
@@ -75,7 +75,7 @@ def test_what_cannot_be_answered_is_an_error_in_tensorflow_servings_form(path, m
 
 
 @pytest.mark.usefixtures("scales")
-def test_the_status_tells_which_versions_are_loaded():
+def test_the_status_shows_which_versions_are_loaded():
     call("scale:predict", {"instances": [[1, 2]]})
 
     status, body = call("scale", method="GET")

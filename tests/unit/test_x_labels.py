@@ -1,4 +1,4 @@
-"""The 2017 article's format: what it takes, what it refuses and how it says so, and what it answers."""
+"""The 2017 article's format: requests that it accepts, requests that it refuses, and its answers."""
 
 import json
 
@@ -69,7 +69,7 @@ def test_every_dtype_of_a_signature_is_read(dtype, x, expected):
 @pytest.mark.parametrize(
     ("shape", "x"),
     [((), None), ((None,), [1, 2, 3]), ((None, 2, 2), [[[1, 2], [3, 4]]]), (None, [[1], [2]])],
-    ids=["scalar is no list", "rank 1", "rank 3", "unknown rank"],
+    ids=["a scalar is not a list", "rank 1", "rank 3", "unknown rank"],
 )
 def test_lists_may_have_any_rank_that_the_signature_has(shape, x):
     if x is None:
@@ -109,7 +109,7 @@ def test_lists_may_have_any_rank_that_the_signature_has(shape, x):
             id="three columns in row 5",
         ),
         pytest.param(b'{"X": "1 0|"}', "got 0, in row 2", {"row": 2}, id="a trailing bar"),
-        pytest.param(b'{"X": [1, 0]}', "2 levels of lists", {"row": 1}, id="one row, not in a list"),
+        pytest.param(b'{"X": [1, 0]}', "expected 2 levels of lists, got 1, in row 1", {"row": 1}, id="a bare row"),
         pytest.param(b'{"X": [[[1, 0], [1, 1]]]}', "expected a number, got [1, 0]", {"row": 1}, id="too deep"),
         pytest.param(b'{"X": "1 0|1 x"}', 'got "x", in row 2, column 2', {"row": 2, "column": 2}, id="text: letter"),
         pytest.param(b'{"X": "1,0"}', "got 1, in row 1", {"row": 1}, id="comma for a space"),
@@ -142,14 +142,10 @@ def test_a_bad_body_is_refused_with_its_place(body, detail, members):
         ("int32", "1 0.5", 'expected a whole number, got "0.5", in row 1, column 2'),
         ("uint8", [[1, 256]], "expected a uint8, got 256, in row 1, column 2"),
         ("uint8", "1 -1", "expected a uint8, got -1, in row 1, column 2"),
-        ("bool", [[True, 1]], "expected a true or false, got 1, in row 1, column 2"),
+        ("bool", [[True, 1]], "expected true or false, got 1, in row 1, column 2"),
         ("string", [["a", 1]], "expected a string, got 1, in row 1, column 2"),
         ("string", "a b", "nested lists"),
-        (
-            "string",
-            [["a", "\ud800"]],
-            'expected a string of whole Unicode characters, got "\ud800", in row 1, column 2',
-        ),
+        ("string", [["a", "\ud800"]], 'expected a valid Unicode string, got "\ud800", in row 1, column 2'),
         ("bfloat16", [[1, 10**400]], "expected a bfloat16, got 1000"),
         ("float32", [[1, [[0] * 1000]]], "expected a number, got a list of 1, in row 1, column 2"),
         ("float32", [[1, {"b64": {}}]], "expected a number, got an object, in row 1, column 2"),
@@ -175,7 +171,7 @@ def test_ragged_rows_are_refused_where_the_width_may_vary():
         decode({"X": [[1, 2, 3], [1, 2]]}, shape=(None, None))
 
 
-def test_a_model_of_two_inputs_is_not_for_this_format():
+def test_a_model_with_two_inputs_is_refused():
     with pytest.raises(BadRequestError, match="has 2: a, b"):
         x_labels.decode(b'{"X": "1 0"}', signature(a=spec(), b=spec()))
 
@@ -195,7 +191,7 @@ def test_a_model_of_two_inputs_is_not_for_this_format():
         pytest.param(np.array([["ü".encode()], [b"'"]], object), '[["\\u00fc"], ["\'"]]', id="strings"),
     ],
 )
-def test_labels_are_printed_as_short_as_their_dtype_allows(array, text):
+def test_labels_have_only_the_digits_that_their_dtype_needs(array, text):
     assert x_labels.encode({"labels": array}) == f'{{"labels": {text}}}'.encode()
 
 
@@ -216,6 +212,6 @@ def test_several_outputs_are_answered_by_name():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_an_answer_that_json_cannot_carry_is_an_error(value):
+def test_an_answer_that_json_cannot_represent_is_an_error(value):
     with pytest.raises(PredictionError, match="NaN or Infinity"):
         x_labels.encode({"labels": np.array([[value]], np.float32)})
