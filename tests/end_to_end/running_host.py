@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
+from tests.fixtures import PROJECT_ROOT
 
 # A guard against waiting forever; no test measures time.
 PATIENCE_SECONDS = 60

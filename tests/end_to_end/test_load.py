@@ -22,7 +22,7 @@ def alone(app_host):
     """Return a function that answers rows while nobody else asks, so never in a batch with others."""
 
     def labels(rows):
-        response = httpx.post(f"{app_host.url}/api/v1/models/xor:predict", json={"instances": rows.tolist()})
+        response = httpx.post(f"{app_host.url}/api/v1/models/parity:predict", json={"instances": rows.tolist()})
         return np.array(response.json()["predictions"])
 
     return labels
@@ -33,18 +33,18 @@ def ask(http, url, client):
     answers = []
     for request in range(REQUESTS):
         rows = the_rows(client, request)
-        bad = http.post(f"{url}/api/PredictXor", json={"X": [*rows.tolist(), [1, 2, 3]]})
+        bad = http.post(f"{url}/api/PredictParity", json={"X": [*rows.tolist(), [1, 2, 3]]})
         assert bad.status_code == 400
         assert f"got 3, in row {len(rows) + 1}" in bad.json()["detail"]
         match request % 3:
             case 0:
-                labels = http.post(f"{url}/api/PredictXor", json={"X": rows.tolist()}).json()["labels"]
+                labels = http.post(f"{url}/api/PredictParity", json={"X": rows.tolist()}).json()["labels"]
             case 1:
                 body = {"instances": rows.tolist()}
-                labels = http.post(f"{url}/api/v1/models/xor:predict", json=body).json()["predictions"]
+                labels = http.post(f"{url}/api/v1/models/parity:predict", json=body).json()["predictions"]
             case _:
                 tensor = {"name": "X", "datatype": "FP32", "shape": rows.shape, "data": rows.ravel().tolist()}
-                [output] = http.post(f"{url}/api/v2/models/xor/infer", json={"inputs": [tensor]}).json()["outputs"]
+                [output] = http.post(f"{url}/api/v2/models/parity/infer", json={"inputs": [tensor]}).json()["outputs"]
                 labels = np.reshape(output["data"], output["shape"])
         answers.append(np.array(labels))
     return answers
@@ -72,11 +72,11 @@ def test_a_body_near_the_limit_is_answered(app_host, kind):
     assert 15 * 2**20 < len(body) < 20 * 2**20
 
     response = httpx.post(
-        f"{app_host.url}/api/PredictXor", content=body, headers={"Content-Type": "application/json"}, timeout=60
+        f"{app_host.url}/api/PredictParity", content=body, headers={"Content-Type": "application/json"}, timeout=60
     )
 
     assert response.status_code == 200
     labels = response.json()["labels"]
     assert len(labels) == count
-    few = httpx.post(f"{app_host.url}/api/PredictXor", json={"X": rows[-3:].tolist()}).json()["labels"]
+    few = httpx.post(f"{app_host.url}/api/PredictParity", json={"X": rows[-3:].tolist()}).json()["labels"]
     np.testing.assert_allclose(labels[-3:], few, atol=1e-6)

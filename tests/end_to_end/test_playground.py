@@ -83,9 +83,9 @@ def test_the_form_of_the_signature_predicts(open_page, app_host):
 
     page.click("#predict")
 
-    labels = httpx.post(f"{app_host.url}/api/PredictXor", json={"X": "1 0|1 1"}).json()["labels"]
+    labels = httpx.post(f"{app_host.url}/api/PredictParity", json={"X": "1 0|1 1"}).json()["labels"]
     assert answers(page) == [label for [label] in labels]
-    assert "ms there and back, by xor/1" in page.inner_text("#answer")
+    assert "ms there and back, by parity/1" in page.inner_text("#answer")
     assert "On the server: parse" in page.inner_text("#answer")
 
 
@@ -213,7 +213,7 @@ def test_a_server_that_is_gone_is_said(open_page):
 
 
 def test_an_app_without_models_says_what_to_do(browser, start_host, tmp_path):
-    from tests.end_to_end.running_host import PROJECT_ROOT
+    from tests.fixtures import PROJECT_ROOT
 
     host = start_host(PROJECT_ROOT, SERVING_MODEL_PATH=tmp_path)
     page = browser.new_page()

@@ -6,7 +6,7 @@ import subprocess
 import httpx
 import pytest
 
-from tests.end_to_end.running_host import PROJECT_ROOT
+from tests.fixtures import PROJECT_ROOT
 
 PYTHON = PROJECT_ROOT / ".venv-clients" / "bin" / "python"
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not PYTHON.exists(), reason="no .venv-clients he
 @pytest.fixture(scope="module")
 def labels(app_host):
     """What the same rows get in the 2017 format."""
-    return httpx.post(f"{app_host.url}/api/PredictXor", json={"X": "1 0|1 1"}).json()["labels"]
+    return httpx.post(f"{app_host.url}/api/PredictParity", json={"X": "1 0|1 1"}).json()["labels"]
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_tritonclient_asks_with_json_and_binary_tensors(ask, labels):
     assert (answers["live"], answers["ready"], answers["model ready"]) == (True, True, True)
     assert answers["missing ready"] is False
     assert answers["inputs"] == [{"name": "X", "datatype": "FP32", "shape": [-1, 2]}]
-    assert answers["index"] == "xor"
+    assert answers["index"] == "parity"
     assert answers["id"] == "7"
     for key in (
         "labels True True",
