@@ -6,13 +6,16 @@
 import asyncio
 import json
 import sys
+from typing import Any
 
 import numpy as np
+
+Answers = dict[str, Any]
 
 ROWS = np.array([[1, 0], [1, 1]], np.float32)
 
 
-def triton(url):
+def triton(url: str) -> Answers:
     import tritonclient.http as triton
 
     client = triton.InferenceServerClient(f"{url.removeprefix('http://')}/api")
@@ -40,7 +43,7 @@ def triton(url):
     return answers
 
 
-async def _kserve_v2(url):
+async def _kserve_v2(url: str) -> Answers:
     import kserve
 
     client = kserve.InferenceRESTClient(kserve.RESTConfig(protocol="v2"))
@@ -59,11 +62,11 @@ async def _kserve_v2(url):
     return answers
 
 
-def kserve_v2(url):
+def kserve_v2(url: str) -> Answers:
     return asyncio.run(_kserve_v2(url))
 
 
-async def _kserve_v1(url):
+async def _kserve_v1(url: str) -> Answers:
     import kserve
 
     client = kserve.InferenceRESTClient(kserve.RESTConfig(protocol="v1"))
@@ -74,11 +77,11 @@ async def _kserve_v1(url):
     }
 
 
-def kserve_v1(url):
+def kserve_v1(url: str) -> Answers:
     return asyncio.run(_kserve_v1(url))
 
 
-def ovms(url):
+def ovms(url: str) -> Answers:
     from ovmsclient import make_http_client
 
     client = make_http_client(f"{url.removeprefix('http://')}/api")

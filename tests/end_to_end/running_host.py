@@ -38,7 +38,7 @@ class RunningHost:
             encoding="utf-8",
             errors="replace",
             # Windows delivers a Ctrl-Break to process groups only.
-            creationflags=subprocess.CREATE_NEW_PROCESS_GROUP if sys.platform == "win32" else 0,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
         self._reader = threading.Thread(target=self._read_log)
         self._reader.start()
@@ -72,7 +72,7 @@ class RunningHost:
 
     def interrupt(self) -> None:
         """Do what Ctrl-C does."""
-        self.process.send_signal(signal.CTRL_BREAK_EVENT if sys.platform == "win32" else signal.SIGINT)
+        self.process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT))
 
     def wait(self) -> int:
         """Return the exit code once the host has ended; ``log`` is complete then."""

@@ -1,34 +1,37 @@
 """Many clients at once, good and bad requests mixed: each gets its own answer. And bodies near the limit."""
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import numpy as np
 import pytest
 
+from tests.end_to_end.running_host import RunningHost
+
 CLIENTS = 16
 REQUESTS = 25
 
 
-def the_rows(client, request):
+def the_rows(client: int, request: int) -> np.ndarray:
     """Rows that no other request has, one to five of them."""
     random = np.random.default_rng(client * REQUESTS + request)
     return random.random((1 + (client + request) % 5, 2)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
-def alone(app_host):
+def alone(app_host: RunningHost) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function that answers rows while nobody else asks, so never in a batch with others."""
 
-    def labels(rows):
+    def labels(rows: np.ndarray) -> np.ndarray:
         response = httpx.post(f"{app_host.url}/api/v1/models/parity:predict", json={"instances": rows.tolist()})
         return np.array(response.json()["predictions"])
 
     return labels
 
 
-def ask(http, url, client):
+def ask(http: httpx.Client, url: str, client: int) -> list[np.ndarray]:
     """Send a client's requests by the three protocols in turn, each with a bad one before; return all labels."""
     answers = []
     for request in range(REQUESTS):
@@ -50,8 +53,10 @@ def ask(http, url, client):
     return answers
 
 
-def test_each_of_many_clients_gets_the_answers_to_its_own_rows(app_host, alone):
-    def client(number):
+def test_each_of_many_clients_gets_the_answers_to_its_own_rows(
+    app_host: RunningHost, alone: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    def client(number: int) -> list[np.ndarray]:
         with httpx.Client(timeout=60) as http:
             return ask(http, app_host.url, number)
 
@@ -64,7 +69,7 @@ def test_each_of_many_clients_gets_the_answers_to_its_own_rows(app_host, alone):
 
 
 @pytest.mark.parametrize("kind", ["lists", "text"])
-def test_a_body_near_the_limit_is_answered(app_host, kind):
+def test_a_body_near_the_limit_is_answered(app_host: RunningHost, kind: str) -> None:
     count = 450_000
     rows = np.random.default_rng(0).random((count, 2))
     values = rows.tolist() if kind == "lists" else "|".join(f"{x} {y}" for x, y in rows)
