@@ -2,7 +2,7 @@
 
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from tests.unit import keras_files
 Change = Callable[[Path], object]
 
 ROWS = np.array([[1, 1], [1, 0], [0, 1], [0, 0]], np.float32)
+XOR_ANSWERS = keras_files.xor_answers(ROWS)
 
 
 @pytest.fixture(scope="module")
@@ -35,21 +36,18 @@ def tf_keras() -> Any:
     return tf_keras
 
 
-def serve(folder: Path, **feeds: np.ndarray) -> dict[str, np.ndarray]:
-    """Run an export in the engine that serves it; return its outputs by name."""
+def serve(folder: Path, x: np.ndarray) -> np.ndarray:
+    """Run the export of a model with one input and one output in the engine that serves it."""
     session = load_session(folder, "auto")
-    [key] = session.signatures
-    if "x" in feeds and "x" not in session.signatures[key].inputs:
-        [name] = session.signatures[key].inputs
-        feeds = {name: feeds["x"]}
-    fetches = session.run(key, feeds)
+    [(key, signature)] = session.signatures.items()
+    [answer] = session.run(key, dict.fromkeys(signature.inputs, x)).values()
     session.close()
-    return fetches
+    return answer
 
 
-def only(fetches: Mapping[str, np.ndarray]) -> np.ndarray:
-    [value] = fetches.values()
-    return value
+def export_and_serve(folder: Path, x: np.ndarray, *flags: str) -> np.ndarray:
+    assert main([str(folder), *flags]) == 0
+    return serve(folder, x)
 
 
 def files_of(folder: Path) -> dict[Path, bytes]:
@@ -64,15 +62,20 @@ def save_pair(model: Any, folder: Path) -> None:
     (folder / "model.weights.h5").rename(folder / "model.h5")
 
 
+SAVE: dict[str, Callable[[Any, Path], None]] = {
+    "pair": save_pair,
+    "archive": lambda model, folder: model.save(folder / "model.keras"),
+    "whole h5": lambda model, folder: model.save(folder / "model.h5"),
+}
+
+
 # --- what it takes ---
 
 
 def test_the_pair_of_2017_answers_as_its_notebook_did(tmp_path: Path) -> None:
     keras_files.write_xor_of_2017(tmp_path)
 
-    assert main([str(tmp_path)]) == 0
-
-    np.testing.assert_allclose(only(serve(tmp_path, x=ROWS)), keras_files.xor_answers(ROWS), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(export_and_serve(tmp_path, ROWS), XOR_ANSWERS, rtol=0, atol=1e-6)
 
 
 def test_the_same_pair_as_keras_1_wrote_it_answers_the_same(tmp_path: Path) -> None:
@@ -81,9 +84,7 @@ def test_the_same_pair_as_keras_1_wrote_it_answers_the_same(tmp_path: Path) -> N
     )
     keras_files.write_pair(tmp_path, description, keras_files.XOR_WEIGHTS)
 
-    assert main([str(tmp_path)]) == 0
-
-    np.testing.assert_allclose(only(serve(tmp_path, x=ROWS)), keras_files.xor_answers(ROWS), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(export_and_serve(tmp_path, ROWS), XOR_ANSWERS, rtol=0, atol=1e-6)
 
 
 def test_separate_activation_layers_and_no_version_are_taken_too(tmp_path: Path) -> None:
@@ -95,9 +96,7 @@ def test_separate_activation_layers_and_no_version_are_taken_too(tmp_path: Path)
     weights = {name: keras_files.XOR_WEIGHTS.get(name, []) for name in names}
     keras_files.write_pair(tmp_path, keras_files.sequential(*layers), weights)
 
-    assert main([str(tmp_path)]) == 0
-
-    np.testing.assert_allclose(only(serve(tmp_path, x=ROWS)), keras_files.xor_answers(ROWS), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(export_and_serve(tmp_path, ROWS), XOR_ANSWERS, rtol=0, atol=1e-6)
 
 
 def activation(name: str) -> keras_files.Config:
@@ -110,9 +109,7 @@ def test_a_whole_model_h5_of_keras_2_is_taken(tmp_path: Path) -> None:
     )
     keras_files.write_h5(tmp_path / "model.h5", keras_files.XOR_WEIGHTS, "2.0.8", description)
 
-    assert main([str(tmp_path)]) == 0
-
-    np.testing.assert_allclose(only(serve(tmp_path, x=ROWS)), keras_files.xor_answers(ROWS), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(export_and_serve(tmp_path, ROWS), XOR_ANSWERS, rtol=0, atol=1e-6)
 
 
 def test_a_gru_of_2017_keeps_the_reset_gate_of_its_time(tmp_path: Path, tf_keras: Any) -> None:
@@ -125,9 +122,7 @@ def test_a_gru_of_2017_keeps_the_reset_gate_of_its_time(tmp_path: Path, tf_keras
     keras_files.write_pair(tmp_path, description, {"gru_1": layer.get_weights()}, "2.0.8")
     x = np.random.default_rng(0).standard_normal((5, 4, 2)).astype(np.float32)
 
-    assert main([str(tmp_path)]) == 0
-
-    np.testing.assert_allclose(only(serve(tmp_path, x=x)), model(x), atol=1e-6)
+    np.testing.assert_allclose(export_and_serve(tmp_path, x), model(x), atol=1e-6)
 
 
 def test_a_convolution_of_keras_1_is_translated(tmp_path: Path, tf_keras: Any) -> None:
@@ -166,27 +161,20 @@ def test_a_convolution_of_keras_1_is_translated(tmp_path: Path, tf_keras: Any) -
     keras_files.write_pair(tmp_path, description, weights)
     x = np.random.default_rng(0).standard_normal((3, 6, 5, 1)).astype(np.float32)
 
-    assert main([str(tmp_path)]) == 0
-
-    np.testing.assert_allclose(only(serve(tmp_path, x=x)), model(x), atol=1e-6)
+    np.testing.assert_allclose(export_and_serve(tmp_path, x), model(x), atol=1e-6)
 
 
 @pytest.mark.parametrize("library", ["keras", "tf_keras"])
-@pytest.mark.parametrize("files", ["pair", "archive", "whole h5"])
+@pytest.mark.parametrize("files", SAVE)
 def test_every_kind_of_file_of_keras_2_and_3_is_taken(
     tmp_path: Path, request: pytest.FixtureRequest, library: Any, files: str
 ) -> None:
     library = request.getfixturevalue(library)
     model = library.Sequential([library.Input((3,)), library.layers.Dense(4, "relu"), library.layers.Dense(2)])
-    if files == "pair":
-        save_pair(model, tmp_path)
-    else:
-        model.save(tmp_path / ("model.keras" if files == "archive" else "model.h5"))
+    SAVE[files](model, tmp_path)
     x = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
 
-    assert main([str(tmp_path)]) == 0
-
-    np.testing.assert_allclose(only(serve(tmp_path, x=x)), np.asarray(model(x)), atol=1e-6)
+    np.testing.assert_allclose(export_and_serve(tmp_path, x), np.asarray(model(x)), atol=1e-6)
 
 
 def test_keras_3_weights_under_their_own_name_are_taken(tmp_path: Path, keras: Any) -> None:
@@ -197,7 +185,7 @@ def test_keras_3_weights_under_their_own_name_are_taken(tmp_path: Path, keras: A
     assert main([str(tmp_path)]) == 0
 
     assert set(export_record.hashes(export_record.find_sources(tmp_path))) == {"model.json", "model.weights.h5"}
-    np.testing.assert_allclose(only(serve(tmp_path, x=np.ones((1, 3), np.float32))), model(np.ones((1, 3))), atol=1e-6)
+    np.testing.assert_allclose(serve(tmp_path, np.ones((1, 3), np.float32)), model(np.ones((1, 3))), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["classifier.keras", "classifier.h5"])
@@ -209,7 +197,7 @@ def test_the_only_model_in_a_folder_may_have_any_name(tmp_path: Path, keras: Any
     assert main([str(tmp_path / name if by_path else tmp_path)]) == 0
 
     assert export_record.is_fresh(tmp_path)
-    np.testing.assert_allclose(only(serve(tmp_path, x=np.ones((1, 3), np.float32))), model(np.ones((1, 3))), atol=1e-6)
+    np.testing.assert_allclose(serve(tmp_path, np.ones((1, 3), np.float32)), model(np.ones((1, 3))), atol=1e-6)
 
 
 def test_of_two_models_in_a_folder_neither_is_taken(
@@ -308,7 +296,7 @@ def test_a_stateful_model_is_not_frozen_and_keeps_its_state(tmp_path: Path, kera
 
     session = load_session(tmp_path, "auto")
     feeds = {name: np.ones((1, 1, 1), np.float32) for name in session.signatures["serving_default"].inputs}
-    first, second = (only(session.run("serving_default", feeds)) for _ in range(2))
+    [first], [second] = (session.run("serving_default", feeds).values() for _ in range(2))
     assert not np.array_equal(first, second)
 
 
@@ -523,23 +511,19 @@ def test_a_layer_that_keras_2_dropped_is_named(tmp_path: Path, capsys: pytest.Ca
 
 
 @pytest.mark.parametrize("library", ["keras", "tf_keras"])
-@pytest.mark.parametrize("files", ["pair", "archive", "whole h5"])
+@pytest.mark.parametrize("files", SAVE)
 def test_a_lambda_layer_runs_only_with_the_flag(
     tmp_path: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], library: Any, files: str
 ) -> None:
     library = request.getfixturevalue(library)
     model = library.Sequential([library.Input((2,)), library.layers.Lambda(lambda x: x * 3, name="triple")])
-    if files == "pair":
-        save_pair(model, tmp_path)
-    else:
-        model.save(tmp_path / ("model.keras" if files == "archive" else "model.h5"))
+    SAVE[files](model, tmp_path)
 
     error = refuse(tmp_path, capsys)
 
     assert "layer 'triple' is a Lambda" in error
     assert "--allow-lambda" in error
-    assert main([str(tmp_path), "--allow-lambda"]) == 0
-    assert only(serve(tmp_path, x=ROWS)).tolist() == (ROWS * 3).tolist()
+    assert export_and_serve(tmp_path, ROWS, "--allow-lambda").tolist() == (ROWS * 3).tolist()
 
 
 def test_a_lambda_inside_a_wrapper_inside_a_model_is_found(
@@ -582,8 +566,7 @@ def test_a_custom_layer_needs_the_module_that_defines_it(
 
     assert "layer 'twice' uses the custom object 'Doubling'" in error
     assert "--custom-objects" in error
-    assert main([str(folder), "--custom-objects", module]) == 0
-    assert only(serve(folder, x=ROWS)).tolist() == (ROWS * 2).tolist()
+    assert export_and_serve(folder, ROWS, "--custom-objects", module).tolist() == (ROWS * 2).tolist()
 
 
 def test_a_custom_layer_of_2017_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -646,9 +629,7 @@ def test_operators_on_tensors_in_keras_2_are_taken(tmp_path: Path, tf_keras: Any
     model = tf_keras.Model(x, tf_keras.layers.Dense(1)(x * 2.0 - 1.0))
     model.save(tmp_path / "model.h5")
 
-    assert main([str(tmp_path)]) == 0
-
-    np.testing.assert_allclose(only(serve(tmp_path, x=ROWS)), model(ROWS), atol=1e-6)
+    np.testing.assert_allclose(export_and_serve(tmp_path, ROWS), model(ROWS), atol=1e-6)
 
 
 def test_help_is_there_without_importing_keras(capsys: pytest.CaptureFixture[str]) -> None:
@@ -666,6 +647,4 @@ def test_the_weights_of_a_whole_model_may_stand_beside_a_model_json(tmp_path: Pa
     with h5py.File(tmp_path / "model.h5") as file:
         assert "model_weights" in file
 
-    assert main([str(tmp_path)]) == 0
-
-    np.testing.assert_allclose(only(serve(tmp_path, x=ROWS)), model(ROWS), atol=1e-6)
+    np.testing.assert_allclose(export_and_serve(tmp_path, ROWS), model(ROWS), atol=1e-6)
