@@ -50,11 +50,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project after the steps that make a model and a function."""
     copy = tmp_path_factory.mktemp("project")
     for name in run(PROJECT_ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines():
-        if (PROJECT_ROOT / name).is_file() and not name.startswith(".venv"):
+        if (PROJECT_ROOT / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(PROJECT_ROOT / name, copy / name)
-    for environment in PROJECT_ROOT.glob(".venv*"):
+    for environment in PROJECT_ROOT.glob(".venv-*"):
         (copy / environment.name).symlink_to(environment.resolve())
+    (copy / ".venv").symlink_to(sys.prefix)
     save_model(copy / "model" / NAME / "1")
     make(copy, "export", f"MODEL=model/{NAME}/1")
     add_function(copy)
