@@ -74,10 +74,6 @@ def add_function(project: Path) -> None:
     shutil.copytree(project / "PredictXor", project / FUNCTION)
     script = project / FUNCTION / "__init__.py"
     script.write_text(script.read_text().replace('model_name="xor"', f'model_name="{NAME}"'))
-    script = project / "OpenApi" / "__init__.py"
-    script.write_text(
-        script.read_text().replace('{"PredictXor": "xor"}', f'{{"PredictXor": "xor", "{FUNCTION}": "{NAME}"}}')
-    )
 
 
 def test_the_requests_to_paste_are_answered(project: Path) -> None:
