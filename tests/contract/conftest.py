@@ -1,4 +1,4 @@
-"""Fixtures which run function apps under Microsoft's worker runtime."""
+"""Fixtures that run function apps under Microsoft's worker runtime."""
 
 import importlib.util
 import shutil

@@ -22,7 +22,7 @@ _URL = re.compile(r"Listening on (http://localhost:\d+)")
 
 
 class RunningHost:
-    """A host process which serves an app on a free port; ``log`` is all it has written so far."""
+    """A host process that serves an app on a free port; ``log`` is what it has written so far."""
 
     def __init__(self, app: Path, environment: Mapping[str, str]) -> None:
         self.app = app

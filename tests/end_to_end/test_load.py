@@ -1,4 +1,4 @@
-"""Many clients at once, good and bad requests mixed: each gets its own answer. And bodies near the limit."""
+"""Many clients at once with good and bad requests: each gets its own answer. And bodies near the limit."""
 
 import json
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def the_rows(client: int, request: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def alone(app_host: RunningHost) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function that answers rows while nobody else asks, so never in a batch with others."""
+    """Return a function that answers rows when no other client asks, so never in a batch with others."""
 
     def labels(rows: np.ndarray) -> np.ndarray:
         response = httpx.post(f"{app_host.url}/api/v1/models/parity:predict", json={"instances": rows.tolist()})
@@ -32,7 +32,7 @@ def alone(app_host: RunningHost) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def ask(http: httpx.Client, url: str, client: int) -> list[np.ndarray]:
-    """Send a client's requests by the three protocols in turn, each with a bad one before; return all labels."""
+    """Send a client's requests by the three protocols in turn, each after a bad one; return all labels."""
     answers = []
     for request in range(REQUESTS):
         rows = the_rows(client, request)

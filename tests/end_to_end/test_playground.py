@@ -120,7 +120,7 @@ def test_rows_can_be_added_and_removed(open_page: OpenPage) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "one", "1,5", "Infinity"])
-def test_a_value_that_is_no_number_is_said_beside_its_field(open_page: OpenPage, text: str) -> None:
+def test_an_invalid_value_is_reported_beside_its_field(open_page: OpenPage, text: str) -> None:
     page = open_page()
     field = page.locator("#inputs input").nth(2)
 
@@ -184,7 +184,9 @@ def test_another_range_is_drawn(open_page: OpenPage) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 768, 1600])
-def test_it_reads_well_in_light_and_dark_narrow_and_wide(open_page: OpenPage, width: int, scheme: str) -> None:
+def test_text_fits_and_has_contrast_in_light_and_dark_narrow_and_wide(
+    open_page: OpenPage, width: int, scheme: str
+) -> None:
     page = open_page(width, scheme)
     page.click("#predict")
     answers(page)
@@ -196,7 +198,7 @@ def test_it_reads_well_in_light_and_dark_narrow_and_wide(open_page: OpenPage, wi
 
 
 @pytest.mark.parametrize("name", ["several", "normalized", "image", "recurrent", "embedding", "lookup", "vectorized"])
-def test_models_of_all_kinds_are_asked_as_their_form_comes(
+def test_the_form_of_any_model_predicts_as_it_opens(
     browser: Browser, models_host: RunningHost, models: dict[str, KerasModel], name: str
 ) -> None:
     page = browser.new_page()
@@ -213,7 +215,7 @@ def test_models_of_all_kinds_are_asked_as_their_form_comes(
     page.close()
 
 
-def test_a_server_that_is_gone_is_said(open_page: OpenPage) -> None:
+def test_a_server_that_is_gone_is_reported(open_page: OpenPage) -> None:
     page = open_page()
     page.route("**/infer", lambda route: route.abort())
 

@@ -1,4 +1,4 @@
-"""``python -m export``: what it takes, that the SavedModel answers as Keras does, and what it refuses."""
+"""``python -m export``: what it accepts, that the SavedModel answers as Keras does, and what it refuses."""
 
 import json
 import zipfile
@@ -69,7 +69,7 @@ SAVE: dict[str, Callable[[Any, Path], None]] = {
 }
 
 
-# --- what it takes ---
+# --- what it accepts ---
 
 
 def test_the_pair_of_2017_answers_as_its_notebook_did(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_the_same_pair_as_keras_1_wrote_it_answers_the_same(tmp_path: Path) -> N
     np.testing.assert_allclose(export_and_serve(tmp_path, ROWS), XOR_ANSWERS, rtol=0, atol=1e-6)
 
 
-def test_separate_activation_layers_and_no_version_are_taken_too(tmp_path: Path) -> None:
+def test_separate_activation_layers_and_no_version_are_accepted(tmp_path: Path) -> None:
     first, second = keras_files.keras2_dense("dense_1", 2, 2), keras_files.keras2_dense("dense_2", 1)
     for dense in (first, second):
         dense["config"]["activation"] = "linear"
@@ -103,7 +103,7 @@ def activation(name: str) -> keras_files.Config:
     return {"class_name": "Activation", "config": {"name": name, "trainable": True, "activation": "sigmoid"}}
 
 
-def test_a_whole_model_h5_of_keras_2_is_taken(tmp_path: Path) -> None:
+def test_a_whole_model_h5_of_keras_2_is_accepted(tmp_path: Path) -> None:
     description = keras_files.sequential(
         keras_files.keras2_dense("dense_1", 2, 2), keras_files.keras2_dense("dense_2", 1)
     )
@@ -166,7 +166,7 @@ def test_a_convolution_of_keras_1_is_translated(tmp_path: Path, tf_keras: Any) -
 
 @pytest.mark.parametrize("library", ["keras", "tf_keras"])
 @pytest.mark.parametrize("files", SAVE)
-def test_every_kind_of_file_of_keras_2_and_3_is_taken(
+def test_every_kind_of_file_of_keras_2_and_3_is_accepted(
     tmp_path: Path, request: pytest.FixtureRequest, library: Any, files: str
 ) -> None:
     library = request.getfixturevalue(library)
@@ -177,7 +177,7 @@ def test_every_kind_of_file_of_keras_2_and_3_is_taken(
     np.testing.assert_allclose(export_and_serve(tmp_path, x), np.asarray(model(x)), atol=1e-6)
 
 
-def test_keras_3_weights_under_their_own_name_are_taken(tmp_path: Path, keras: Any) -> None:
+def test_keras_3_weights_under_their_own_name_are_accepted(tmp_path: Path, keras: Any) -> None:
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     (tmp_path / "model.json").write_text(model.to_json())
     model.save_weights(tmp_path / "model.weights.h5")
@@ -200,7 +200,7 @@ def test_the_only_model_in_a_folder_may_have_any_name(tmp_path: Path, keras: Any
     np.testing.assert_allclose(serve(tmp_path, np.ones((1, 3), np.float32)), model(np.ones((1, 3))), atol=1e-6)
 
 
-def test_of_two_models_in_a_folder_neither_is_taken(
+def test_of_two_models_in_a_folder_neither_is_exported(
     tmp_path: Path, keras: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("a.keras", "b.keras"):
@@ -318,7 +318,7 @@ def test_the_record_says_where_the_export_came_from(tmp_path: Path, tf: Any) -> 
     }
 
 
-def test_rows_that_depend_on_each_other_are_seen(tmp_path: Path, keras: Any) -> None:
+def test_rows_that_depend_on_each_other_are_noticed(tmp_path: Path, keras: Any) -> None:
     inputs = keras.Input((2,), name="X")
     keras.Model(inputs, inputs - keras.ops.mean(inputs, axis=0)).save(tmp_path / "model.keras")
 
@@ -448,12 +448,12 @@ def other_layers(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "names", "says"),
     [
-        pytest.param(write("model.json", b"{"), "model.json", "Expecting", id="model.json is no JSON"),
-        pytest.param(write("model.json", b"\xff\xfe\xfd"), "model.json", "", id="model.json is no text"),
+        pytest.param(write("model.json", b"{"), "model.json", "Expecting", id="model.json is not JSON"),
+        pytest.param(write("model.json", b"\xff\xfe\xfd"), "model.json", "", id="model.json is not text"),
         pytest.param(write("model.json", b"[1, 2]"), "model.json", "describes no Keras model", id="some other JSON"),
         pytest.param(write("model.json", b""), "model.json", "Expecting value", id="model.json is empty"),
         pytest.param(write("model.h5", b""), "model.h5", "", id="model.h5 is empty"),
-        pytest.param(write("model.h5", b"text"), "model.h5", "signature not found", id="model.h5 is no HDF5"),
+        pytest.param(write("model.h5", b"text"), "model.h5", "signature not found", id="model.h5 is not HDF5"),
         pytest.param(cut_off, "model.h5", "truncated", id="model.h5 is cut off"),
         pytest.param(remove("model.h5"), "model.h5", "missing", id="model.h5 is missing"),
         pytest.param(remove("model.json"), "model.h5", "model.json, the architecture", id="model.json is missing"),
@@ -487,7 +487,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path, capsys: pytest.Capt
     assert "holds no Keras model, or several; expected one of: model.json + model.h5" in refuse(tmp_path, capsys)
 
 
-def test_a_path_that_is_no_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_path_that_is_not_a_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "nothing")]) == 1
 
     assert "is no folder" in capsys.readouterr().err
@@ -624,7 +624,7 @@ def test_an_operator_layer_that_writes_files_is_refused(
     assert "calls TensorFlow's io.write_file, which is not allowed" in refuse(tmp_path, capsys)
 
 
-def test_operators_on_tensors_in_keras_2_are_taken(tmp_path: Path, tf_keras: Any) -> None:
+def test_operators_on_tensors_in_keras_2_are_accepted(tmp_path: Path, tf_keras: Any) -> None:
     x = tf_keras.Input((2,))
     model = tf_keras.Model(x, tf_keras.layers.Dense(1)(x * 2.0 - 1.0))
     model.save(tmp_path / "model.h5")
@@ -632,7 +632,7 @@ def test_operators_on_tensors_in_keras_2_are_taken(tmp_path: Path, tf_keras: Any
     np.testing.assert_allclose(export_and_serve(tmp_path, ROWS), model(ROWS), atol=1e-6)
 
 
-def test_help_is_there_without_importing_keras(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_needs_no_keras(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["--help"])
 

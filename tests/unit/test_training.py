@@ -121,7 +121,7 @@ def test_the_written_model_solves_xor_in_either_keras(run: SimpleNamespace, answ
     np.testing.assert_allclose(answers(run.folder), xor.LABELS, atol=xor.TOLERANCE)
 
 
-def test_both_kerases_get_the_same_answers_from_the_written_model(run: SimpleNamespace) -> None:
+def test_both_versions_of_keras_get_the_same_answers_from_the_written_model(run: SimpleNamespace) -> None:
     np.testing.assert_allclose(answers_of_tf_keras(run.folder), answers_of_keras_3(run.folder), rtol=1e-6)
 
 
@@ -156,7 +156,7 @@ def test_the_same_training_gives_the_same_plot(stuck: Any) -> None:
     assert plot.draw(stuck.losses, stuck.answers) == plot.draw(stuck.losses, stuck.answers)
 
 
-def test_the_defaults_lie_in_this_project_wherever_one_calls_from(
+def test_the_defaults_lie_in_this_project_whatever_the_working_folder_is(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trains: Trains, solved: Any
 ) -> None:
     trains(lambda seed: solved)
