@@ -302,10 +302,13 @@ def test_ctrl_c_while_training_ends_with_a_short_message_and_exit_code_130(model
     # A shell starts background jobs, and so perhaps this suite, with SIGINT ignored, which children inherit.
     options = PIPES | {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
     process: Any = subprocess.Popen(command("--epochs", 1_000_000, *model.arguments), **options)
-    while "Training with seed" not in process.stdout.readline():
-        assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate()
+    try:
+        while "Training with seed" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
 
     assert process.returncode == 130
     assert error == "Interrupted; nothing was written.\n"
