@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.contract.conftest import PROJECT_ROOT
+from tests.fixtures import PROJECT_ROOT
 
 NAMES = sorted(config.parent.name for config in PROJECT_ROOT.glob("*/function.json"))
 

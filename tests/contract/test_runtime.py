@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.conftest import PROJECT_ROOT
+from tests.fixtures import PROJECT_ROOT
 from tools.worker_host.functions_host import Request
 from tools.worker_host.messages import Level
 from tools.worker_host.worker import FunctionLoadError, InvocationError, Worker, WorkerError
