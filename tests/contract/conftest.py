@@ -1,4 +1,4 @@
-"""Fixtures which run function apps under Microsoft's worker runtime."""
+"""Fixtures that run function apps under Microsoft's worker runtime."""
 
 import importlib.util
 import shutil
@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures import PROJECT_ROOT, lay_out_app
 from tools.worker_host.worker import Worker
 
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
-
 StartWorker = Callable[..., Worker]
-
 
 _HAS_RUNTIME = importlib.util.find_spec("azure_functions_runtime_v1") is not None
 
@@ -25,9 +23,15 @@ def pytest_runtest_setup() -> None:
 
 
 @pytest.fixture(scope="session")
-def worker() -> Iterator[Worker]:
-    """A worker process with this project as its app; no function is loaded yet."""
-    with Worker(PROJECT_ROOT) as worker:
+def app_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the tests' own app."""
+    return lay_out_app(tmp_path_factory.mktemp("wwwroot"))
+
+
+@pytest.fixture(scope="session")
+def worker(app_root: Path) -> Iterator[Worker]:
+    """A worker process that runs the tests' own app; no function is loaded yet."""
+    with Worker(app_root) as worker:
         yield worker
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.conftest import PROJECT_ROOT, StartWorker
+from tests.contract.conftest import StartWorker
+from tests.fixtures import PROJECT_ROOT
 from tools.worker_host.functions_host import Request, Response
 from tools.worker_host.messages import Level
 from tools.worker_host.worker import FunctionLoadError, InvocationError, Worker, WorkerError

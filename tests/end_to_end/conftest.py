@@ -1,4 +1,4 @@
-"""Fixtures which run the real host; a failed test shows what its host has written."""
+"""Fixtures that run the real host. A failed test shows the log of its host."""
 
 import socket
 from collections.abc import Callable, Generator, Iterator
@@ -9,15 +9,8 @@ import pytest
 
 from tests.end_to_end import keras_models
 from tests.end_to_end.keras_models import KerasModel
-from tests.end_to_end.running_host import (
-    PATIENCE_SECONDS,
-    PROJECT_ROOT,
-    AppFolder,
-    Gate,
-    RunningHost,
-    running_host,
-    under_test,
-)
+from tests.end_to_end.running_host import PATIENCE_SECONDS, AppFolder, Gate, RunningHost, running_host, under_test
+from tests.fixtures import lay_out_app
 
 StartHost = Callable[..., RunningHost]
 
@@ -31,9 +24,15 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 @pytest.fixture(scope="session")
-def app_host() -> Iterator[RunningHost]:
-    """A host which serves this project."""
-    with running_host(PROJECT_ROOT) as host:
+def app_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the tests' own app."""
+    return lay_out_app(tmp_path_factory.mktemp("wwwroot"))
+
+
+@pytest.fixture(scope="session")
+def app_host(app_root: Path) -> Iterator[RunningHost]:
+    """A host that serves the tests' own app."""
+    with running_host(app_root) as host:
         yield host
 
 
@@ -44,11 +43,13 @@ def models() -> dict[str, KerasModel]:
 
 
 @pytest.fixture(scope="session")
-def models_host(models: dict[str, KerasModel], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHost]:
-    """A host which serves those models."""
+def models_host(
+    models: dict[str, KerasModel], app_root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningHost]:
+    """A host that serves those models."""
     folder = tmp_path_factory.mktemp("models")
     keras_models.export(models, folder)
-    with running_host(PROJECT_ROOT, SERVING_MODEL_PATH=folder) as host:
+    with running_host(app_root, SERVING_MODEL_PATH=folder) as host:
         yield host
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
+from tests.fixtures import PROJECT_ROOT
 
 # A guard against waiting forever; no test measures time.
 PATIENCE_SECONDS = 60
@@ -22,7 +22,7 @@ _URL = re.compile(r"Listening on (http://localhost:\d+)")
 
 
 class RunningHost:
-    """A host process which serves an app on a free port; ``log`` is all it has written so far."""
+    """A host process that serves an app on a free port; ``log`` is what it has written so far."""
 
     def __init__(self, app: Path, environment: Mapping[str, str]) -> None:
         self.app = app
@@ -38,7 +38,7 @@ class RunningHost:
             encoding="utf-8",
             errors="replace",
             # Windows delivers a Ctrl-Break to process groups only.
-            creationflags=subprocess.CREATE_NEW_PROCESS_GROUP if sys.platform == "win32" else 0,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
         self._reader = threading.Thread(target=self._read_log)
         self._reader.start()
@@ -72,7 +72,7 @@ class RunningHost:
 
     def interrupt(self) -> None:
         """Do what Ctrl-C does."""
-        self.process.send_signal(signal.CTRL_BREAK_EVENT if sys.platform == "win32" else signal.SIGINT)
+        self.process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT))
 
     def wait(self) -> int:
         """Return the exit code once the host has ended; ``log`` is complete then."""

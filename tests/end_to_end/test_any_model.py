@@ -1,38 +1,43 @@
 """Keras models of all kinds answer as Keras itself does, over every protocol."""
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
+from tests.end_to_end.keras_models import KerasModel
+from tests.end_to_end.running_host import RunningHost
+
 NAMES = ["several", "normalized", "image", "recurrent", "embedding", "lookup", "vectorized"]
 DATATYPES = {"float32": "FP32", "int32": "INT32", "int64": "INT64", "uint8": "UINT8", "object": "BYTES"}
 
 
-def post(host, path, content, **headers):
+def post(host: RunningHost, path: str, content: bytes, **headers: str) -> httpx.Response:
     response = httpx.post(f"{host.url}/api/{path}", content=content, headers=headers, timeout=60)
     assert response.status_code == 200, response.text
     return response
 
 
-def as_json(value):
+def as_json(value: object) -> bytes:
     return json.dumps(value).encode()
 
 
-def expect(got, model):
+def expect(got: Mapping[str, Any], model: KerasModel) -> None:
     assert got.keys() == model.answers.keys()
     for name, answer in model.answers.items():
         np.testing.assert_allclose(np.asarray(got[name]).reshape(answer.shape), answer, rtol=1e-5, atol=1e-6)
 
 
-def by_name(value, model):
+def by_name(value: Any, model: KerasModel) -> dict[str, Any]:
     """Give a single output, which TensorFlow Serving answers without its name, that name."""
     return {next(iter(model.answers)): value} if len(model.answers) == 1 else value
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_tensorflow_serving_by_rows(models_host, models, name):
+def test_tensorflow_serving_by_rows(models_host: RunningHost, models: dict[str, KerasModel], name: str) -> None:
     model = models[name]
     rows = [
         dict(zip(model.feeds, row, strict=True))
@@ -46,7 +51,7 @@ def test_tensorflow_serving_by_rows(models_host, models, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_tensorflow_serving_by_columns(models_host, models, name):
+def test_tensorflow_serving_by_columns(models_host: RunningHost, models: dict[str, KerasModel], name: str) -> None:
     model = models[name]
     inputs = {input_name: feed.tolist() for input_name, feed in model.feeds.items()}
 
@@ -56,7 +61,7 @@ def test_tensorflow_serving_by_columns(models_host, models, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_open_inference_with_json_tensors(models_host, models, name):
+def test_open_inference_with_json_tensors(models_host: RunningHost, models: dict[str, KerasModel], name: str) -> None:
     model = models[name]
     inputs = [
         {"name": key, "datatype": DATATYPES[str(feed.dtype)], "shape": feed.shape, "data": feed.ravel().tolist()}
@@ -70,7 +75,7 @@ def test_open_inference_with_json_tensors(models_host, models, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_open_inference_with_binary_tensors(models_host, models, name):
+def test_open_inference_with_binary_tensors(models_host: RunningHost, models: dict[str, KerasModel], name: str) -> None:
     model = models[name]
     raw = {key: to_raw(feed) for key, feed in model.feeds.items()}
     inputs = [
@@ -99,14 +104,16 @@ def test_open_inference_with_binary_tensors(models_host, models, name):
     expect(got, model)
 
 
-def to_raw(feed):
+def to_raw(feed: np.ndarray) -> bytes:
     if feed.dtype != object:
         return feed.tobytes()
     encoded = [value.encode() for value in feed.ravel()]
     return b"".join(len(value).to_bytes(4, "little") + value for value in encoded)
 
 
-def test_the_open_api_document_of_these_models_is_valid(models_host, models):
+def test_the_open_api_document_of_these_models_is_valid(
+    models_host: RunningHost, models: dict[str, KerasModel]
+) -> None:
     from openapi_spec_validator import validate
 
     document = httpx.get(f"{models_host.url}/api/openapi.json").json()
@@ -117,7 +124,9 @@ def test_the_open_api_document_of_these_models_is_valid(models_host, models):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_examples_in_the_document_are_answered(models_host, models, name):
+def test_the_examples_in_the_document_are_answered(
+    models_host: RunningHost, models: dict[str, KerasModel], name: str
+) -> None:
     paths = httpx.get(f"{models_host.url}/api/openapi.json").json()["paths"]
 
     for path in (f"/v1/models/{name}:predict", f"/v2/models/{name}/infer"):

@@ -8,22 +8,25 @@ from pathlib import Path
 import httpx
 from openapi_spec_validator import validate
 
-from tests.end_to_end.running_host import PROJECT_ROOT
+from tests.end_to_end.running_host import RunningHost
+from tests.fixtures import PROJECT_ROOT
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 
 
-def test_the_document_is_valid_open_api_3_1(app_host):
+def test_the_document_is_valid_open_api_3_1(app_host: RunningHost) -> None:
     document = httpx.get(f"{app_host.url}/api/openapi.json").json()
 
     validate(document)
     assert document["openapi"] == "3.1.0"
-    assert {"/PredictXor", "/v1/models/xor:predict", "/v2/models/xor/infer", "/health"} <= document["paths"].keys()
+    assert {"/PredictParity", "/v1/models/parity:predict", "/v2/models/parity/infer", "/health"} <= document[
+        "paths"
+    ].keys()
 
 
-def test_the_running_app_keeps_to_its_document(app_host):
+def test_the_running_app_keeps_to_its_document(app_host: RunningHost) -> None:
     schemathesis = Path(sys.executable).with_name("schemathesis")
-    command = [schemathesis, "run", f"{app_host.url}/api/openapi.json", "--url", f"{app_host.url}/api"]
+    command = [str(schemathesis), "run", f"{app_host.url}/api/openapi.json", "--url", f"{app_host.url}/api"]
     options = ["--max-examples", "30", "--checks", CHECKS, "--phases", "examples,coverage,fuzzing", "--seed", "1"]
 
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.end_to_end.schemathesis_hooks"}

@@ -4,9 +4,16 @@ The layouts are those of Keras 1.2.2 and 2.0.8: ``keras/engine/topology.py``, ``
 """
 
 import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import ArrayLike
+
+Config = dict[str, Any]
+Weights = Mapping[str, Sequence[np.ndarray]]
 
 # A trained XOR net of the article's shape: weights of this size put every answer within 0.02 of the right one.
 XOR_WEIGHTS = {
@@ -15,17 +22,19 @@ XOR_WEIGHTS = {
 }
 
 
-def xor_answers(rows):
+def xor_answers(rows: ArrayLike) -> np.ndarray:
     """Return what the XOR net answers, calculated in float64 by NumPy."""
 
-    def sigmoid(z):
+    def sigmoid(z: np.ndarray) -> np.ndarray:
         return 1 / (1 + np.exp(-z))
 
-    (w1, b1), (w2, b2) = (map(np.float64, XOR_WEIGHTS[name]) for name in ("dense_1", "dense_2"))
-    return sigmoid(sigmoid(np.float64(rows) @ w1 + b1) @ w2 + b2)
+    (w1, b1), (w2, b2) = ([array.astype(np.float64) for array in XOR_WEIGHTS[name]] for name in ("dense_1", "dense_2"))
+    return sigmoid(sigmoid(np.asarray(rows, np.float64) @ w1 + b1) @ w2 + b2)
 
 
-def write_h5(path, weights, keras_version=None, model_config=None):
+def write_h5(
+    path: Path, weights: Weights, keras_version: str | None = None, model_config: Config | None = None
+) -> None:
     """Write a weights file, or a whole model's with ``model_config``; strings are bytes, as Python 2 wrote them."""
     with h5py.File(path, "w") as file:
         group = file
@@ -46,9 +55,9 @@ def write_h5(path, weights, keras_version=None, model_config=None):
                 layer_group[name] = array
 
 
-def keras2_dense(name, units, columns=None):
+def keras2_dense(name: str, units: int, columns: int | None = None) -> Config:
     """Return a Dense layer as Keras 2.0 described it."""
-    config = {
+    config: Config = {
         "name": name,
         "trainable": True,
         "units": units,
@@ -67,9 +76,9 @@ def keras2_dense(name, units, columns=None):
     return {"class_name": "Dense", "config": config}
 
 
-def keras1_dense(name, units, columns=None):
+def keras1_dense(name: str, units: int, columns: int | None = None) -> Config:
     """Return a Dense layer as Keras 1.2 described it."""
-    config = {
+    config: Config = {
         "name": name,
         "trainable": True,
         "output_dim": units,
@@ -84,12 +93,12 @@ def keras1_dense(name, units, columns=None):
     return {"class_name": "Dense", "config": config}
 
 
-def sequential(*layers, **members):
+def sequential(*layers: Config, **members: str) -> Config:
     """Return a Sequential as Keras 1 and 2.0 described it: its config is the list of layers."""
     return {"class_name": "Sequential", "config": list(layers), **members}
 
 
-def write_pair(folder, description, weights, keras_version=None):
+def write_pair(folder: Path, description: Config, weights: Weights, keras_version: str | None = None) -> Path:
     """Write ``model.json`` and ``model.h5`` into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.json").write_text(json.dumps(description))
@@ -97,7 +106,7 @@ def write_pair(folder, description, weights, keras_version=None):
     return folder
 
 
-def write_xor_of_2017(folder):
+def write_xor_of_2017(folder: Path) -> Path:
     """Write the article's pair: Keras 2.0.8, a Sequential's config as a list."""
     description = sequential(
         keras2_dense("dense_1", 2, 2), keras2_dense("dense_2", 1), keras_version="2.0.8", backend="tensorflow"

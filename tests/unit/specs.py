@@ -6,9 +6,9 @@ from serving.engines.signature import Signature, TensorSpec
 _NUMBERS = {dtypes.name_of(number): number for number in (1, 2, 3, 4, 5, 6, 7, 9, 10, 14, 17, 19, 22, 23)}
 
 
-def spec(dtype="float32", shape=(None, 2)):
+def spec(dtype: str = "float32", shape: tuple[int | None, ...] | None = (None, 2)) -> TensorSpec:
     return TensorSpec("x:0", _NUMBERS[dtype], dtypes.numpy_dtype(_NUMBERS[dtype]), dtype, shape)
 
 
-def signature(**inputs):
+def signature(**inputs: TensorSpec) -> Signature:
     return Signature(inputs, {"labels": spec(shape=(None, 1))}, "tensorflow/serving/predict")

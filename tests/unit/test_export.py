@@ -1,8 +1,10 @@
-"""``python -m export``: what it takes, that the SavedModel answers as Keras does, and what it refuses."""
+"""``python -m export``: what it accepts, that the SavedModel answers as Keras does, and what it refuses."""
 
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -14,45 +16,45 @@ from serving.engines.session import load_session
 from serving.models import export_record
 from tests.unit import keras_files
 
+Change = Callable[[Path], object]
+
 ROWS = np.array([[1, 1], [1, 0], [0, 1], [0, 0]], np.float32)
+XOR_ANSWERS = keras_files.xor_answers(ROWS)
 
 
 @pytest.fixture(scope="module")
-def keras():
+def keras() -> Any:
     import keras
 
     return keras
 
 
 @pytest.fixture(scope="module")
-def tf_keras():
+def tf_keras() -> Any:
     import tf_keras
 
     return tf_keras
 
 
-def serve(folder, **feeds):
-    """Run an export in the engine that serves it; return its outputs by name."""
+def serve(folder: Path, x: np.ndarray) -> np.ndarray:
+    """Run the export of a model with one input and one output in the engine that serves it."""
     session = load_session(folder, "auto")
-    [key] = session.signatures
-    if "x" in feeds and "x" not in session.signatures[key].inputs:
-        [name] = session.signatures[key].inputs
-        feeds = {name: feeds["x"]}
-    fetches = session.run(key, feeds)
+    [(key, signature)] = session.signatures.items()
+    [answer] = session.run(key, dict.fromkeys(signature.inputs, x)).values()
     session.close()
-    return fetches
+    return answer
 
 
-def only(fetches):
-    [value] = fetches.values()
-    return value
+def export_and_serve(folder: Path, x: np.ndarray, *flags: str) -> np.ndarray:
+    assert main([str(folder), *flags]) == 0
+    return serve(folder, x)
 
 
-def files_of(folder):
+def files_of(folder: Path) -> dict[Path, bytes]:
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def save_pair(model, folder):
+def save_pair(model: Any, folder: Path) -> None:
     """Save as ``model.json`` and ``model.h5``, in the weights' layout of the Keras at hand."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.json").write_text(model.to_json())
@@ -60,58 +62,57 @@ def save_pair(model, folder):
     (folder / "model.weights.h5").rename(folder / "model.h5")
 
 
-# --- what it takes ---
+SAVE: dict[str, Callable[[Any, Path], None]] = {
+    "pair": save_pair,
+    "archive": lambda model, folder: model.save(folder / "model.keras"),
+    "whole h5": lambda model, folder: model.save(folder / "model.h5"),
+}
 
 
-def test_the_pair_of_2017_answers_as_its_notebook_did(tmp_path):
+# --- what it accepts ---
+
+
+def test_the_pair_of_2017_answers_as_its_notebook_did(tmp_path: Path) -> None:
     keras_files.write_xor_of_2017(tmp_path)
 
-    assert main([str(tmp_path)]) == 0
-
-    np.testing.assert_allclose(only(serve(tmp_path, x=ROWS)), keras_files.xor_answers(ROWS), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(export_and_serve(tmp_path, ROWS), XOR_ANSWERS, rtol=0, atol=1e-6)
 
 
-def test_the_same_pair_as_keras_1_wrote_it_answers_the_same(tmp_path):
+def test_the_same_pair_as_keras_1_wrote_it_answers_the_same(tmp_path: Path) -> None:
     description = keras_files.sequential(
         keras_files.keras1_dense("dense_1", 2, 2), keras_files.keras1_dense("dense_2", 1), keras_version="1.2.2"
     )
     keras_files.write_pair(tmp_path, description, keras_files.XOR_WEIGHTS)
 
-    assert main([str(tmp_path)]) == 0
-
-    np.testing.assert_allclose(only(serve(tmp_path, x=ROWS)), keras_files.xor_answers(ROWS), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(export_and_serve(tmp_path, ROWS), XOR_ANSWERS, rtol=0, atol=1e-6)
 
 
-def test_separate_activation_layers_and_no_version_are_taken_too(tmp_path):
+def test_separate_activation_layers_and_no_version_are_accepted(tmp_path: Path) -> None:
     first, second = keras_files.keras2_dense("dense_1", 2, 2), keras_files.keras2_dense("dense_2", 1)
     for dense in (first, second):
         dense["config"]["activation"] = "linear"
     layers = [first, activation("activation_1"), second, activation("activation_2")]
-    weights = {"dense_1": None, "activation_1": [], "dense_2": None, "activation_2": []}
-    weights = {name: keras_files.XOR_WEIGHTS.get(name, []) for name in weights}
+    names = ("dense_1", "activation_1", "dense_2", "activation_2")
+    weights = {name: keras_files.XOR_WEIGHTS.get(name, []) for name in names}
     keras_files.write_pair(tmp_path, keras_files.sequential(*layers), weights)
 
-    assert main([str(tmp_path)]) == 0
-
-    np.testing.assert_allclose(only(serve(tmp_path, x=ROWS)), keras_files.xor_answers(ROWS), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(export_and_serve(tmp_path, ROWS), XOR_ANSWERS, rtol=0, atol=1e-6)
 
 
-def activation(name):
+def activation(name: str) -> keras_files.Config:
     return {"class_name": "Activation", "config": {"name": name, "trainable": True, "activation": "sigmoid"}}
 
 
-def test_a_whole_model_h5_of_keras_2_is_taken(tmp_path):
+def test_a_whole_model_h5_of_keras_2_is_accepted(tmp_path: Path) -> None:
     description = keras_files.sequential(
         keras_files.keras2_dense("dense_1", 2, 2), keras_files.keras2_dense("dense_2", 1)
     )
     keras_files.write_h5(tmp_path / "model.h5", keras_files.XOR_WEIGHTS, "2.0.8", description)
 
-    assert main([str(tmp_path)]) == 0
-
-    np.testing.assert_allclose(only(serve(tmp_path, x=ROWS)), keras_files.xor_answers(ROWS), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(export_and_serve(tmp_path, ROWS), XOR_ANSWERS, rtol=0, atol=1e-6)
 
 
-def test_a_gru_of_2017_keeps_the_reset_gate_of_its_time(tmp_path, tf_keras):
+def test_a_gru_of_2017_keeps_the_reset_gate_of_its_time(tmp_path: Path, tf_keras: Any) -> None:
     layer = tf_keras.layers.GRU(3, reset_after=False, recurrent_activation="hard_sigmoid", name="gru_1")
     model = tf_keras.Sequential([tf_keras.Input((4, 2)), layer])
     config = layer.get_config()
@@ -121,12 +122,10 @@ def test_a_gru_of_2017_keeps_the_reset_gate_of_its_time(tmp_path, tf_keras):
     keras_files.write_pair(tmp_path, description, {"gru_1": layer.get_weights()}, "2.0.8")
     x = np.random.default_rng(0).standard_normal((5, 4, 2)).astype(np.float32)
 
-    assert main([str(tmp_path)]) == 0
-
-    np.testing.assert_allclose(only(serve(tmp_path, x=x)), model(x), atol=1e-6)
+    np.testing.assert_allclose(export_and_serve(tmp_path, x), model(x), atol=1e-6)
 
 
-def test_a_convolution_of_keras_1_is_translated(tmp_path, tf_keras):
+def test_a_convolution_of_keras_1_is_translated(tmp_path: Path, tf_keras: Any) -> None:
     model = tf_keras.Sequential(
         [
             tf_keras.Input((6, 5, 1)),
@@ -162,28 +161,23 @@ def test_a_convolution_of_keras_1_is_translated(tmp_path, tf_keras):
     keras_files.write_pair(tmp_path, description, weights)
     x = np.random.default_rng(0).standard_normal((3, 6, 5, 1)).astype(np.float32)
 
-    assert main([str(tmp_path)]) == 0
-
-    np.testing.assert_allclose(only(serve(tmp_path, x=x)), model(x), atol=1e-6)
+    np.testing.assert_allclose(export_and_serve(tmp_path, x), model(x), atol=1e-6)
 
 
 @pytest.mark.parametrize("library", ["keras", "tf_keras"])
-@pytest.mark.parametrize("files", ["pair", "archive", "whole h5"])
-def test_every_kind_of_file_of_keras_2_and_3_is_taken(tmp_path, request, library, files):
+@pytest.mark.parametrize("files", SAVE)
+def test_every_kind_of_file_of_keras_2_and_3_is_accepted(
+    tmp_path: Path, request: pytest.FixtureRequest, library: Any, files: str
+) -> None:
     library = request.getfixturevalue(library)
     model = library.Sequential([library.Input((3,)), library.layers.Dense(4, "relu"), library.layers.Dense(2)])
-    if files == "pair":
-        save_pair(model, tmp_path)
-    else:
-        model.save(tmp_path / ("model.keras" if files == "archive" else "model.h5"))
+    SAVE[files](model, tmp_path)
     x = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
 
-    assert main([str(tmp_path)]) == 0
-
-    np.testing.assert_allclose(only(serve(tmp_path, x=x)), np.asarray(model(x)), atol=1e-6)
+    np.testing.assert_allclose(export_and_serve(tmp_path, x), np.asarray(model(x)), atol=1e-6)
 
 
-def test_keras_3_weights_under_their_own_name_are_taken(tmp_path, keras):
+def test_keras_3_weights_under_their_own_name_are_accepted(tmp_path: Path, keras: Any) -> None:
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     (tmp_path / "model.json").write_text(model.to_json())
     model.save_weights(tmp_path / "model.weights.h5")
@@ -191,22 +185,24 @@ def test_keras_3_weights_under_their_own_name_are_taken(tmp_path, keras):
     assert main([str(tmp_path)]) == 0
 
     assert set(export_record.hashes(export_record.find_sources(tmp_path))) == {"model.json", "model.weights.h5"}
-    np.testing.assert_allclose(only(serve(tmp_path, x=np.ones((1, 3), np.float32))), model(np.ones((1, 3))), atol=1e-6)
+    np.testing.assert_allclose(serve(tmp_path, np.ones((1, 3), np.float32)), model(np.ones((1, 3))), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["classifier.keras", "classifier.h5"])
 @pytest.mark.parametrize("by_path", [True, False], ids=["the file", "its folder"])
-def test_the_only_model_in_a_folder_may_have_any_name(tmp_path, keras, name, by_path):
+def test_the_only_model_in_a_folder_may_have_any_name(tmp_path: Path, keras: Any, name: str, by_path: bool) -> None:
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     model.save(tmp_path / name)
 
     assert main([str(tmp_path / name if by_path else tmp_path)]) == 0
 
     assert export_record.is_fresh(tmp_path)
-    np.testing.assert_allclose(only(serve(tmp_path, x=np.ones((1, 3), np.float32))), model(np.ones((1, 3))), atol=1e-6)
+    np.testing.assert_allclose(serve(tmp_path, np.ones((1, 3), np.float32)), model(np.ones((1, 3))), atol=1e-6)
 
 
-def test_of_two_models_in_a_folder_neither_is_taken(tmp_path, keras, capsys):
+def test_of_two_models_in_a_folder_neither_is_exported(
+    tmp_path: Path, keras: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("a.keras", "b.keras"):
         keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(tmp_path / name)
 
@@ -216,7 +212,7 @@ def test_of_two_models_in_a_folder_neither_is_taken(tmp_path, keras, capsys):
 # --- any Keras model ---
 
 
-def keras_models(keras):
+def keras_models(keras: Any) -> dict[str, Any]:
     layers = keras.layers
     a, b = keras.Input((3,), name="a"), keras.Input((None, 2), name="b-2")
     joined = layers.Concatenate()([a, layers.LSTM(4)(b)])
@@ -256,7 +252,7 @@ def keras_models(keras):
     }
 
 
-def transformer_block(keras):
+def transformer_block(keras: Any) -> Any:
     x = keras.Input((5, 8), name="tokens")
     y = keras.layers.LayerNormalization()(x + keras.layers.MultiHeadAttention(2, 4)(x, x))
     return keras.Model(x, keras.layers.Dense(3, "softmax")(keras.ops.mean(y, axis=1)))
@@ -269,7 +265,9 @@ def transformer_block(keras):
         *("text vectorization", "half precision", "bfloat16", "attention", "too large to freeze"),
     ],
 )
-def test_any_keras_model_exports_and_is_checked_against_keras(tmp_path, keras, name, capsys):
+def test_any_keras_model_exports_and_is_checked_against_keras(
+    tmp_path: Path, keras: Any, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = keras_models(keras)[name]
     model.save(tmp_path / "model.keras")
 
@@ -279,7 +277,7 @@ def test_any_keras_model_exports_and_is_checked_against_keras(tmp_path, keras, n
     assert export_record.is_fresh(tmp_path)
 
 
-def test_inputs_and_outputs_keep_their_names_in_keras(tmp_path, keras):
+def test_inputs_and_outputs_keep_their_names_in_keras(tmp_path: Path, keras: Any) -> None:
     keras_models(keras)["several inputs and outputs"].save(tmp_path / "model.keras")
 
     main([str(tmp_path)])
@@ -290,7 +288,7 @@ def test_inputs_and_outputs_keep_their_names_in_keras(tmp_path, keras):
     assert list(signature.outputs) == ["class", "score"]
 
 
-def test_a_stateful_model_is_not_frozen_and_keeps_its_state(tmp_path, keras):
+def test_a_stateful_model_is_not_frozen_and_keeps_its_state(tmp_path: Path, keras: Any) -> None:
     model = keras.Sequential([keras.Input((1, 1), batch_size=1), keras.layers.LSTM(2, stateful=True)])
     model.save(tmp_path / "model.keras")
 
@@ -298,14 +296,14 @@ def test_a_stateful_model_is_not_frozen_and_keeps_its_state(tmp_path, keras):
 
     session = load_session(tmp_path, "auto")
     feeds = {name: np.ones((1, 1, 1), np.float32) for name in session.signatures["serving_default"].inputs}
-    first, second = (only(session.run("serving_default", feeds)) for _ in range(2))
+    [first], [second] = (session.run("serving_default", feeds).values() for _ in range(2))
     assert not np.array_equal(first, second)
 
 
 # --- what it records, and how it writes ---
 
 
-def test_the_record_says_where_the_export_came_from(tmp_path, tf):
+def test_the_record_says_where_the_export_came_from(tmp_path: Path, tf: Any) -> None:
     keras_files.write_xor_of_2017(tmp_path)
 
     main([str(tmp_path)])
@@ -320,7 +318,7 @@ def test_the_record_says_where_the_export_came_from(tmp_path, tf):
     }
 
 
-def test_rows_that_depend_on_each_other_are_seen(tmp_path, keras):
+def test_rows_that_depend_on_each_other_are_noticed(tmp_path: Path, keras: Any) -> None:
     inputs = keras.Input((2,), name="X")
     keras.Model(inputs, inputs - keras.ops.mean(inputs, axis=0)).save(tmp_path / "model.keras")
 
@@ -329,7 +327,9 @@ def test_rows_that_depend_on_each_other_are_seen(tmp_path, keras):
     assert json.loads((tmp_path / "export.json").read_text())["independent_rows"] is False
 
 
-def test_an_optimized_graph_has_its_constants_folded_and_only_public_operations(tmp_path, tf, keras):
+def test_an_optimized_graph_has_its_constants_folded_and_only_public_operations(
+    tmp_path: Path, tf: Any, keras: Any
+) -> None:
     layers = [keras.Input((8, 8, 3), name="X"), keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization()]
     keras.Sequential(layers).save(tmp_path / "model.keras")
 
@@ -342,7 +342,7 @@ def test_an_optimized_graph_has_its_constants_folded_and_only_public_operations(
     assert not [name for name in operations if name.startswith("_")]
 
 
-def test_an_output_folder_of_its_own_leaves_the_models_folder_alone(tmp_path):
+def test_an_output_folder_of_its_own_leaves_the_models_folder_alone(tmp_path: Path) -> None:
     folder = keras_files.write_xor_of_2017(tmp_path / "model")
     before = files_of(folder)
 
@@ -352,7 +352,7 @@ def test_an_output_folder_of_its_own_leaves_the_models_folder_alone(tmp_path):
     assert (tmp_path / "out" / "saved_model.pb").exists()
 
 
-def test_a_new_export_replaces_all_of_an_old_one(tmp_path, keras):
+def test_a_new_export_replaces_all_of_an_old_one(tmp_path: Path, keras: Any) -> None:
     keras_models(keras)["string lookup"].save(tmp_path / "model.keras")
     main([str(tmp_path)])
     assert (tmp_path / "variables").exists()
@@ -367,14 +367,14 @@ def test_a_new_export_replaces_all_of_an_old_one(tmp_path, keras):
 
 @pytest.mark.parametrize("fails_at", range(1, 6))
 def test_an_export_that_is_interrupted_while_it_moves_files_puts_all_back(
-    tmp_path, keras, monkeypatch, fails_at, capsys
-):
+    tmp_path: Path, keras: Any, monkeypatch: pytest.MonkeyPatch, fails_at: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     keras_models(keras)["string lookup"].save(tmp_path / "model.keras")
     main([str(tmp_path)])
     before = files_of(tmp_path)
     moves = 0
 
-    def interrupted(source, target):
+    def interrupted(source: Path, target: Path) -> Path:
         nonlocal moves
         moves += 1
         if moves == fails_at:
@@ -390,12 +390,14 @@ def test_an_export_that_is_interrupted_while_it_moves_files_puts_all_back(
     assert "nothing was changed" in capsys.readouterr().err
 
 
-def test_a_saved_model_that_disagrees_with_keras_is_not_written(tmp_path, monkeypatch, capsys):
+def test_a_saved_model_that_disagrees_with_keras_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     keras_files.write_xor_of_2017(tmp_path)
     before = files_of(tmp_path)
     call, calls = saved_model._call, []
 
-    def differing(model, feeds):
+    def differing(model: Any, feeds: Any) -> dict[str, Any]:
         calls.append(feeds)
         shift = 0 if len(calls) == 1 else 0.01  # the first call is the one that is traced
         return {name: value + shift for name, value in call(model, feeds).items()}
@@ -411,7 +413,7 @@ def test_a_saved_model_that_disagrees_with_keras_is_not_written(tmp_path, monkey
 # --- what it refuses ---
 
 
-def refuse(folder, capsys, *flags):
+def refuse(folder: Path, capsys: pytest.CaptureFixture[str], *flags: str) -> str:
     """Export, expecting one line and exit code 1 with nothing changed; return the line."""
     before = files_of(folder)
     assert main([str(folder), *flags]) == 1
@@ -422,43 +424,46 @@ def refuse(folder, capsys, *flags):
     return error
 
 
-def damage(name, content=None, keep=None):
-    def apply(folder):
-        path = folder / name
-        if content is None and keep is None:
-            path.unlink()
-        else:
-            path.write_bytes(content if keep is None else path.read_bytes()[:keep])
-
-    return apply
+def write(name: str, content: bytes) -> Change:
+    return lambda folder: (folder / name).write_bytes(content)
 
 
-def other_shapes(folder):
-    weights = {"dense_1": [np.zeros((3, 2)), np.zeros(2)], "dense_2": keras_files.XOR_WEIGHTS["dense_2"]}
+def remove(name: str) -> Change:
+    return lambda folder: (folder / name).unlink()
+
+
+def cut_off(folder: Path) -> None:
+    (folder / "model.h5").write_bytes((folder / "model.h5").read_bytes()[:3000])
+
+
+def other_shapes(folder: Path) -> None:
+    weights = {**keras_files.XOR_WEIGHTS, "dense_1": [np.zeros((3, 2), np.float32), np.zeros(2, np.float32)]}
     keras_files.write_h5(folder / "model.h5", weights, "2.0.8")
 
 
-def other_layers(folder):
+def other_layers(folder: Path) -> None:
     keras_files.write_h5(folder / "model.h5", {"dense_1": keras_files.XOR_WEIGHTS["dense_1"]}, "2.0.8")
 
 
 @pytest.mark.parametrize(
     ("change", "names", "says"),
     [
-        pytest.param(damage("model.json", b"{"), "model.json", "Expecting", id="model.json is no JSON"),
-        pytest.param(damage("model.json", b"\xff\xfe\xfd"), "model.json", "", id="model.json is no text"),
-        pytest.param(damage("model.json", b"[1, 2]"), "model.json", "describes no Keras model", id="some other JSON"),
-        pytest.param(damage("model.json", b""), "model.json", "Expecting value", id="model.json is empty"),
-        pytest.param(damage("model.h5", b""), "model.h5", "", id="model.h5 is empty"),
-        pytest.param(damage("model.h5", b"text"), "model.h5", "signature not found", id="model.h5 is no HDF5"),
-        pytest.param(damage("model.h5", keep=3000), "model.h5", "truncated", id="model.h5 is cut off"),
-        pytest.param(damage("model.h5"), "model.h5", "missing", id="model.h5 is missing"),
-        pytest.param(damage("model.json"), "model.h5", "model.json, the architecture", id="model.json is missing"),
+        pytest.param(write("model.json", b"{"), "model.json", "Expecting", id="model.json is not JSON"),
+        pytest.param(write("model.json", b"\xff\xfe\xfd"), "model.json", "", id="model.json is not text"),
+        pytest.param(write("model.json", b"[1, 2]"), "model.json", "describes no Keras model", id="some other JSON"),
+        pytest.param(write("model.json", b""), "model.json", "Expecting value", id="model.json is empty"),
+        pytest.param(write("model.h5", b""), "model.h5", "", id="model.h5 is empty"),
+        pytest.param(write("model.h5", b"text"), "model.h5", "signature not found", id="model.h5 is not HDF5"),
+        pytest.param(cut_off, "model.h5", "truncated", id="model.h5 is cut off"),
+        pytest.param(remove("model.h5"), "model.h5", "missing", id="model.h5 is missing"),
+        pytest.param(remove("model.json"), "model.h5", "model.json, the architecture", id="model.json is missing"),
         pytest.param(other_shapes, "model.h5", "does not fit model.json", id="weights of other shapes"),
         pytest.param(other_layers, "model.h5", "does not fit model.json", id="weights of other layers"),
     ],
 )
-def test_a_damaged_pair_is_refused_by_name_and_an_earlier_export_stays(tmp_path, change, names, says, capsys):
+def test_a_damaged_pair_is_refused_by_name_and_an_earlier_export_stays(
+    tmp_path: Path, change: Change, names: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     keras_files.write_xor_of_2017(tmp_path)
     main([str(tmp_path)])
     capsys.readouterr()
@@ -470,7 +475,7 @@ def test_a_damaged_pair_is_refused_by_name_and_an_earlier_export_stays(tmp_path,
     assert says in error
 
 
-def test_a_damaged_archive_is_refused_by_name(tmp_path, keras, capsys):
+def test_a_damaged_archive_is_refused_by_name(tmp_path: Path, keras: Any, capsys: pytest.CaptureFixture[str]) -> None:
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "model.keras")
     content = (tmp_path / "model.keras").read_bytes()
     (tmp_path / "model.keras").write_bytes(content[: len(content) // 2])
@@ -478,24 +483,24 @@ def test_a_damaged_archive_is_refused_by_name(tmp_path, keras, capsys):
     assert f"{tmp_path / 'model.keras'}: File is not a zip file" in refuse(tmp_path, capsys)
 
 
-def test_a_folder_without_a_model_is_refused(tmp_path, capsys):
+def test_a_folder_without_a_model_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "holds no Keras model, or several; expected one of: model.json + model.h5" in refuse(tmp_path, capsys)
 
 
-def test_a_path_that_is_no_folder_is_refused(tmp_path, capsys):
+def test_a_path_that_is_not_a_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "nothing")]) == 1
 
     assert "is no folder" in capsys.readouterr().err
 
 
-def test_a_model_without_an_input_shape_is_refused(tmp_path, capsys):
+def test_a_model_without_an_input_shape_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     layer = keras_files.keras2_dense("dense_1", 2)
     keras_files.write_pair(tmp_path, keras_files.sequential(layer, keras_version="2.0.8"), {}, "2.0.8")
 
     refuse(tmp_path, capsys)
 
 
-def test_a_layer_that_keras_2_dropped_is_named(tmp_path, capsys):
+def test_a_layer_that_keras_2_dropped_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     layer = {"class_name": "MaxoutDense", "config": {"name": "maxout", "output_dim": 1}}
     keras_files.write_pair(tmp_path, keras_files.sequential(layer, keras_version="1.2.2"), {})
 
@@ -506,24 +511,24 @@ def test_a_layer_that_keras_2_dropped_is_named(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("library", ["keras", "tf_keras"])
-@pytest.mark.parametrize("files", ["pair", "archive", "whole h5"])
-def test_a_lambda_layer_runs_only_with_the_flag(tmp_path, request, capsys, library, files):
+@pytest.mark.parametrize("files", SAVE)
+def test_a_lambda_layer_runs_only_with_the_flag(
+    tmp_path: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], library: Any, files: str
+) -> None:
     library = request.getfixturevalue(library)
     model = library.Sequential([library.Input((2,)), library.layers.Lambda(lambda x: x * 3, name="triple")])
-    if files == "pair":
-        save_pair(model, tmp_path)
-    else:
-        model.save(tmp_path / ("model.keras" if files == "archive" else "model.h5"))
+    SAVE[files](model, tmp_path)
 
     error = refuse(tmp_path, capsys)
 
     assert "layer 'triple' is a Lambda" in error
     assert "--allow-lambda" in error
-    assert main([str(tmp_path), "--allow-lambda"]) == 0
-    assert only(serve(tmp_path, x=ROWS)).tolist() == (ROWS * 3).tolist()
+    assert export_and_serve(tmp_path, ROWS, "--allow-lambda").tolist() == (ROWS * 3).tolist()
 
 
-def test_a_lambda_inside_a_wrapper_inside_a_model_is_found(tmp_path, keras, capsys):
+def test_a_lambda_inside_a_wrapper_inside_a_model_is_found(
+    tmp_path: Path, keras: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     inner = keras.layers.TimeDistributed(keras.layers.Lambda(lambda x: x, name="hidden_code"))
     model = keras.Sequential([keras.Input((2, 2)), keras.Sequential([keras.Input((2, 2)), inner])])
     model.save(tmp_path / "model.keras")
@@ -542,7 +547,13 @@ class Doubling({library}.layers.Layer):
 
 
 @pytest.mark.parametrize("library", ["keras", "tf_keras"])
-def test_a_custom_layer_needs_the_module_that_defines_it(tmp_path, request, monkeypatch, capsys, library):
+def test_a_custom_layer_needs_the_module_that_defines_it(
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    library: Any,
+) -> None:
     module = f"custom_layers_of_{library}"
     (tmp_path / f"{module}.py").write_text(CUSTOM.format(library=library))
     monkeypatch.syspath_prepend(tmp_path)
@@ -555,18 +566,17 @@ def test_a_custom_layer_needs_the_module_that_defines_it(tmp_path, request, monk
 
     assert "layer 'twice' uses the custom object 'Doubling'" in error
     assert "--custom-objects" in error
-    assert main([str(folder), "--custom-objects", module]) == 0
-    assert only(serve(folder, x=ROWS)).tolist() == (ROWS * 2).tolist()
+    assert export_and_serve(folder, ROWS, "--custom-objects", module).tolist() == (ROWS * 2).tolist()
 
 
-def test_a_custom_layer_of_2017_is_named(tmp_path, capsys):
+def test_a_custom_layer_of_2017_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     layer = {"class_name": "MyLayer", "config": {"name": "mine", "batch_input_shape": [None, 2]}}
     keras_files.write_pair(tmp_path, keras_files.sequential(layer, keras_version="2.0.8"), {}, "2.0.8")
 
     assert "layer 'mine' uses the custom object 'MyLayer'" in refuse(tmp_path, capsys)
 
 
-def test_a_custom_activation_of_2017_is_named(tmp_path, capsys):
+def test_a_custom_activation_of_2017_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     layer = keras_files.keras2_dense("dense_1", 2, 2)
     layer["config"]["activation"] = "my_activation"
     keras_files.write_pair(tmp_path, keras_files.sequential(layer, keras_version="2.0.8"), {}, "2.0.8")
@@ -583,14 +593,16 @@ def test_a_custom_activation_of_2017_is_named(tmp_path, capsys):
     ],
     ids=["any module's function", "a builtin", "another SavedModel"],
 )
-def test_a_tampered_archive_is_refused_before_keras_reads_it(tmp_path, keras, capsys, node):
+def test_a_tampered_archive_is_refused_before_keras_reads_it(
+    tmp_path: Path, keras: Any, capsys: pytest.CaptureFixture[str], node: keras_files.Config
+) -> None:
     path = tmp_path / "model.keras"
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="dense")]).save(path)
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     config = json.loads(members["config.json"])
     config["config"]["layers"][1]["config"]["kernel_initializer"] = node
-    members["config.json"] = json.dumps(config)
+    members["config.json"] = json.dumps(config).encode()
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():
             archive.writestr(name, content)
@@ -600,7 +612,9 @@ def test_a_tampered_archive_is_refused_before_keras_reads_it(tmp_path, keras, ca
     assert "layer 'dense'" in error or "layer 'x'" in error
 
 
-def test_an_operator_layer_that_writes_files_is_refused(tmp_path, tf_keras, capsys):
+def test_an_operator_layer_that_writes_files_is_refused(
+    tmp_path: Path, tf_keras: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     layer = {
         "class_name": "TFOpLambda",
         "config": {"name": "tf.io.write_file", "trainable": True, "dtype": "float32", "function": "io.write_file"},
@@ -610,17 +624,15 @@ def test_an_operator_layer_that_writes_files_is_refused(tmp_path, tf_keras, caps
     assert "calls TensorFlow's io.write_file, which is not allowed" in refuse(tmp_path, capsys)
 
 
-def test_operators_on_tensors_in_keras_2_are_taken(tmp_path, tf_keras):
+def test_operators_on_tensors_in_keras_2_are_accepted(tmp_path: Path, tf_keras: Any) -> None:
     x = tf_keras.Input((2,))
     model = tf_keras.Model(x, tf_keras.layers.Dense(1)(x * 2.0 - 1.0))
     model.save(tmp_path / "model.h5")
 
-    assert main([str(tmp_path)]) == 0
-
-    np.testing.assert_allclose(only(serve(tmp_path, x=ROWS)), model(ROWS), atol=1e-6)
+    np.testing.assert_allclose(export_and_serve(tmp_path, ROWS), model(ROWS), atol=1e-6)
 
 
-def test_help_is_there_without_importing_keras(capsys):
+def test_help_needs_no_keras(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["--help"])
 
@@ -628,13 +640,11 @@ def test_help_is_there_without_importing_keras(capsys):
     assert "--allow-lambda" in capsys.readouterr().out
 
 
-def test_the_weights_of_a_whole_model_may_stand_beside_a_model_json(tmp_path, tf_keras):
+def test_the_weights_of_a_whole_model_may_stand_beside_a_model_json(tmp_path: Path, tf_keras: Any) -> None:
     model = tf_keras.Sequential([tf_keras.Input((2,)), tf_keras.layers.Dense(1)])
     (tmp_path / "model.json").write_text(model.to_json())
     model.save(tmp_path / "model.h5")
     with h5py.File(tmp_path / "model.h5") as file:
         assert "model_weights" in file
 
-    assert main([str(tmp_path)]) == 0
-
-    np.testing.assert_allclose(only(serve(tmp_path, x=ROWS)), model(ROWS), atol=1e-6)
+    np.testing.assert_allclose(export_and_serve(tmp_path, ROWS), model(ROWS), atol=1e-6)

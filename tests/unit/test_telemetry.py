@@ -1,4 +1,4 @@
-"""Spans and metrics of requests, as the SDK's own in-memory exporter and reader get them; and none of it when off."""
+"""Spans and metrics of requests, as the SDK's in-memory exporter and reader get them; and nothing where it is off."""
 
 import asyncio
 import logging
@@ -6,9 +6,11 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import azure.functions as func
 import pytest
@@ -21,14 +23,24 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from serving import http, telemetry
 from serving.endpoints.predict_x import PredictX
+from tests.fixtures import PROJECT_ROOT, lay_out_app
 
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
 PARTS = ["load", "parse", "predict", "encode"]
+# Run in the folder of an app.
+ASK = """
+import asyncio, sys, azure.functions as func, PredictParity
+request = func.HttpRequest(
+    method="POST", url="https://app/api/A", headers={}, params={}, route_params={}, body=b'{"X": "1 0"}'
+)
+assert asyncio.run(PredictParity.main(request)).status_code == 200
+"""
+
+Recorded = tuple[InMemorySpanExporter, InMemoryMetricReader]
 
 
 @pytest.fixture
-def on(monkeypatch, tmp_path):
-    """Turn telemetry on; return the exporter of spans and the reader of metrics of a process that has set them up."""
+def on(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
+    """Turn telemetry on in a process that has set up OpenTelemetry; return its span exporter and metric reader."""
     monkeypatch.setenv("PYTHON_ENABLE_OPENTELEMETRY", "true")
     spans, reader = InMemorySpanExporter(), InMemoryMetricReader()
     tracers = TracerProvider()
@@ -44,21 +56,14 @@ def on(monkeypatch, tmp_path):
     http._telemetry.cache_clear()
 
 
-@pytest.fixture
-def adder(models, saved_model, tf):
-    source = saved_model(lambda x: {"y": tf.reduce_sum(x, 1, keepdims=True)}, x=([None, 2], "float32"))
-    (models / "adder").mkdir()
-    source.rename(models / "adder" / "3")
-
-
-def post(body='{"X": "1 2|3 4|5 6"}', model="adder", context=None):
+def post(body: str = '{"X": "1 2|3 4|5 6"}', model: str = "adder", context: Any = None) -> func.HttpResponse:
     request = func.HttpRequest(
         method="POST", url="https://app/api/A", headers={}, params={}, route_params={}, body=body.encode()
     )
     return asyncio.run(http.handle(request, PredictX(model), context))
 
 
-def points(reader, name):
+def points(reader: InMemoryMetricReader, name: str) -> list[Any]:
     data = reader.get_metrics_data()
     found = [
         metric
@@ -70,7 +75,7 @@ def points(reader, name):
     return [point for metric in found for point in metric.data.data_points]
 
 
-def test_a_request_is_a_span_with_its_parts_in_their_order_below_it(on, adder):
+def test_a_request_is_a_span_with_its_parts_in_their_order_below_it(on: Recorded, adder: None) -> None:
     spans, _ = on
 
     assert post().status_code == 200
@@ -85,7 +90,7 @@ def test_a_request_is_a_span_with_its_parts_in_their_order_below_it(on, adder):
     for before, after in pairwise(parts):
         assert before.end_time == after.start_time
     assert parts[-1].end_time <= request.end_time + 1000  # nanoseconds lost in adding up
-    assert dict(request.attributes) == {
+    assert request.attributes == {
         "http.response.status_code": 200,
         "serving.model": "adder",
         "serving.version": 3,
@@ -93,7 +98,7 @@ def test_a_request_is_a_span_with_its_parts_in_their_order_below_it(on, adder):
     }
 
 
-def test_a_span_belongs_to_the_invocation_that_the_worker_has_told_of(on, adder):
+def test_a_span_belongs_to_the_worker_s_invocation(on: Recorded, adder: None) -> None:
     spans, _ = on
     invocation = trace.SpanContext(7, 9, is_remote=True, trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED))
 
@@ -104,24 +109,26 @@ def test_a_span_belongs_to_the_invocation_that_the_worker_has_told_of(on, adder)
     assert (request.context.trace_id, request.parent.span_id) == (7, 9)
 
 
-def test_a_failure_of_the_app_is_an_error_and_a_mistake_of_a_client_is_none(on, models):
+@pytest.mark.parametrize(
+    ("model", "status", "code"), [("broken", 503, trace.StatusCode.ERROR), ("adder", 400, trace.StatusCode.UNSET)]
+)
+@pytest.mark.usefixtures("adder")
+def test_a_failure_of_the_app_is_an_error_and_a_mistake_of_a_client_is_not(
+    on: Recorded, models: Path, model: str, status: int, code: trace.StatusCode
+) -> None:
     spans, _ = on
     (models / "broken" / "1").mkdir(parents=True)
     (models / "broken" / "1" / "saved_model.pb").write_bytes(b"no model")
 
-    assert post(model="broken").status_code == 503
-    assert post(model="absent").status_code >= 400
-    requests = [span for span in spans.get_finished_spans() if span.name == "serving.request"]
+    assert post("no JSON", model).status_code == status
 
-    assert requests[0].status.status_code is trace.StatusCode.ERROR
-    assert requests[0].attributes["serving.error"]
-    assert [span.attributes["http.response.status_code"] for span in requests] == [
-        503,
-        requests[1].attributes["http.response.status_code"],
-    ]
+    [request] = [span for span in spans.get_finished_spans() if span.name == "serving.request"]
+    assert request.status.status_code is code
+    assert request.attributes["http.response.status_code"] == status
+    assert request.attributes["serving.error"]
 
 
-def test_metrics_count_predictions_rows_cold_starts_batches_and_times(on, adder):
+def test_metrics_count_predictions_rows_cold_starts_batches_and_times(on: Recorded, adder: None) -> None:
     _, reader = on
     for body in ('{"X": "1 2|3 4|5 6"}', '{"X": "1 2"}', '{"X": "1 2 3"}'):
         post(body)
@@ -139,20 +146,16 @@ def test_metrics_count_predictions_rows_cold_starts_batches_and_times(on, adder)
     assert 0 < durations["load"].sum < 60  # seconds
 
 
-def test_nothing_of_opentelemetry_is_imported_when_it_is_off(tmp_path):
-    code = (
-        "import asyncio, sys, azure.functions as func, PredictXor\n"
-        "request = func.HttpRequest(method='POST', url='https://a/api/P', headers={}, params={}, route_params={},"
-        ' body=b\'{"X": "1 0"}\')\n'
-        "assert asyncio.run(PredictXor.main(request)).status_code == 200\n"
-        "assert not [name for name in sys.modules if name.startswith('opentelemetry')]\n"
-    )
+def test_nothing_of_opentelemetry_is_imported_when_it_is_off(tmp_path: Path) -> None:
+    code = ASK + "assert not [name for name in sys.modules if name.startswith('opentelemetry')]"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON_")}
 
-    subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, env=environment, check=True)
+    subprocess.run([sys.executable, "-c", code], cwd=lay_out_app(tmp_path), env=environment, check=True)
 
 
-def test_telemetry_that_is_on_without_its_packages_is_said_once_and_breaks_nothing(monkeypatch, adder, caplog):
+def test_telemetry_without_its_packages_is_logged_once_and_breaks_nothing(
+    monkeypatch: pytest.MonkeyPatch, adder: None, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setenv("PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY", "1")
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     monkeypatch.delitem(sys.modules, "serving.telemetry")
@@ -166,18 +169,20 @@ def test_telemetry_that_is_on_without_its_packages_is_said_once_and_breaks_nothi
     http._telemetry.cache_clear()
 
 
-def test_what_is_logged_in_the_thread_that_loads_carries_the_invocations_id(adder, caplog):
+def test_the_log_of_the_thread_that_loads_carries_the_invocation_s_id(
+    adder: None, caplog: pytest.LogCaptureFixture
+) -> None:
     class Storage:
-        invocation_id = None
+        invocation_id: str | None = None
 
     class Context:
         invocation_id = "id-7"
         thread_local_storage = Storage()
 
-    seen = {}
+    seen: dict[str, str | None] = {}
 
     class Handler(logging.Handler):
-        def emit(self, record):
+        def emit(self, record: logging.LogRecord) -> None:
             seen[record.getMessage().partition(" ")[0]] = Context.thread_local_storage.invocation_id
 
     handler = Handler()
@@ -192,24 +197,18 @@ def test_what_is_logged_in_the_thread_that_loads_carries_the_invocations_id(adde
     assert Context.thread_local_storage.invocation_id is None  # the thread goes on to serve others
 
 
-def test_spans_and_metrics_reach_an_otlp_endpoint():
-    received = {}
+def test_spans_and_metrics_reach_an_otlp_endpoint(tmp_path: Path) -> None:
+    received: dict[str, bytes] = {}
 
     class Collector(BaseHTTPRequestHandler):
-        def do_POST(self):
+        def do_POST(self) -> None:
             received[self.path] = received.get(self.path, b"") + self.rfile.read(int(self.headers["Content-Length"]))
             self.send_response(200)
             self.end_headers()
 
-        def log_message(self, *args):
+        def log_message(self, *args: object) -> None:
             pass
 
-    code = (
-        "import asyncio, azure.functions as func, PredictXor\n"
-        "request = func.HttpRequest(method='POST', url='https://a/api/P', headers={}, params={}, route_params={},"
-        ' body=b\'{"X": "1 0"}\')\n'
-        "assert asyncio.run(PredictXor.main(request)).status_code == 200\n"
-    )
     with ThreadingHTTPServer(("localhost", 0), Collector) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         endpoint = f"http://localhost:{server.server_port}"
@@ -219,7 +218,7 @@ def test_spans_and_metrics_reach_an_otlp_endpoint():
             "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
             "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
         }
-        subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, env=environment, check=True, timeout=60)
+        subprocess.run([sys.executable, "-c", ASK], cwd=lay_out_app(tmp_path), env=environment, check=True)
         server.shutdown()
 
     assert b"serving.request" in received["/v1/traces"]
@@ -227,13 +226,13 @@ def test_spans_and_metrics_reach_an_otlp_endpoint():
     assert b"serving.predictions" in received["/v1/metrics"]
 
 
-def test_otlp_is_set_up_where_nobody_has_set_up_anything():
+def test_otlp_is_set_up_where_nothing_is() -> None:
     code = (
         "from serving import telemetry\n"
         "from opentelemetry import trace, metrics\n"
         "telemetry.shared()\n"
         "print(type(trace.get_tracer_provider()).__module__, type(metrics.get_meter_provider()).__module__)\n"
-        "import os; os._exit(0)\n"  # without the last export, for which there is nobody
+        "import os; os._exit(0)\n"  # without the last export, which nothing would receive
     )
 
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, check=True, capture_output=True, text=True)

@@ -5,8 +5,10 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,19 +16,21 @@ import pytest
 from training import files, plot, train, xor
 
 PROJECT = Path(train.__file__).parent.parent
-PIPES = {"cwd": PROJECT, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+PIPES: dict[str, Any] = {"cwd": PROJECT, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
 TOO_FEW = 2  # epochs
+
+Trains = Callable[[Callable[[int], Any]], list[int]]
 
 
 @pytest.fixture(scope="module")
-def network():
+def network() -> ModuleType:
     from training import network
 
     return network
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """One whole run in a process of its own: its exit code, what it printed and the folder it wrote to."""
     folder = tmp_path_factory.mktemp("run")
     done = subprocess.run(command("--output", folder, "--plot", folder / "plot.png"), **PIPES)
@@ -34,23 +38,23 @@ def run(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def solved(network):
+def solved(network: Any) -> Any:
     return network.train(seed=1, epochs=400)
 
 
 @pytest.fixture(scope="module")
-def stuck(network):
+def stuck(network: Any) -> Any:
     return network.train(seed=1, epochs=TOO_FEW)
 
 
 @pytest.fixture
-def trains(monkeypatch, network):
+def trains(monkeypatch: pytest.MonkeyPatch, network: Any) -> Trains:
     """Return a function that fixes what training leads to, by seed; it returns the list of the seeds then tried."""
 
-    def fix(outcome):
-        tried = []
+    def fix(outcome: Callable[[int], Any]) -> list[int]:
+        tried: list[int] = []
 
-        def training(seed, epochs):
+        def training(seed: int, epochs: int) -> Any:
             tried.append(seed)
             return dataclasses.replace(outcome(seed), seed=seed)
 
@@ -61,7 +65,7 @@ def trains(monkeypatch, network):
 
 
 @pytest.fixture
-def model(tmp_path):
+def model(tmp_path: Path) -> SimpleNamespace:
     """A model that an earlier run wrote, and the arguments to write there again."""
     folder = tmp_path / "model"
     folder.mkdir()
@@ -71,19 +75,19 @@ def model(tmp_path):
     return SimpleNamespace(folder=folder, arguments=arguments, content=contents(folder))
 
 
-def command(*arguments):
+def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "training.train", *map(str, arguments)]
 
 
-def contents(folder):
+def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def raise_interrupt(*_):
+def raise_interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def answers_of_keras_3(folder):
+def answers_of_keras_3(folder: Path) -> Any:
     import keras
 
     model = keras.models.model_from_json((folder / "model.json").read_text())
@@ -91,7 +95,7 @@ def answers_of_keras_3(folder):
     return model(xor.POINTS).numpy()
 
 
-def answers_of_tf_keras(folder):
+def answers_of_tf_keras(folder: Path) -> Any:
     import tf_keras
 
     model = tf_keras.Sequential(
@@ -107,40 +111,40 @@ def answers_of_tf_keras(folder):
 # What a run writes
 
 
-def test_a_run_writes_a_model_and_a_plot_and_nothing_else(run):
+def test_a_run_writes_a_model_and_a_plot_and_nothing_else(run: SimpleNamespace) -> None:
     assert run.code == 0
     assert set(contents(run.folder)) == {"model.json", "model.h5", "plot.png"}
 
 
 @pytest.mark.parametrize("answers", [answers_of_keras_3, answers_of_tf_keras])
-def test_the_written_model_solves_xor_in_either_keras(run, answers):
+def test_the_written_model_solves_xor_in_either_keras(run: SimpleNamespace, answers: Any) -> None:
     np.testing.assert_allclose(answers(run.folder), xor.LABELS, atol=xor.TOLERANCE)
 
 
-def test_both_kerases_get_the_same_answers_from_the_written_model(run):
+def test_both_versions_of_keras_get_the_same_answers_from_the_written_model(run: SimpleNamespace) -> None:
     np.testing.assert_allclose(answers_of_tf_keras(run.folder), answers_of_keras_3(run.folder), rtol=1e-6)
 
 
-def test_the_answers_printed_are_those_of_the_written_model(run):
+def test_the_answers_printed_are_those_of_the_written_model(run: SimpleNamespace) -> None:
     lines = [line.split() for line in run.stdout.splitlines() if line.startswith("  ")]
 
     np.testing.assert_array_equal([line[:2] for line in lines], xor.POINTS.astype(int).astype(str))
     np.testing.assert_allclose([[float(line[2])] for line in lines], answers_of_keras_3(run.folder), atol=1e-5)
 
 
-def test_model_json_names_the_input_x_and_the_output_layer_labels(run):
+def test_model_json_names_the_input_x_and_the_output_layer_labels(run: SimpleNamespace) -> None:
     layers = json.loads((run.folder / "model.json").read_text())["config"]["layers"]
 
     assert [layer["config"]["name"] for layer in layers] == ["X", "hidden", "labels"]
 
 
-def test_model_json_is_indented_text_that_ends_with_a_newline(run):
+def test_model_json_is_indented_text_that_ends_with_a_newline(run: SimpleNamespace) -> None:
     text = (run.folder / "model.json").read_text()
 
     assert text == json.dumps(json.loads(text), indent=2) + "\n"
 
 
-def test_the_plot_is_a_png_image_of_1200_by_500_pixels_below_150_kb(run):
+def test_the_plot_is_a_png_image_of_1200_by_500_pixels_below_150_kb(run: SimpleNamespace) -> None:
     image = (run.folder / "plot.png").read_bytes()
 
     assert image.startswith(b"\x89PNG\r\n")
@@ -148,13 +152,15 @@ def test_the_plot_is_a_png_image_of_1200_by_500_pixels_below_150_kb(run):
     assert len(image) < 150_000
 
 
-def test_the_same_training_gives_the_same_plot(stuck):
+def test_the_same_training_gives_the_same_plot(stuck: Any) -> None:
     assert plot.draw(stuck.losses, stuck.answers) == plot.draw(stuck.losses, stuck.answers)
 
 
-def test_the_defaults_lie_in_this_project_wherever_one_calls_from(monkeypatch, tmp_path, trains, solved):
+def test_the_defaults_lie_in_this_project_whatever_the_working_folder_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trains: Trains, solved: Any
+) -> None:
     trains(lambda seed: solved)
-    written = []
+    written: list[Path] = []
     monkeypatch.setattr(files, "write_together", written.extend)
     monkeypatch.chdir(tmp_path)
 
@@ -168,19 +174,19 @@ def test_the_defaults_lie_in_this_project_wherever_one_calls_from(monkeypatch, t
 # What a run says
 
 
-def test_the_default_seed_solves_xor_at_the_first_attempt(run):
+def test_the_default_seed_solves_xor_at_the_first_attempt(run: SimpleNamespace) -> None:
     assert run.stdout.count("Training with seed") == 1
 
 
-def test_a_run_that_succeeds_says_nothing_on_standard_error(run):
+def test_a_run_that_succeeds_says_nothing_on_standard_error(run: SimpleNamespace) -> None:
     assert run.stderr == ""
 
 
-def test_a_run_ends_with_the_next_step(run):
+def test_a_run_ends_with_the_next_step(run: SimpleNamespace) -> None:
     assert run.stdout.endswith(f"Next: python -m export {run.folder}\n")
 
 
-def test_help_names_every_option_without_loading_keras():
+def test_help_names_every_option_without_loading_keras() -> None:
     script = "import atexit, sys; from training import train; atexit.register(lambda: print('keras' in sys.modules));"
     done = subprocess.run([sys.executable, "-c", script + "train.main(['--help'])"], **PIPES)
 
@@ -190,9 +196,11 @@ def test_help_names_every_option_without_loading_keras():
 
 
 @pytest.mark.parametrize("arguments", [("--epochs", "0"), ("--epochs", "many"), ("--seed", "-1"), ("--seed", "1.5")])
-def test_an_option_out_of_range_is_refused_with_what_was_expected(arguments, capsys):
+def test_an_option_out_of_range_is_refused_with_what_was_expected(
+    arguments: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit, match="2"):
-        train.main(arguments)
+        train.main([*arguments])
 
     assert f"argument {arguments[0]}: got '{arguments[1]}', expected a whole number from" in capsys.readouterr().err
 
@@ -200,7 +208,7 @@ def test_an_option_out_of_range_is_refused_with_what_was_expected(arguments, cap
 # Training
 
 
-def test_training_takes_the_notebooks_optimizer_and_loss(stuck):
+def test_training_takes_the_notebooks_optimizer_and_loss(stuck: Any) -> None:
     optimizer = stuck.model.optimizer.get_config()
 
     assert (optimizer["name"], optimizer["momentum"], optimizer["nesterov"]) == ("sgd", 0.9, True)
@@ -208,12 +216,15 @@ def test_training_takes_the_notebooks_optimizer_and_loss(stuck):
     assert stuck.model.loss == "binary_crossentropy"
 
 
-def test_each_epoch_shows_every_point_once_one_at_a_time(network, monkeypatch):
-    fed = []
+def test_each_epoch_shows_every_point_once_one_at_a_time(network: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    fed: list[Any] = []
     fit = network.keras.Sequential.fit
-    monkeypatch.setattr(
-        network.keras.Sequential, "fit", lambda model, x, **options: fed.append(x) or fit(model, x, **options)
-    )
+
+    def noted_fit(model: Any, x: Any, **options: Any) -> Any:
+        fed.append(x)
+        return fit(model, x, **options)
+
+    monkeypatch.setattr(network.keras.Sequential, "fit", noted_fit)
 
     trained = network.train(seed=1, epochs=TOO_FEW)
 
@@ -223,14 +234,14 @@ def test_each_epoch_shows_every_point_once_one_at_a_time(network, monkeypatch):
     assert trained.losses.shape == (TOO_FEW,)
 
 
-def test_the_same_seed_gives_the_same_files(network, stuck):
+def test_the_same_seed_gives_the_same_files(network: Any, stuck: Any) -> None:
     again = network.train(seed=stuck.seed, epochs=TOO_FEW)
 
     assert again.architecture() == stuck.architecture()
     assert again.weights() == stuck.weights()
 
 
-def test_another_seed_gives_other_weights(network, stuck):
+def test_another_seed_gives_other_weights(network: Any, stuck: Any) -> None:
     assert network.train(seed=stuck.seed + 1, epochs=TOO_FEW).weights() != stuck.weights()
 
 
@@ -243,14 +254,16 @@ def test_another_seed_gives_other_weights(network, stuck):
         pytest.param([[np.nan], [0.99], [0.99], [0.01]], False, id="not a number"),
     ],
 )
-def test_xor_is_solved_when_all_four_answers_are_close(answers, solved):
+def test_xor_is_solved_when_all_four_answers_are_close(answers: Any, solved: Any) -> None:
     assert xor.is_solved(np.array(answers)) is solved
 
 
 # Getting stuck
 
 
-def test_a_seed_that_gets_stuck_is_reported_and_the_next_one_taken(trains, solved, stuck, model, capsys):
+def test_a_seed_that_gets_stuck_is_reported_and_the_next_one_taken(
+    trains: Trains, solved: Any, stuck: Any, model: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
     tried = trains(lambda seed: stuck if seed == 7 else solved)
 
     assert train.main(["--seed", "7", *model.arguments]) == 0
@@ -261,7 +274,9 @@ def test_a_seed_that_gets_stuck_is_reported_and_the_next_one_taken(trains, solve
     assert "Seed 8 solved XOR" in output
 
 
-def test_after_ten_stuck_seeds_a_run_fails_with_one_line_that_says_what_to_do(trains, stuck, model, capsys):
+def test_after_ten_stuck_seeds_a_run_fails_with_one_line_that_says_what_to_do(
+    trains: Trains, stuck: Any, model: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
     tried = trains(lambda seed: stuck)
 
     assert train.main(["--seed", "5", *model.arguments]) == 1
@@ -272,7 +287,7 @@ def test_after_ten_stuck_seeds_a_run_fails_with_one_line_that_says_what_to_do(tr
     assert "no seed from 5 to 14 solved XOR in 400 epochs; try more --epochs or another --seed" in error
 
 
-def test_a_run_that_fails_writes_nothing(trains, stuck, model):
+def test_a_run_that_fails_writes_nothing(trains: Trains, stuck: Any, model: SimpleNamespace) -> None:
     trains(lambda seed: stuck)
 
     train.main(model.arguments)
@@ -283,19 +298,30 @@ def test_a_run_that_fails_writes_nothing(trains, stuck, model):
 # Being interrupted, or unable to write
 
 
-def test_ctrl_c_while_training_ends_with_a_short_message_and_exit_code_130(model):
-    process = subprocess.Popen(command("--epochs", 1_000_000, *model.arguments), **PIPES)
-    while "Training with seed" not in process.stdout.readline():
-        assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate()
+def test_ctrl_c_while_training_ends_with_a_short_message_and_exit_code_130(model: SimpleNamespace) -> None:
+    # A shell starts background jobs, and so perhaps this suite, with SIGINT ignored, which children inherit.
+    options = PIPES | {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    process: Any = subprocess.Popen(command("--epochs", 1_000_000, *model.arguments), **options)
+    try:
+        while "Training with seed" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
 
     assert process.returncode == 130
     assert error == "Interrupted; nothing was written.\n"
     assert contents(model.folder) == model.content
 
 
-def test_ctrl_c_after_training_leaves_the_earlier_model_as_it_was(monkeypatch, trains, solved, model, capsys):
+def test_ctrl_c_after_training_leaves_the_earlier_model_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+    trains: Trains,
+    solved: Any,
+    model: SimpleNamespace,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     trains(lambda seed: solved)
     monkeypatch.setattr(plot, "draw", raise_interrupt)
 
@@ -305,7 +331,9 @@ def test_ctrl_c_after_training_leaves_the_earlier_model_as_it_was(monkeypatch, t
     assert contents(model.folder) == model.content
 
 
-def test_a_folder_that_cannot_be_made_fails_with_one_line_that_names_it(trains, solved, model, capsys):
+def test_a_folder_that_cannot_be_made_fails_with_one_line_that_names_it(
+    trains: Trains, solved: Any, model: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
     trains(lambda seed: solved)
     impossible = model.folder / "model.json" / "below a file"
 
