@@ -95,7 +95,7 @@ def unpack_runtime(folder: Path, target: Target, cache: Path) -> bool:
 def run_bare(interpreter: Path, app: Path, runtime: Path | None, *options: str) -> dict[str, Any]:
     """Start an app with the bare interpreter and return what ``tools/package/bare.py`` prints; raises ProofError."""
     # -I: no environment variables, no user's packages; -S: no site-packages of the interpreter.
-    command = [str(interpreter), "-I", "-S", "-B", str(_PROJECT / "tools.package" / "bare.py"), str(app), *options]
+    command = [str(interpreter), "-I", "-S", "-B", str(_PROJECT / "tools/package/bare.py"), str(app), *options]
     command += ["--runtime", str(runtime)] if runtime else []
     try:
         done = subprocess.run(
