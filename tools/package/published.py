@@ -1,4 +1,4 @@
-"""What of the project is published: the files that ``.funcignore`` leaves, as Azure Functions Core Tools reads it."""
+"""Which files of the project are published: those that ``.funcignore`` does not exclude, as Core Tools reads it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _NEVER = (".git", ".vscode", ".funcignore", ".gitignore", "local.settings.json",
 
 
 def published(project: Path) -> list[str]:
-    """Return the paths of all files that publishing the project uploads, relative to it, in their order."""
+    """Return the paths of the files that publishing a project uploads, relative to it and sorted."""
     lines = (project / ".funcignore").read_text(encoding="utf-8").splitlines()
     spec = GitIgnoreSpec.from_lines([*lines, *_NEVER])
     found = []
     for folder, folders, files in os.walk(project):
         place = Path(folder).relative_to(project)
-        # Not walked, for there are virtual environments of gigabytes among them.
+        # Excluded folders are not walked: virtual environments among them are gigabytes large.
         folders[:] = [name for name in folders if not spec.match_file((place / name).as_posix() + "/")]
         found += [(place / name).as_posix() for name in files]
     return sorted(name for name in found if not spec.match_file(name))
