@@ -7,13 +7,14 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
-# Core Tools leaves these out whatever .funcignore says (GetLocalFiles in its FileSystemHelpers.cs).
+# Core Tools excludes these whatever .funcignore says (GetLocalFiles in its FileSystemHelpers.cs).
 _NEVER = (".git", ".vscode", ".funcignore", ".gitignore", "local.settings.json", "project.lock.json")
 
 
 def published(project: Path) -> list[str]:
     """Return the paths of the files that publishing a project uploads, relative to it and sorted."""
-    lines = (project / ".funcignore").read_text(encoding="utf-8").splitlines()
+    file = project / ".funcignore"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     spec = GitIgnoreSpec.from_lines([*lines, *_NEVER])
     found = []
     for folder, folders, files in os.walk(project):

@@ -22,17 +22,16 @@ from packaging.utils import canonicalize_name
 from pathspec import GitIgnoreSpec
 from uv import find_uv_bin
 
-from tools.package import lock, prelink
-from tools.package.elf import LayoutError
+from tools.package import lock
 from tools.package.errors import PackageError
 from tools.package.lock import Pin
 from tools.package.targets import Target
 
 FOLDER = Path(".python_packages/lib/site-packages")  # where Azure's worker looks for an app's packages
 
-_LIBRARIES = ("tensorflow/libtensorflow_cc.so.2", "tensorflow/libtensorflow_framework.so.2")
+LIBRARIES = ("tensorflow/libtensorflow_cc.so.2", "tensorflow/libtensorflow_framework.so.2")
 _INIT = "tensorflow/__init__.py"
-_KEPT_OF_TENSORFLOW = {*_LIBRARIES, _INIT, "tensorflow/include/LICENSE", "tensorflow/THIRD_PARTY_NOTICES.txt"}
+_KEPT_OF_TENSORFLOW = {*LIBRARIES, _INIT, "tensorflow/include/LICENSE", "tensorflow/THIRD_PARTY_NOTICES.txt"}
 _INIT_TEXT = '''"""Only TensorFlow's shared libraries are here, for its C API."""
 
 raise ImportError(
@@ -76,7 +75,7 @@ def fill(folder: Path, pins: list[Pin], target: Target) -> tuple[list[Part], str
     Raises PackageError.
     """
     install(pins, folder, target)
-    remark = _slim(folder) if (folder / _LIBRARIES[0]).is_file() else "TensorFlow is not in the package."
+    remark = _slim(folder) if (folder / LIBRARIES[0]).is_file() else "TensorFlow is not in the package."
     parts = _parts(folder, pins)
     _delete_others(folder, {name for part in parts for name in part.files})
     for part in parts:
@@ -85,9 +84,12 @@ def fill(folder: Path, pins: list[Pin], target: Target) -> tuple[list[Part], str
 
 
 def _slim(folder: Path) -> str:
+    from tools.package import prelink  # imports NumPy, which the doctor must work without
+    from tools.package.elf import LayoutError
+
     print("Stripping and prelinking TensorFlow's libraries ...", file=sys.stderr)
     (folder / _INIT).write_text(_INIT_TEXT, encoding="utf-8")
-    library, framework = (folder / name for name in _LIBRARIES)
+    library, framework = (folder / name for name in LIBRARIES)
     _strip(library)
     _strip(framework)
     try:
