@@ -284,7 +284,9 @@ def test_a_run_that_fails_writes_nothing(trains, stuck, model):
 
 
 def test_ctrl_c_while_training_ends_with_a_short_message_and_exit_code_130(model):
-    process = subprocess.Popen(command("--epochs", 1_000_000, *model.arguments), **PIPES)
+    # A shell starts background jobs, and so perhaps this suite, with SIGINT ignored, which children inherit.
+    heed = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    process = subprocess.Popen(command("--epochs", 1_000_000, *model.arguments), **PIPES, **heed)
     while "Training with seed" not in process.stdout.readline():
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
