@@ -30,7 +30,7 @@ def loaded(seconds=0.3, import_seconds=0.1, resident_mb=300.0, private_mb=50.0, 
     return Loaded(seconds, import_seconds, resident_mb, private_mb, by_rows, "")
 
 
-def test_a_model_is_loaded_and_run_and_told_with_time_and_memory(folder):
+def test_a_model_is_loaded_and_run_with_its_time_and_memory(folder):
     [finding] = check(folder)
 
     assert finding.level is Level.OK

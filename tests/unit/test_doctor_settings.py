@@ -75,7 +75,7 @@ def test_a_setting_alone(app, environ, level, says):
     assert says in finding.what
 
 
-def test_a_misspelt_setting_is_told_the_right_name(app):
+def test_a_misspelt_setting_gets_the_right_name(app):
     [finding] = check(app, {"SERVING_PRELOADS": "xor"})
 
     assert finding.todo == "did you mean SERVING_PRELOAD?"

@@ -29,7 +29,7 @@ def test_another_target_is_refused_with_the_valid_ones(text):
         Target.parse(text)
 
 
-def test_a_build_is_for_python_3_13_unless_it_is_told_another(tmp_path):
+def test_a_build_is_for_python_3_13_by_default(tmp_path):
     assert parse_arguments("a", None, []).target == Target("3.13", "x86_64")
     options = parse_arguments("a", None, ["--target", "3.11-aarch64", "--dist", str(tmp_path)])
     assert (options.target, options.dist) == (Target("3.11", "aarch64"), tmp_path)
