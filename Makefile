@@ -1,40 +1,45 @@
-# `make help` lists what one can do here. PYTHON is any of 3.11 to 3.13.
-PYTHON ?= $(shell tools/scripts/find-python 3.11 3.12 3.13)
+# `make help` lists the targets. Any of Python 3.11 to 3.13 will do, and each can have an environment of its own:
+# make test PYTHON=python3.12 VENV=.venv-3.12
+PYTHON_HERE := $(shell tools/scripts/find-python 3.11 3.12 3.13)
+PYTHON ?= $(PYTHON_HERE)
 PYTHON313 ?= $(shell tools/scripts/find-python 3.13)
+VENV ?= .venv
 PORT ?= 7071
 MODEL ?= model/xor/1
 TARGET ?= 3.13
 
-BIN := .venv/bin
+BIN := $(VENV)/bin
 INSTALL := pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup start test contract train export package wheelhouse lock audit doctor bench bench-peers \
+.PHONY: help setup start test suite contract train export package wheelhouse lock audit doctor bench bench-peers \
 	check-infra lint clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /: /' | awk -F': ' '{ printf "make %-12s %s\n", $$1, $$2 }'
 
-setup: .venv/installed  ## create .venv and install all that development takes
+setup: $(VENV)/installed  ## create .venv and install everything that development needs
 
-.venv/installed: requirements.txt requirements/dev.txt requirements/keras2.txt
-	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.13 found. Install one, or say where: make setup PYTHON=..."; exit 1; }
-	@echo "Installing into .venv (about 1.8 GB; takes a minute or two) ..."
-	@$(PYTHON) -m venv .venv
+$(VENV)/installed: requirements.txt requirements/dev.txt requirements/keras2.txt
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.13 was found. Install one, or name it: make setup PYTHON=..."; exit 1; }
+	@echo "Installing into $(VENV) (about 1.8 GB; takes a minute or two) ..."
+	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/$(INSTALL) -r requirements/dev.txt
 	@$(BIN)/$(INSTALL) --no-deps -r requirements/keras2.txt
 	@touch $@
 
-start: setup  ## serve on http://localhost:7071, with func where it is installed (PORT=8080 for another port)
+start: setup  ## serve on http://localhost:7071, by func where it is installed (PORT=8080 for another port)
 	@if command -v func >/dev/null; then . $(BIN)/activate && exec func start --port $(PORT); \
 	else exec $(BIN)/python -m tools.local_host --port $(PORT); fi
 
-test: setup .venv-clients/installed contract  ## run all tests
+test: suite contract  ## run all tests
+
+suite: setup .venv-clients/installed
 	$(BIN)/python -m pytest
 
-# Microsoft's runtime needs Python 3.13; without one the tests say so and are skipped.
+# Microsoft's runtime needs Python 3.13.
 contract:  ## run the function folders in Microsoft's own worker runtime
-	@if [ -z "$(PYTHON313)" ]; then echo "SKIPPED tests/contract: no Python 3.13 found (make contract PYTHON313=...)"; \
+	@if [ -z "$(PYTHON313)" ]; then echo "SKIPPED tests/contract: Python 3.13 was not found (make contract PYTHON313=...)"; \
 	else $(MAKE) --no-print-directory .venv-contract/installed && .venv-contract/bin/python -m pytest tests/contract; fi
 
 .venv-contract/installed: requirements.txt requirements/contract.txt
@@ -44,8 +49,8 @@ contract:  ## run the function folders in Microsoft's own worker runtime
 	@touch $@
 
 .venv-clients/installed: requirements/clients.txt
-	@echo "Installing clients of the protocols into .venv-clients ..."
-	@$(PYTHON) -m venv .venv-clients
+	@echo "Installing the protocols' clients into .venv-clients ..."
+	@$(PYTHON_HERE) -m venv .venv-clients
 	@.venv-clients/bin/$(INSTALL) -r requirements/clients.txt
 	@touch $@
 
@@ -55,19 +60,19 @@ train: setup  ## train the XOR model and plot it
 export: setup  ## export a model for serving (MODEL=model/xor/1)
 	$(BIN)/python -m export $(MODEL)
 
-package: setup  ## build what is deployed into dist/, and prove that it works (TARGET=3.13, or 3.13-aarch64)
+package: setup  ## build the deployment package in dist/ and prove that it works (TARGET=3.13, or 3.13-aarch64)
 	@$(BIN)/python -m tools.package --target $(TARGET)
 
-wheelhouse: setup  ## every production wheel with its hash, to install offline, into dist/ (TARGET=3.13)
+wheelhouse: setup  ## collect every production wheel in dist/, to install without a network (TARGET=3.13)
 	@$(BIN)/python -m tools.package.wheelhouse --target $(TARGET)
 
-lock: setup  ## pin and hash what requirements.txt takes, for all targets, into requirements/production.lock
+lock: setup  ## pin and hash what requirements.txt needs, for all targets, in requirements/pylock.*.toml
 	@tools/scripts/lock
 
-audit: setup  ## look for known vulnerabilities in what is deployed (needs the network)
+audit: setup  ## look for known vulnerabilities in the libraries of the locks (needs the network)
 	@tools/scripts/audit
 
-doctor: setup  ## say what is right, what will fail, and what to do, before deploying
+doctor: setup  ## check the app before it is deployed; print what will fail and how to fix it
 	@$(BIN)/python -m tools.doctor
 
 bench: setup  ## measure cold start, latency and memory against the naive app; writes docs/benchmark.md
@@ -76,12 +81,12 @@ bench: setup  ## measure cold start, latency and memory against the naive app; w
 bench-peers: setup  ## measure the app beside its peers (installs 14 GB, needs wrk); writes docs/peers.md
 	$(BIN)/python -m benchmarks.peers
 
-check-infra: .venv-infra/installed  ## check Bicep, workflow, Dockerfile, manifests and queries
+check-infra: .venv-infra/installed  ## check the Bicep files, workflow, Dockerfile, manifests and queries
 	@tools/scripts/check-infra
 
 .venv-infra/installed: requirements/infra.txt
 	@$(PYTHON) -m venv .venv-infra
-	@echo "Installing checkers of the infrastructure into .venv-infra ..."
+	@echo "Installing the infrastructure's checkers into .venv-infra ..."
 	@.venv-infra/bin/$(INSTALL) -r requirements/infra.txt
 	@touch $@
 
@@ -90,5 +95,5 @@ lint: setup  ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-clean:  ## remove the virtual environments and caches
-	rm -rf dist .venv .venv-clients .venv-contract .venv-infra .venv-peers .pytest_cache .mypy_cache .ruff_cache
+clean:  ## remove dist/, the virtual environments and the caches
+	rm -rf dist .venv .venv-* .pytest_cache .mypy_cache .ruff_cache

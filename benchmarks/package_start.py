@@ -20,7 +20,7 @@ from tqdm import tqdm
 from benchmarks import page_cache
 from benchmarks.figures import ROOT
 from benchmarks.report import machine
-from tools.package import lock, proof, published, site_packages, wheels
+from tools.package import lock, proof, published, site_packages
 from tools.package.targets import Target
 
 Apps = dict[str, Path]
@@ -28,16 +28,13 @@ Apps = dict[str, Path]
 _READERS = "For operators: what the package saves compared with installing every wheel."
 
 
-def _full_app(folder: Path, target: Target, cache: Path) -> None:
+def _full_app(folder: Path, target: Target) -> None:
     """Write the app with every production wheel, as a remote build does."""
     for name in published.published(ROOT):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, folder / name)
-    found = wheels.fetch(target, lock.read(target).values(), cache)
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-compile"]
-    command += ["--only-binary=:all:", "--target", str(folder / site_packages.FOLDER), *wheels.pip_options(target)]
-    subprocess.run([*command, *map(str, found)], check=True)
-    # As pip does in the target's own Python. A few files are for other versions and don't compile.
+    site_packages.install(lock.read(lock.PRODUCTION, target), folder / site_packages.FOLDER, target)
+    # As pip does where it runs in the target's own Python; a few files are for other versions.
     python = str(proof.find_interpreter(target))
     subprocess.run([python, "-I", "-S", "-m", "compileall", "-qq", str(folder)], check=False)
 
@@ -96,9 +93,9 @@ def main() -> int:
         # A copy, so that running it leaves the package unchanged.
         apps = {"the package": Path(scratch) / "package", "all wheels": Path(scratch) / "full"}
         shutil.copytree(dist / str(target), apps["the package"])
-        _full_app(apps["all wheels"], target, dist / "wheels")
+        _full_app(apps["all wheels"], target)
         folder = Path(scratch) / "runtime"
-        runtime = folder if proof.unpack_runtime(folder, target, dist / "wheels") else None
+        runtime = folder if proof.install_runtime(folder, target) else None
         figures = _measure(apps, interpreter, runtime, options.rounds)
         name = "under Microsoft's worker runtime" if runtime else "main called directly"
         text = _report(apps, figures, target, options.rounds, name)

@@ -1,4 +1,4 @@
-// Who is told, and of what. Each log rule is a query of alerts/ that answers with one number, and a threshold.
+// Alert rules, and whom they notify. Each log rule is a query of alerts/ that returns one number, and a threshold.
 param prefix string
 param location string
 param tags object
@@ -21,7 +21,7 @@ var rules = [
   }
   {
     name: 'no-success'
-    description: 'Requests arrive, and none is answered with success.'
+    description: 'Requests arrive, but none succeeds.'
     severity: 0
     query: loadTextContent('alerts/no-success.kql')
     column: 'Unanswered'
@@ -29,7 +29,7 @@ var rules = [
   }
   {
     name: 'slow-answers'
-    description: 'The slowest hundredth of the requests takes longer than ${p99Milliseconds} ms.'
+    description: 'The slowest 1 % of the requests takes longer than ${p99Milliseconds} ms.'
     severity: 2
     query: loadTextContent('alerts/slow-answers.kql')
     column: 'P99'

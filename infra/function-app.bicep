@@ -1,9 +1,9 @@
 // The Flex Consumption plan and the function app on it.
 //
-// What a Flex app does without: FUNCTIONS_WORKER_RUNTIME, FUNCTIONS_EXTENSION_VERSION, WEBSITE_RUN_FROM_PACKAGE,
+// What a Flex app must not set: FUNCTIONS_WORKER_RUNTIME, FUNCTIONS_EXTENSION_VERSION, WEBSITE_RUN_FROM_PACKAGE,
 // SCM_DO_BUILD_DURING_DEPLOYMENT and ENABLE_ORYX_BUILD are deprecated there ("Flex Consumption plan deprecations" in
-// Microsoft's app settings reference). Azure rejects siteConfig.ftpsState, as there is no FTP. A health check path does
-// nothing on this plan. Without a cors section no other site's page may call the app.
+// Microsoft's app settings reference). Azure rejects siteConfig.ftpsState, as there is no FTP. A health check path has
+// no effect on this plan. Without a cors section no other site's page may call the app.
 param name string
 param planName string
 param location string
@@ -102,7 +102,7 @@ resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
   })
 }
 
-// Deployment by user name and password is off; azd and the workflow come with an Entra token.
+// Deployment by user name and password is off; azd and the workflow use an Entra token.
 resource ftp 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-04-01' = {
   parent: app
   name: 'ftp'

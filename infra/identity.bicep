@@ -1,4 +1,4 @@
-// The identity that the app reaches storage and Application Insights with, instead of keys.
+// The identity with which the app accesses storage and Application Insights, instead of keys.
 param name string
 param location string
 param tags object

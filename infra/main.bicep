@@ -21,22 +21,22 @@ param location string
 param pythonVersion string = '3.13'
 
 @allowed([512, 2048, 4096])
-@description('Memory of an instance in MB, of which CPU is a share. The app takes a third of a GB beside the Functions host before any large model, which leaves little in 512.')
+@description('Memory of an instance in MB; its CPU share is proportional. The app takes a third of a GB beside the Functions host before any large model, which leaves little of 512.')
 param instanceMemoryMB int = 2048
 
 @minValue(1)
 @maxValue(1000)
-@description('Most instances the app scales out to.')
+@description('The most instances that the app scales out to.')
 param maximumInstanceCount int = 100
 
 @minValue(0)
 @maxValue(1000)
-@description('Instances that are always there for HTTP, and always paid for. 0 scales to zero, with a cold start after a pause.')
+@description('Instances that always run for HTTP, and are always paid for. 0 scales to zero, with a cold start after a pause.')
 param alwaysReadyInstances int = 0
 
 @minValue(1)
 @maxValue(1000)
-@description('Requests that an instance answers at a time before Azure adds another. Azure gives Python apps 1; this app is async and runs the requests that wait as one batch, so 16, what Azure gives other languages at 2048 MB. Lower it for a model that takes seconds of all cores.')
+@description('Requests that an instance answers at once before Azure adds another. Azure sets 1 for Python apps; this app is async and runs waiting requests as one batch, so it is 16 here, which is what Azure sets for other languages at 2048 MB. Lower it for a model that keeps all cores busy for seconds.')
 param httpConcurrency int = 16
 
 @description('App settings of the app itself, as in {"SERVING_PRELOAD": "xor"}; the README lists them.')
@@ -47,7 +47,7 @@ param servingSettings object = {}
 @description('Days that logs are kept.')
 param logRetentionDays int = 30
 
-@description('Who is told of alerts. Without an address there are no alert rules.')
+@description('E-mail address for alerts. Without one there are no alert rules.')
 param alertEmail string = ''
 
 @minValue(1)
@@ -56,7 +56,7 @@ param alertEmail string = ''
 param alertServerErrorPercent int = 5
 
 @minValue(1)
-@description('Alert where the slowest hundredth of requests takes longer than this many milliseconds.')
+@description('Alert if the slowest 1 % of requests takes longer than this many milliseconds.')
 param alertP99Milliseconds int = 1000
 
 @minValue(1)
@@ -64,7 +64,7 @@ param alertP99Milliseconds int = 1000
 @description('Alert above this share of an instance\'s memory, in percent.')
 param alertMemoryPercent int = 85
 
-// Globally unique where names have to be, and the same at every deployment.
+// Unique worldwide, where names must be, and the same at every deployment.
 var token = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = {
   'azd-env-name': environmentName
@@ -149,7 +149,7 @@ module alerts 'alerts.bicep' = if (!empty(alertEmail)) {
   }
 }
 
-// azd writes these into its environment; the deploy workflow takes AZURE_FUNCTION_NAME.
+// azd writes these into its environment; the workflow needs AZURE_FUNCTION_NAME.
 output AZURE_LOCATION string = location
 output AZURE_TENANT_ID string = tenant().tenantId
 output AZURE_RESOURCE_GROUP string = group.name

@@ -1,4 +1,4 @@
-// Application Insights over a Log Analytics workspace. Takes telemetry from Entra identities only, not by its key.
+// Application Insights on a Log Analytics workspace. It accepts telemetry only from Entra identities, not by key.
 param workspaceName string
 param insightsName string
 param location string

@@ -1,5 +1,5 @@
-// The storage that every function app has: the host's own blobs, and the container with the deployed package.
-// Keys are off; only Entra identities get in.
+// The storage account of the function app: the host's own blobs, and the container of the deployed package. Account
+// keys are off, so that only Entra identities have access.
 param name string
 param location string
 param tags object
@@ -7,7 +7,7 @@ param tags object
 @description('Who reads and writes the blobs.')
 param principalId string
 
-// The role that the Functions host asks for on AzureWebJobsStorage; it includes what the package's container needs.
+// The role that the Functions host needs for AzureWebJobsStorage; it includes what the package's container needs.
 var storageBlobDataOwner = 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'
 
 resource account 'Microsoft.Storage/storageAccounts@2024-01-01' = {

@@ -1,6 +1,6 @@
 // Checks KQL with Microsoft's own language service: node kql.cjs FOLDER FILE... where FOLDER has node_modules, and each
-// FILE is one query (.kql) or a page with queries (.md). A page's block of nothing but "let" is to be put before any of
-// its queries, so they are checked both with and without it. Says what is wrong and where; ends with 1 if anything is.
+// FILE is one query (.kql) or a page with queries (.md). A page's block of only "let" may precede any of its queries, so
+// they are checked with and without it. Prints each mistake with its place, and ends with 1 if there is one.
 "use strict";
 
 const fs = require("fs");
@@ -8,7 +8,7 @@ const path = require("path");
 const vm = require("vm");
 
 // The columns that the queries use, with their types: AppRequests and AppTraces as in Microsoft's table reference, and
-// requests and traces as Application Insights calls the same.
+// requests and traces as Application Insights names the same.
 const TABLES = {
   requests:
     "timestamp: datetime, name: string, success: string, resultCode: string, duration: real, itemCount: int, " +

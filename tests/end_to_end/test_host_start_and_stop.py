@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from tests.end_to_end.conftest import StartHost
-from tests.end_to_end.running_host import PATIENCE_SECONDS, PROJECT_ROOT, AppFolder, Gate, RunningHost
+from tests.end_to_end.running_host import PATIENCE_SECONDS, AppFolder, Gate, RunningHost
+from tests.fixtures import PROJECT_ROOT
 
 ANSWER = "def main(req): return 'answered'"
 WAIT_AT_GATE = "import os, socket; socket.create_connection(('127.0.0.1', int(os.environ['GATE']))).recv(1)"

@@ -65,6 +65,15 @@ def test_only_what_is_on_main_and_passed_is_deployed_with_a_token_for_that_job_a
     }
 
 
+def test_the_workflow_runs_every_step_of_ci():
+    (steps,) = re.findall(r'^steps="(.+)"$', (PROJECT / "tools/scripts/ci").read_text(encoding="utf-8"), re.MULTILINE)
+    jobs = _yaml(".github/workflows/deploy.yml")["jobs"]
+    commands = [step["run"] for name in ("check", "package") for step in jobs[name]["steps"] if "run" in step]
+
+    assert commands == ['tools/scripts/ci "$STEP"', "tools/scripts/ci package"]
+    assert {*jobs["check"]["strategy"]["matrix"]["step"], "package"} == set(steps.split())
+
+
 def test_actions_are_pinned_by_commit():
     text = (PROJECT / ".github/workflows/deploy.yml").read_text(encoding="utf-8")
 

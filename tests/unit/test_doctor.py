@@ -17,41 +17,51 @@ from tools.doctor.libraries import TensorFlow
 LIBRARY = APP_ROOT / "libtensorflow_cc.so.2"
 
 
+MAIN = "import sys; from pathlib import Path; from tools.doctor.__main__ import main; "
+
+
 @pytest.fixture
-def published(tmp_path):
-    """The options that have the doctor look at a package of this app, whatever lies in ``dist``."""
-    folder = tmp_path / "published"
-    shutil.copytree(APP_ROOT / "model", folder / "model")
-    shutil.copy(APP_ROOT / "host.json", folder)
-    return ["--plan", "container", "--package", str(folder)]
+def app(tmp_path):
+    """An app with one function and the XOR model."""
+    app = tmp_path / "app"
+    shutil.copytree(APP_ROOT / "model" / "xor", app / "model" / "xor")
+    shutil.copytree(APP_ROOT / "PredictXor", app / "PredictXor")
+    for name in ("host.json", "requirements.txt"):
+        shutil.copy(APP_ROOT / name, app)
+    return app
 
 
-def run(arguments, **environment):
+def options(app):
+    """Return the options that have the doctor check the app as its own package."""
+    return ["--plan", "container", "--package", str(app)]
+
+
+def run(app, code="sys.exit(main(sys.argv[2:], root=Path(sys.argv[1])))", **environment):
     return subprocess.run(
-        [sys.executable, "-m", "tools.doctor", *arguments],
+        [sys.executable, "-c", MAIN + code, app, *options(app)],
         cwd=APP_ROOT,
-        env={**os.environ, **environment},
+        env={**os.environ, "SERVING_MODEL_PATH": str(app / "model"), **environment},
         capture_output=True,
         text=True,
         check=False,
     )
 
 
-def test_an_app_without_problems_ends_with_0(published):
-    done = run(published)
+def test_an_app_without_problems_ends_with_0(app):
+    done = run(app)
 
     assert done.returncode == 0, done.stdout
     assert "PROBLEM" not in done.stdout
     assert "xor/1: export matches its files" in done.stdout
+    assert "xor is the default model: it is the only one" in done.stdout
     assert "Loading xor/1" in done.stderr
     assert "\x1b" not in done.stdout
 
 
-def test_a_corrupt_model_ends_with_1_and_no_stack_trace(published, tmp_path):
-    folder = shutil.copytree(APP_ROOT / "model" / "xor" / "1", tmp_path / "models" / "xor" / "1")
-    (folder / "saved_model.pb").write_bytes(b"\xff" * 100)
+def test_a_corrupt_model_ends_with_1_and_no_stack_trace(app):
+    (app / "model" / "xor" / "1" / "saved_model.pb").write_bytes(b"\xff" * 100)
 
-    done = run(published, SERVING_MODEL_PATH=str(tmp_path / "models"))
+    done = run(app)
 
     assert done.returncode == 1
     assert "PROBLEM  xor/1 can't be loaded and run:" in done.stdout
@@ -61,22 +71,22 @@ def test_a_corrupt_model_ends_with_1_and_no_stack_trace(published, tmp_path):
 def test_a_package_that_is_not_there_ends_with_1(capsys):
     assert main(["--package", "nowhere.zip"], {}) == 1
 
-    assert "PROBLEM  nowhere.zip is neither a folder nor a zip file" in capsys.readouterr().out
+    assert "PROBLEM  nowhere.zip is neither a folder nor a readable zip file" in capsys.readouterr().out
 
 
-def test_a_setting_that_cannot_be_read_is_told_with_all_the_rest(published, capsys):
-    assert main(published, {"SERVING_ENGINE": "rust"}) == 1
+def test_an_invalid_setting_does_not_hide_the_other_findings(app, capsys):
+    assert main(options(app), {"SERVING_ENGINE": "rust"}, app) == 1
 
     printed = capsys.readouterr().out
     assert "SERVING_ENGINE is 'rust'" in printed
     assert "xor/1: export matches its files" in printed
 
 
-def test_it_imports_neither_tensorflow_nor_keras_nor_numpy(published):
-    code = "import sys; from tools.doctor.__main__ import main; main(sys.argv[1:])"
+def test_it_imports_neither_tensorflow_nor_keras_nor_numpy(app):
+    code = "main(sys.argv[2:], root=Path(sys.argv[1]))"
     code += "; print({'tensorflow', 'keras', 'numpy', 'azure.functions'} & {*sys.modules})"
-    command = [sys.executable, "-c", code, *published]
-    child = subprocess.run(command, capture_output=True, text=True, cwd=APP_ROOT, check=True)
+
+    child = run(app, code)
 
     assert child.stdout.splitlines()[-1] == "set()"
 
@@ -89,15 +99,15 @@ def test_serving_does_not_import_it():
 
 
 def test_findings_are_aligned_and_what_to_do_stands_below():
-    text = text_of("Models", [ok("a is fine"), warning("b limps", "mend b"), problem("c fails", "mend c")])
+    text = text_of("Models", [ok("a is fine"), warning("b is slow", "speed up b"), problem("c fails", "fix c")])
 
     assert text.splitlines() == [
         "Models",
         "  ok       a is fine",
-        "  warning  b limps",
-        "           to do: mend b",
+        "  warning  b is slow",
+        "           to do: speed up b",
         "  PROBLEM  c fails",
-        "           to do: mend c",
+        "           to do: fix c",
     ]
 
 
@@ -152,30 +162,34 @@ def test_another_version_than_the_pinned_one_is_named(tmp_path):
     [other, also] = [found for found in libraries.check(tmp_path, TensorFlow.here()) if found.level is Level.WARNING]
 
     assert "numpy" in other.what
-    assert "pins (1.0)" in other.what
+    assert "requirements.txt says ==1.0" in other.what
     assert "orjson" in also.what
 
 
-def test_pins_are_read_by_name_with_all_their_versions(tmp_path):
+def test_requirements_are_those_of_this_python_and_platform(tmp_path):
     path = tmp_path / "requirements.txt"
     path.write_text(
-        "# A==1\nAzure_Functions==1.26.0; python_version < '3.13'\nazure-functions==2.3.0\nb[x]==2 # c\n-r d\n"
+        "# A==1\nAzure_Functions==1.26.0; python_version < '4'\nazure-functions==9; python_version >= '4'\n"
+        "b[x]==2 # c\nd==3 --hash=sha256:0\ne==4 \\\n  --hash=sha256:0\n-r f\n"
     )
 
-    assert libraries.read_pins(path) == {"azure-functions": {"1.26.0", "2.3.0"}, "b": {"2"}}
+    found = {name: str(requirement.specifier) for name, requirement in libraries.read_requirements(path).items()}
+
+    assert found == {"azure-functions": "==1.26.0", "b": "==2", "d": "==3", "e": "==4"}
+    assert libraries.read_requirements(tmp_path / "nowhere.txt") == {}
 
 
 @pytest.mark.parametrize(
     ("tensorflow", "level", "says"),
     [
-        (TensorFlow("2.21.0", LIBRARY, False), Level.OK, "slim"),
+        (TensorFlow("2.21.0", LIBRARY, False), Level.OK, "the C library only"),
         (TensorFlow("2.21.0", LIBRARY, True), Level.OK, "C library and Python"),
-        (TensorFlow("2.20.0", LIBRARY, True), Level.PROBLEM, "parts of two installations"),
+        (TensorFlow("2.20.0", LIBRARY, True), Level.PROBLEM, "two installations are mixed"),
         (TensorFlow("2.21.0", None, True), Level.WARNING, "without its C library"),
         (TensorFlow(None, None, False), Level.PROBLEM, "TensorFlow is missing"),
     ],
 )
-def test_tensorflow_is_told_by_what_there_is_of_it(monkeypatch, tensorflow, level, says):
+def test_what_is_installed_of_tensorflow(monkeypatch, tensorflow, level, says):
     monkeypatch.setattr(children, "library_version", lambda: "2.21.0")
 
     [finding] = [found for found in libraries.check(APP_ROOT, tensorflow) if "TensorFlow" in found.what]

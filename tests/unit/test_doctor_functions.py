@@ -9,14 +9,29 @@ from serving.settings import APP_ROOT
 from tools.doctor import functions
 from tools.doctor.finding import Level
 
+HTTP = {
+    "bindings": [
+        {"type": "httpTrigger", "direction": "in", "name": "req", "authLevel": "function"},
+        {"type": "http", "direction": "out", "name": "$return"},
+    ]
+}
+MAIN = "async def main(req): ..."
+WARMUP = {"bindings": [{"type": "warmupTrigger", "direction": "in", "name": "context"}]}
+
 
 @pytest.fixture
 def app(tmp_path):
-    """The project's function folders and host.json, to break."""
+    """An app with the project's host.json, an HTTP function for the model xor, and a warm-up function, to break."""
     shutil.copy(APP_ROOT / "host.json", tmp_path)
-    for path in APP_ROOT.glob("*/function.json"):
-        shutil.copytree(path.parent, tmp_path / path.parent.name)
+    add(tmp_path / "PredictXor", HTTP, 'endpoint = PredictX(model_name="xor")\n\nasync def main(req, context): ...\n')
+    add(tmp_path / "Warmup", WARMUP, "def main(context): ...\n")
     return tmp_path
+
+
+def add(folder, config, script):
+    folder.mkdir()
+    (folder / "function.json").write_text(json.dumps(config))
+    (folder / "__init__.py").write_text(script)
 
 
 def change(path, **values):
@@ -33,18 +48,26 @@ def bad(app):
     return [finding for finding in functions.check(app, {"xor"}) if finding.level is not Level.OK]
 
 
-def test_the_projects_own_functions_are_all_right(app):
+def test_functions_without_mistakes_are_listed_by_who_may_call_them(app):
+    add(
+        app / "Health",
+        HTTP | {"bindings": [HTTP["bindings"][0] | {"authLevel": "anonymous"}, HTTP["bindings"][1]]},
+        MAIN,
+    )
     assert bad(app) == []
-    assert "PredictXor" in functions.check(app, {"xor"})[0].what
+
+    assert functions.check(app, {"xor"})[0].what == (
+        "3 functions: Health (open to anyone); PredictXor (needs a key); Warmup (not HTTP)"
+    )
 
 
 @pytest.mark.parametrize(
     ("breaks", "says"),
     [
         (lambda folder: (folder / "function.json").write_text('{"bindings": ['), "function.json is not JSON"),
-        (lambda folder: (folder / "function.json").write_text("[]"), "holds no JSON object"),
-        (lambda folder: (folder / "__init__.py").unlink(), "scriptFile __init__.py is not there"),
-        (lambda folder: change(folder / "function.json", scriptFile="run.py"), "scriptFile run.py is not there"),
+        (lambda folder: (folder / "function.json").write_text("[]"), "does not hold a JSON object"),
+        (lambda folder: (folder / "__init__.py").unlink(), "scriptFile __init__.py does not exist"),
+        (lambda folder: change(folder / "function.json", scriptFile="run.py"), "scriptFile run.py does not exist"),
         (lambda folder: change(folder / "function.json", bindings=[]), "must have one trigger"),
         (lambda folder: change(folder / "function.json", bindings=5), "no list of bindings"),
         (lambda folder: change(folder / "function.json", entryPoint="run"), "no function run"),
@@ -89,7 +112,7 @@ def test_an_auth_level_that_is_not_stated_is_warned_of(app):
     [finding] = bad(app)
 
     assert finding.level is Level.WARNING
-    assert "states no authLevel" in finding.what
+    assert "does not state its authLevel" in finding.what
 
 
 def test_a_function_whose_model_is_not_there_is_a_problem(app):
@@ -128,7 +151,7 @@ def test_a_folder_without_functions_is_a_problem(tmp_path):
         (
             '{"version": "2.0", "extensionBundle": {"id": "a", "version": "[3.3.0, 4.0.0)"}}',
             Level.WARNING,
-            "an old one",
+            "an old extension bundle",
         ),
     ],
 )

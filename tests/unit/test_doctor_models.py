@@ -30,7 +30,7 @@ def loaded(seconds=0.3, import_seconds=0.1, resident_mb=300.0, private_mb=50.0, 
     return Loaded(seconds, import_seconds, resident_mb, private_mb, by_rows, "")
 
 
-def test_a_model_is_loaded_and_run_and_told_with_time_and_memory(folder):
+def test_a_model_is_loaded_and_run_with_its_time_and_memory(folder):
     [finding] = check(folder)
 
     assert finding.level is Level.OK
@@ -77,7 +77,7 @@ def test_a_saved_model_whose_variables_were_left_behind_is_a_problem(folder, sav
 
 
 @pytest.mark.parametrize(
-    ("script", "says"), [("kill -SEGV $$", "died of SIGSEGV"), ("echo no >&2; exit 3", ": no"), ("exit 3", "code 3")]
+    ("script", "says"), [("kill -SEGV $$", "killed by SIGSEGV"), ("echo no >&2; exit 3", ": no"), ("exit 3", "code 3")]
 )
 def test_a_process_that_dies_is_a_problem(folder, tmp_path, monkeypatch, script, says):
     python = tmp_path / "python"
@@ -118,7 +118,7 @@ def test_an_empty_version_folder_is_a_problem(folder):
     [second, first] = check(folder)
 
     assert second.level is Level.PROBLEM
-    assert "xor/2: holds no model" in second.what
+    assert "xor/2: no model in its folder" in second.what
     assert first.level is Level.OK
 
 
@@ -146,8 +146,8 @@ def test_a_saved_model_from_elsewhere_is_not_batched(folder):
     [finding] = check(folder)
 
     assert finding.level is Level.OK
-    assert "a SavedModel from elsewhere" in finding.what
-    assert "not batched: rows not shown to be independent" in finding.what
+    assert "SavedModel made elsewhere" in finding.what
+    assert "not batched: its rows may depend on each other" in finding.what
 
 
 def test_nor_is_one_whose_signature_does_not_go_by_rows(folder, saved_model):
@@ -157,7 +157,7 @@ def test_nor_is_one_whose_signature_does_not_go_by_rows(folder, saved_model):
     [double, _] = check(folder, batch_rows_by_model={"double": 8})
 
     assert double.level is Level.OK
-    assert "not batched: its signature does not go by rows" in double.what
+    assert "not batched: its signature has no batch dimension" in double.what
 
 
 def test_a_model_of_strings_is_run_too(folder, saved_model, tf):
@@ -189,7 +189,7 @@ def test_values_that_the_graph_refuses_are_no_failure(folder, saved_model, tf):
     [picky, _] = check(folder)
 
     assert picky.level is Level.OK
-    assert "took no example values" in picky.what
+    assert "refused the example values" in picky.what
 
 
 def test_a_model_that_fails_whatever_the_values_is_a_problem(folder, saved_model, tf):
@@ -200,6 +200,36 @@ def test_a_model_that_fails_whatever_the_values_is_a_problem(folder, saved_model
 
     assert reader.level is Level.PROBLEM
     assert "NOT_FOUND" in reader.what
+
+
+def test_the_only_model_is_the_default(folder):
+    [finding] = models.default(Settings(), models.find(folder))
+
+    assert (finding.level, finding.what) == (Level.OK, "xor is the default model: it is the only one")
+
+
+def test_a_model_that_is_the_default_only_by_its_name_is_warned_of(folder):
+    put(folder, "iris")
+
+    [finding] = models.default(Settings(), models.find(folder))
+
+    assert finding.level is Level.WARNING
+    assert "iris is the default model only because its name sorts first" in finding.what
+    assert finding.todo == "set SERVING_DEFAULT_MODEL to one of iris, xor"
+
+
+def test_the_setting_names_the_default_model(folder):
+    put(folder, "iris")
+
+    [finding] = models.default(Settings(default_model="xor"), models.find(folder))
+
+    assert finding.level is Level.OK
+    assert "SERVING_DEFAULT_MODEL" in finding.what
+
+
+def test_no_model_is_no_default(folder, tmp_path):
+    assert models.default(Settings(), models.find(tmp_path / "nowhere")) == []
+    assert models.default(Settings(default_model="nowhere"), models.find(folder)) == []  # `app_settings` reports it
 
 
 @pytest.mark.parametrize(
@@ -237,7 +267,7 @@ def memory(found, plan="flex", memory_mb=None, environ=None, together=None):
         ("flex", 512, 600, Level.PROBLEM, "600 MB of an instance's 512 MB"),
         ("consumption", None, 1400, Level.WARNING, "1536 MB"),
         ("premium", None, 3600, Level.PROBLEM, "3584 MB"),
-        ("container", None, 9000, Level.OK, "give --memory"),
+        ("container", None, 9000, Level.OK, "pass --memory"),
         ("container", 8000, 9000, Level.PROBLEM, "8000 MB"),
     ],
 )
@@ -303,12 +333,12 @@ def test_an_older_version_is_served_where_the_latest_does_not_load(tmp_path):
 
 def test_models_that_load_alone_but_not_together_are_a_problem(tmp_path):
     def fail(_folders, _engine):
-        raise ChildError("the process that loaded it died of SIGKILL")
+        raise ChildError("the process that loaded it was killed by SIGKILL")
 
     [_, finding] = limits.check(PLANS["flex"], None, {}, put(tmp_path, "a", "b"), "auto", fail)
 
     assert finding.level is Level.PROBLEM
-    assert "can't be loaded together" in finding.what
+    assert "not all of them in one process" in finding.what
 
 
 @pytest.mark.parametrize(("plan", "level"), [("flex", Level.PROBLEM), ("premium", Level.OK)])
@@ -323,7 +353,7 @@ def test_a_slow_cold_start_is_warned_of(tmp_path):
     [_, finding, _] = memory(put(tmp_path, "xor", seconds=40.0))
 
     assert finding.level is Level.WARNING
-    assert "xor/1 takes 40 s" in finding.what
+    assert "xor/1 waits 40 s" in finding.what
 
 
 def test_the_record_of_an_export_decides_on_batches(folder):
@@ -332,4 +362,4 @@ def test_the_record_of_an_export_decides_on_batches(folder):
 
     [finding] = check(folder, load=lambda _folders, _engine: loaded())
 
-    assert "not batched: rows not shown to be independent" in finding.what
+    assert "not batched: its rows may depend on each other" in finding.what

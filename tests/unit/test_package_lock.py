@@ -1,74 +1,104 @@
-"""What a package is built for, and what the lock says that it takes."""
+"""What a package is built for, and which wheels the locks pin for it."""
 
 import argparse
+import tomllib
 
 import pytest
+from packaging.requirements import Requirement
 
+from tests.unit.package_files import lock as write_lock
+from tests.unit.package_files import sha256_of
 from tools.package import lock
-from tools.package.targets import Target
+from tools.package.errors import PackageError
+from tools.package.lock import Pin
+from tools.package.targets import Target, parse_arguments
 
-HASH = "a" * 64
-OTHER = "b" * 64
+TARGETS = ("3.11", "3.12", "3.13", "3.13-aarch64")
 
 
 def test_a_target_is_a_python_and_a_machine():
     assert Target.parse("3.12") == Target("3.12", "x86_64")
     assert Target.parse("3.12-aarch64") == Target("3.12", "aarch64")
     assert str(Target.parse("3.11")) == "python3.11-linux-x86_64"
+    assert Target.parse("3.13").platform == "x86_64-manylinux_2_36"
 
 
 @pytest.mark.parametrize("text", ["3.10", "3.14", "", "3.13-arm64", "x86_64", "3.13-x86_64-linux"])
-def test_another_target_is_refused_with_those_there_are(text):
+def test_another_target_is_refused_with_the_valid_ones(text):
     with pytest.raises(argparse.ArgumentTypeError, match=r"3\.11, 3\.12, 3\.13"):
         Target.parse(text)
 
 
-def test_a_target_takes_wheels_for_its_own_python_and_machine_and_for_every_one():
-    tags = {str(tag) for tag in Target.parse("3.13").tags}
+def test_a_build_is_for_python_3_13_by_default(tmp_path):
+    assert parse_arguments("a", None, []).target == Target("3.13", "x86_64")
+    options = parse_arguments("a", None, ["--target", "3.11-aarch64", "--dist", str(tmp_path)])
+    assert (options.target, options.dist) == (Target("3.11", "aarch64"), tmp_path)
 
-    assert {"cp313-cp313-manylinux_2_28_x86_64", "cp39-abi3-manylinux2014_x86_64", "py3-none-any"} <= tags
-    assert not {"cp312-cp312-manylinux_2_28_x86_64", "cp313-cp313-manylinux_2_28_aarch64"} & tags
+
+def test_the_best_wheel_for_the_target_is_pinned_not_that_for_this_machine(tmp_path):
+    older, newer, too_new = (f"cp313-cp313-manylinux_2_{minor}_x86_64" for minor in (17, 36, 39))
+    tags = ["py3-none-any", "cp312-cp312-manylinux_2_17_x86_64", "cp313-cp313-win_amd64", older, newer, too_new]
+    path = write_lock(tmp_path / "pylock.toml", ("many", "", ",".join(tags)))
+
     # Azure's Python images have glibc 2.36.
-    assert "cp313-cp313-manylinux_2_36_x86_64" in tags
-    assert "cp313-cp313-manylinux_2_39_x86_64" not in tags
+    [pin] = lock.read(path, Target.parse("3.13"))
+    assert pin == Pin("many", "1.0", sha256_of(f"many-1.0-{newer}.whl"))
+    [pin] = lock.read(path, Target.parse("3.13-aarch64"))
+    assert pin.sha256 == sha256_of("many-1.0-py3-none-any.whl")
 
 
-def test_the_lock_is_read_for_the_target_not_for_what_runs_here():
-    text = (
-        "# a comment\n"
-        f"both==1.0 \\\n    --hash=sha256:{HASH} \\\n    --hash=sha256:{OTHER}\n"
-        f"old==2 ; python_full_version < '3.13' \\\n    --hash=sha256:{HASH}\n"
-        f"New_One==3 ; python_version >= '3.13' and platform_machine == 'aarch64' \\\n    --hash=sha256:{HASH}\n"
+def test_markers_are_evaluated_for_the_target(tmp_path):
+    path = write_lock(
+        tmp_path / "pylock.toml",
+        ("old", "python_full_version < '3.13'", "py3-none-any"),
+        ("arm", "python_version >= '3.13' and platform_machine == 'aarch64'", "py3-none-any"),
+        ("windows", "sys_platform == 'win32'", "py3-none-any"),
     )
 
-    assert lock.read(Target.parse("3.12"), text) == {
-        "both": lock.Pin("both", "1.0", (HASH, OTHER)),
-        "old": lock.Pin("old", "2", (HASH,)),
+    names = {target: [pin.name for pin in lock.read(path, Target.parse(target))] for target in TARGETS}
+    assert names == {"3.11": ["old"], "3.12": ["old"], "3.13": [], "3.13-aarch64": ["arm"]}
+
+
+def test_a_lock_without_a_wheel_for_the_target_is_named_with_the_command_that_helps(tmp_path):
+    path = write_lock(tmp_path / "pylock.x.toml", ("elsewhere", "", "cp313-cp313-win_amd64"))
+
+    with pytest.raises(PackageError, match=r"(?s)pylock\.x\.toml can't be used.*'elsewhere'.*make lock"):
+        lock.read(path, Target.parse("3.13"))
+
+
+@pytest.mark.parametrize("text", ["", "not TOML", 'lock-version = "1.0"'])
+def test_what_is_not_a_lock_is_refused(tmp_path, text):
+    (tmp_path / "pylock.x.toml").write_text(text)
+
+    with pytest.raises(PackageError, match="make lock"):
+        lock.read(tmp_path / "pylock.x.toml", Target.parse("3.13"))
+
+
+@pytest.mark.parametrize("target", [Target.parse(text) for text in TARGETS])
+def test_the_locks_agree_with_requirements_txt_and_with_each_other(target):
+    production, package = (lock.read(path, target) for path in (lock.PRODUCTION, lock.PACKAGE))
+    lines = (lock.PRODUCTION.parents[1] / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    required = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    wanted = {
+        f"{one.name}{one.specifier}" for one in required if not one.marker or one.marker.evaluate(target.environment)
     }
-    assert set(lock.read(Target.parse("3.13-aarch64"), text)) == {"both", "new-one"}
+
+    assert wanted <= {f"{pin.name}=={pin.version}" for pin in package}, "run `make lock`"
+    assert set(package) < set(production)
 
 
-@pytest.mark.parametrize("line", ["free", f"free>=1 --hash=sha256:{HASH}", "free==1", "free==1 --hash=md5:abc"])
-def test_what_is_not_pinned_and_hashed_is_refused(line):
-    with pytest.raises(ValueError, match="make lock"):
-        lock.read(Target.parse("3.13"), line)
+def test_a_package_installs_nothing_that_only_tensorflows_python_needs():
+    names = {package["name"] for package in tomllib.loads(lock.PACKAGE.read_text())["packages"]}
+
+    assert "werkzeug" in names  # azure-functions needs it
+    assert not {"keras", "protobuf", "ml-dtypes"} & names
 
 
-def test_the_project_has_one_tensorflow_for_each_target_and_every_pin_of_requirements_txt():
-    pinned = [
-        line.partition(";")[0].strip() for line in (lock.LOCK.parents[1] / "requirements.txt").read_text().splitlines()
-    ]
-    for target in ("3.11", "3.12", "3.13", "3.13-aarch64"):
-        pins = lock.read(Target.parse(target))
-        assert len({"tensorflow", "tensorflow-cpu"} & set(pins)) == 1
-        for name in ("azure-functions", "h5py", "numpy", "orjson"):
-            assert f"{name}=={pins[name].version}" in pinned, "run `make lock`"
+def test_microsofts_runtime_is_for_python_3_13():
+    pins = {target: len(lock.read(lock.WORKER_RUNTIME, Target.parse(target))) for target in TARGETS}
+
+    assert pins == {"3.11": 0, "3.12": 0, "3.13": 1, "3.13-aarch64": 1}
 
 
-def test_pins_are_written_as_pip_reads_them():
-    pins = {"b": lock.Pin("b", "2", (HASH, OTHER)), "a": lock.Pin("a", "1", (HASH,))}
-
-    text = lock.text_of(pins)
-
-    assert text.startswith("a==1 \\\n    --hash=sha256:")
-    assert lock.read(Target.parse("3.13"), text) == pins
+def test_pins_are_written_as_pip_and_uv_read_them():
+    assert lock.requirements([Pin("a", "1", "0" * 64)]) == f"a==1 --hash=sha256:{'0' * 64}\n"

@@ -1,5 +1,5 @@
-"""The doctor: looks at the app as a deployer would, before Azure does. ``python -m tools.doctor --help``.
+"""The doctor: checks the app before it is deployed. ``python -m tools.doctor --help``.
 
-Nothing on the way of a request imports it. It runs in development and inside a published package: all but ``probe`` do
-with the standard library.
+It is a tool of development and is not published. Only ``probe``, which runs in a process of its own, imports what
+serving needs, so that the doctor works where those libraries are missing or crash.
 """

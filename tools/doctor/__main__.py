@@ -1,4 +1,4 @@
-"""``python -m tools.doctor``: prints what is right with the app, what will fail on Azure, and what to do."""
+"""``python -m tools.doctor``: prints what is right with the app, what will fail on Azure, and how to fix it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from serving.settings import APP_ROOT, ConfigurationError, Settings
 from tools.doctor import app_settings, functions, interpreter, libraries, limits, models, package
 from tools.doctor.finding import Finding, Level, problem, summary, text_of
 from tools.doctor.plans import PLANS
+from tools.package.site_packages import FOLDER
 
 Section = tuple[str, list[Finding]]
 
 
 def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ, root: Path = APP_ROOT) -> int:
-    """Print the findings by what they are about; return 1 if there is a problem, else 0."""
+    """Print the findings in sections; return 1 if there is a problem, else 0."""
     options = _parser().parse_args(arguments)
-    packages = root / package.SITE_PACKAGES
+    packages = root / FOLDER
     if packages.is_dir() and os.fspath(packages) not in sys.path:
         sys.path.insert(0, os.fspath(packages))  # as Azure's worker does
     findings = []
@@ -33,25 +34,28 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
 
 
 def examine(root: Path, environ: Mapping[str, str], options: argparse.Namespace) -> Iterator[Section]:
-    """Yield the findings of each section, with its title, as soon as they are there."""
+    """Yield the title and the findings of each section, as soon as it is checked."""
     on_python = interpreter.check(interpreter.Machine.here())
     yield "Python", on_python
     if on_python[0].level is Level.PROBLEM:
-        return  # the rest would fail for this
+        return  # the other checks would fail because of it
     tensorflow = libraries.TensorFlow.here()
     yield "Libraries", libraries.check(root, tensorflow)
     environ, on_settings = app_settings.read_environment(root, environ)
     try:
         settings = Settings.from_environment(environ)
     except ConfigurationError as error:
-        on_settings.append(problem(f"{error} Until then no function answers", "set it so; the rest is told without it"))
+        on_settings.append(
+            problem(f"{error} No function will answer", "fix the value; the other checks used the default")
+        )
         settings = Settings()
     settings = replace(settings, model_path=settings.model_path.absolute())
     found = models.find(settings.model_path)
     yield "Functions", functions.check(root, {version.name for version in found})
     packages, on_package = _packages(root, options.package)
     can_export = libraries.can_export() and all(made.can_export for made in packages)
-    yield f"Models in {_shown(settings.model_path, root)}", models.check(settings, found, can_export)
+    on_models = [*models.check(settings, found, can_export), *models.default(settings, found)]
+    yield f"Models in {_shown(settings.model_path, root)}", on_models
     plan = PLANS[options.plan]
     yield "Memory and start", limits.check(plan, options.memory, environ, found, settings.engine)
     for made in packages:
@@ -76,12 +80,12 @@ def _shown(path: Path, root: Path) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tools.doctor",
-        description="Look at the app as a deployer would: tell what is right, what will fail on Azure, what to do.",
+        description="Check the app before it is deployed: print what is right, what will fail on Azure, how to fix it.",
     )
     parser.add_argument("--plan", choices=PLANS, default="flex", help="the hosting plan (default: %(default)s)")
-    parser.add_argument("--memory", type=int, metavar="MB", help="an instance's memory (default: the plan's)")
+    parser.add_argument("--memory", type=int, metavar="MB", help="the memory of an instance (default: the plan's)")
     parser.add_argument(
-        "--package", type=Path, metavar="PATH", help="the zip file or folder that is published (default: those in dist)"
+        "--package", type=Path, metavar="PATH", help="the zip file or folder to be published (default: those in dist)"
     )
     return parser
 

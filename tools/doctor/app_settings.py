@@ -1,4 +1,4 @@
-"""App settings: what can't be read, names what isn't there, contradicts itself, or has no effect."""
+"""Checks app settings: invalid values, names of missing models, contradictions, and settings without effect."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _RUN_FROM_PACKAGE = "WEBSITE_RUN_FROM_PACKAGE"
 _FILE = "local.settings.json"
 
 
-class _Asked(Mapping[str, str]):
-    """An environment in which nothing is set, and which notes what was asked for."""
+class _Recorder(Mapping[str, str]):
+    """An empty environment that records the names that are looked up."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -39,21 +39,21 @@ class _Asked(Mapping[str, str]):
 
 def known_names() -> list[str]:
     """Return the names of all settings that the app reads."""
-    asked = _Asked()
-    Settings.from_environment(asked)
-    return asked.names
+    environ = _Recorder()
+    Settings.from_environment(environ)
+    return environ.names
 
 
 def read_environment(root: Path, environ: Mapping[str, str]) -> tuple[dict[str, str], list[Finding]]:
-    """Return the environment with the values of ``local.settings.json`` below it, and what was found of that file."""
+    """Return the environment, completed with the values of ``local.settings.json``, and what was found in that file."""
     if not (root / _FILE).exists():
         return dict(environ), [ok(f"Read from the environment; there is no {_FILE}")]
     try:
         content = json_file.read(root / _FILE)
     except json_file.JsonFileError as error:
-        return dict(environ), [problem(str(error), "mend it; it is for this machine and is not published")]
+        return dict(environ), [problem(str(error), "fix it; the file is for this machine and is not published")]
     if content.get("IsEncrypted"):
-        return dict(environ), [warning(f"{_FILE} is encrypted and was left out", "func settings decrypt")]
+        return dict(environ), [warning(f"{_FILE} is encrypted and was not read", "func settings decrypt")]
     values = content.get("Values")
     values = values if isinstance(values, dict) else {}
     below = {name: str(value) for name, value in values.items() if value is not None}
@@ -62,13 +62,13 @@ def read_environment(root: Path, environ: Mapping[str, str]) -> tuple[dict[str, 
 
 @dataclass(frozen=True)
 class App:
-    """What the settings are held against."""
+    """What the settings are checked against."""
 
     root: Path
     plan: Plan
     found: Sequence[Version]
-    has_library: bool  # TensorFlow's C library, here
-    is_slim: bool  # here or in the package
+    has_library: bool  # TensorFlow's C library is installed
+    is_slim: bool  # there is no TensorFlow for Python, here or in the package
     can_export: bool
 
     @property
@@ -78,7 +78,7 @@ class App:
 
 
 def check(app: App, settings: Settings, environ: Mapping[str, str]) -> list[Finding]:
-    """Tell what will fail, and what is set in vain."""
+    """Find settings that will fail or have no effect."""
     return [
         *_unknown(environ),
         *_model_names(app, settings),
@@ -96,8 +96,8 @@ def _unknown(environ: Mapping[str, str]) -> list[Finding]:
     for name in sorted(environ):
         if name.startswith("SERVING_") and name not in known:
             meant = difflib.get_close_matches(name, known, 1)
-            todo = f"did you mean {meant[0]}?" if meant else f"there are {', '.join(known)}"
-            findings.append(warning(f"{name} is no setting of this app and has no effect", todo))
+            todo = f"did you mean {meant[0]}?" if meant else f"choose one of {', '.join(known)}"
+            findings.append(warning(f"{name} is not a setting of this app and has no effect", todo))
     return findings
 
 
@@ -105,15 +105,15 @@ def _model_names(app: App, settings: Settings) -> list[Finding]:
     named = {"SERVING_DEFAULT_MODEL": [settings.default_model] if settings.default_model else []}
     named["SERVING_PRELOAD"] = list(settings.preload)
     return [
-        problem(f"{setting} names the model {name!r}, which is not there", _there(app))
+        problem(f"{setting} names the model {name!r}, which does not exist", _models(app))
         for setting, names in named.items()
         for name in names
         if name not in app.names
     ]
 
 
-def _there(app: App) -> str:
-    return f"there are: {', '.join(sorted(app.names)) or 'none'}"
+def _models(app: App) -> str:
+    return f"choose one of {', '.join(sorted(app.names))}" if app.names else "add a model"
 
 
 def _batch_rows(app: App, settings: Settings) -> list[Finding]:
@@ -123,26 +123,26 @@ def _batch_rows(app: App, settings: Settings) -> list[Finding]:
         version = latest.get(name)
         setting = f"SERVING_BATCH_ROWS says {name}={rows}"
         if version is None:
-            findings.append(warning(f"{setting}, and there is no such model: no effect", _there(app)))
+            findings.append(warning(f"{setting}, but there is no such model: no effect", _models(app)))
         elif rows > 1 and version.loaded and not version.loaded.by_rows:
-            findings.append(warning(f"{setting}, but its signature does not go by rows: no effect", "take it out"))
+            findings.append(warning(f"{setting}, but its signature has no batch dimension: no effect", "remove it"))
         elif rows > 1 and not version.record.independent_rows:
-            what = f"{setting}, but its export has not shown that no row's answer depends on another's"
-            findings.append(warning(what, "compare the answers of single requests with those of a batch"))
+            what = f"{setting}, but the export has not shown that its rows are independent"
+            findings.append(warning(what, "check that a batch gets the same answers as single requests"))
     return findings
 
 
 def _telemetry(settings: Settings) -> list[Finding]:
     if not settings.telemetry or importlib.util.find_spec("opentelemetry"):
         return []
-    todo = "add the packages that docs/operating.md names to requirements.txt; then make lock and make package"
+    todo = "add the packages that docs/operating.md names to requirements.txt, then: make lock and make package"
     return [warning("Telemetry is on, but OpenTelemetry is not installed: no effect", todo)]
 
 
 def _engine(app: App, settings: Settings) -> list[Finding]:
     if settings.engine == "c" and not app.has_library:
         return [
-            problem("SERVING_ENGINE is c, but TensorFlow's C library is not there", "install requirements.txt on Linux")
+            problem("SERVING_ENGINE is c, but TensorFlow's C library is missing", "install requirements.txt on Linux")
         ]
     if settings.engine == "python" and app.is_slim:
         return [
@@ -158,23 +158,25 @@ def _paths(app: App, settings: Settings, environ: Mapping[str, str]) -> list[Fin
     for name in ("SERVING_MODEL_PATH", "SERVING_CACHE_PATH"):
         if environ.get(name) and not Path(environ[name]).is_absolute():
             what = f"{name} is the relative path {environ[name]!r}: it depends on where the worker is started"
-            findings.append(warning(what, "write it from the root"))
+            findings.append(warning(what, "set an absolute path"))
     unready = [str(version) for version in app.found if not version.is_ready]
     in_package = _runs_from_package(app, environ) and settings.cache_path.is_relative_to(app.root)
     if (in_package or not _can_be_written(settings.cache_path)) and (unready or environ.get("SERVING_CACHE_PATH")):
-        what = f"SERVING_CACHE_PATH, {settings.cache_path}, can't be written"
+        what = f"SERVING_CACHE_PATH, {settings.cache_path}, is not writable"
         if in_package:
-            what += ": the app's folder is read-only where it runs from a package"
+            what += ": an app that runs from a package has a read-only folder"
         if unready:
-            findings.append(problem(f"{what}; {', '.join(unready)} would be exported there", "name a folder in /tmp"))
+            findings.append(
+                problem(f"{what}; {', '.join(unready)} would be exported there", "set it to a folder in /tmp")
+            )
         else:
-            findings.append(warning(f"{what}; nothing needs it now", "name a folder in /tmp"))
+            findings.append(warning(f"{what}; nothing needs it now", "set it to a folder in /tmp"))
     return findings
 
 
 def _can_be_written(path: Path) -> bool:
-    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
-    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
 
 
 def _runs_from_package(app: App, environ: Mapping[str, str]) -> bool:
@@ -187,20 +189,22 @@ def _package(app: App, settings: Settings, environ: Mapping[str, str]) -> list[F
     if value and app.plan.runs_from_package:
         # "Don't add" it there (learn.microsoft.com/azure/azure-functions/run-functions-from-deployment-package).
         findings.append(
-            warning(f"{_RUN_FROM_PACKAGE} is not used on {app.plan.title}, which always does", "take it out")
+            warning(f"{_RUN_FROM_PACKAGE} has no effect on {app.plan.title}, which always does so", "remove it")
         )
     elif value == "1" and app.plan.title == "Consumption":
         # Linux on Consumption takes a URL only (same page).
-        findings.append(warning(f"{_RUN_FROM_PACKAGE}=1 does not hold for Linux on Consumption", "set it to the URL"))
+        findings.append(
+            warning(f"{_RUN_FROM_PACKAGE}=1 has no effect for Linux on Consumption", "set it to the package's URL")
+        )
     if not _runs_from_package(app, environ):
         return findings
     unready = [str(version) for version in app.found if not version.is_ready]
     if unready and value and app.can_export:
-        what = f"The app runs from a package, which is read-only: each instance exports {', '.join(unready)} for itself"
+        what = f"The app runs from a read-only package, so each instance exports {', '.join(unready)} again"
         findings.append(warning(what, "export before publishing"))
     polls = environ.get("SERVING_POLL_SECONDS") and settings.poll_seconds
     if polls and settings.model_path.is_relative_to(app.root):
-        findings.append(ok("SERVING_POLL_SECONDS finds nothing new in a package, which is read-only; 0 would do"))
+        findings.append(ok("SERVING_POLL_SECONDS is not needed: a package is read-only, so no new version can appear"))
     return findings
 
 
@@ -209,15 +213,13 @@ def _azures_own(app: App, environ: Mapping[str, str]) -> list[Finding]:
     if environ.get("PYTHON_THREADPOOL_THREAD_COUNT"):
         # It "applies to synchronous functions invocation and not for coroutines" (.../functions-app-settings).
         what = "PYTHON_THREADPOOL_THREAD_COUNT has no effect on this app's HTTP functions, which are async"
-        findings.append(warning(what, "take it out"))
+        findings.append(warning(what, "remove it"))
     runtime = environ.get("FUNCTIONS_WORKER_RUNTIME")
     if runtime and runtime != "python":
         findings.append(problem(f"FUNCTIONS_WORKER_RUNTIME is {runtime!r}: no function is loaded", "set it to python"))
     count = environ.get(PROCESSES)
     if count and app.plan.runs_from_package:
-        findings.append(
-            warning(f"{PROCESSES} is not valid on {app.plan.title} (functions-app-settings)", "take it out")
-        )
+        findings.append(warning(f"{PROCESSES} is not valid on {app.plan.title} (functions-app-settings)", "remove it"))
     elif count and not (count.isdecimal() and 1 <= int(count) <= 10):
-        findings.append(problem(f"{PROCESSES} is {count!r}; it must be a number from 1 to 10", "set it so"))
+        findings.append(problem(f"{PROCESSES} is {count!r}", "set it to a number from 1 to 10"))
     return findings

@@ -1,4 +1,4 @@
-"""Child processes of the doctor: what is loaded there can neither slow nor crash the doctor itself."""
+"""Runs ``probe`` in child processes, so that a model that crashes TensorFlow does not crash the doctor."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tools.doctor.plans import ANSWER_SECONDS
 
 
 class ChildError(Exception):
-    """What a child was to load can't be loaded; the message is one line."""
+    """A child process could not load what it was asked to; the message is one line."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """What was seen of a model, or of several in one process: times in seconds, memory in MB, None where unknown.
+    """Measurements of one model, or of several in one process: times in seconds, memory in MB, None where unknown.
 
-    ``seconds`` is from the import of the first function to the model's first answer, ``import_seconds`` its first
-    part. ``note`` is what the model had to say against the example values.
+    ``seconds`` runs from the import of the first function to the first answer of the last model; ``import_seconds`` is
+    the import alone. ``note`` is the error with which the model refused all example values.
     """
 
     seconds: float
@@ -37,7 +37,7 @@ class Loaded:
 
 
 def library_version() -> str:
-    """Return the version that TensorFlow's C library tells of itself; raises ChildError."""
+    """Return the version that TensorFlow's C library reports; raises ChildError."""
     return str(_run(["--library"])["version"])
 
 
@@ -47,8 +47,7 @@ def load(folders: Sequence[Path], engine: str) -> Loaded:
 
 
 def _run(arguments: Sequence[str]) -> dict[str, Any]:
-    # The worker extends sys.path with the deployed packages; the child has to see the same. No model of the app
-    # settings is to be loaded beside the one that is looked at.
+    # The child imports from where this process does. SERVING_PRELOAD would load other models beside the measured one.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "SERVING_PRELOAD": ""}
     command = [sys.executable, "-m", "tools.doctor.probe", *arguments]
     try:
@@ -63,9 +62,9 @@ def _run(arguments: Sequence[str]) -> dict[str, Any]:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise ChildError(f"no answer within {ANSWER_SECONDS} s, after which Azure gives a request up") from None
+        raise ChildError(f"no answer within {ANSWER_SECONDS} s, which is Azure's limit") from None
     if child.returncode < 0:
-        raise ChildError(f"the process that loaded it died of {signal.Signals(-child.returncode).name}")
+        raise ChildError(f"the process that loaded it was killed by {signal.Signals(-child.returncode).name}")
     try:
         answer = json.loads(child.stdout.splitlines()[-1])
     except (ValueError, IndexError):

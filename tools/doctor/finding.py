@@ -1,4 +1,4 @@
-"""What a check has found, and how findings are printed."""
+"""The result of a check, and how results are printed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _WIDTH = 110
 
 
 class Level(StrEnum):
-    """How bad it is, as it is printed."""
+    """How severe a finding is, in the words that are printed."""
 
     OK = "ok"
     WARNING = "warning"
@@ -20,7 +20,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of what was found; ``todo`` is one line of what to do where it is not ok."""
+    """What was found, in one line, and how to fix it where it is not ok."""
 
     level: Level
     what: str
@@ -28,12 +28,12 @@ class Finding:
 
 
 def ok(what: str) -> Finding:
-    """Return a finding that all is well."""
+    """Return a finding of what is right."""
     return Finding(Level.OK, what)
 
 
 def warning(what: str, todo: str) -> Finding:
-    """Return a finding of what works, but not as well as it could or as it seems to be meant."""
+    """Return a finding of what works, but worse than it could or than seems intended."""
     return Finding(Level.WARNING, what, todo)
 
 
@@ -53,7 +53,7 @@ def text_of(title: str, findings: Iterable[Finding]) -> str:
 
 
 def _indented(start: str, text: str) -> list[str]:
-    # Nothing is broken within a word: paths and commands are there to be copied.
+    # Words are not broken, so that paths and commands can be copied.
     return wrap(
         text,
         _WIDTH,
@@ -65,7 +65,7 @@ def _indented(start: str, text: str) -> list[str]:
 
 
 def summary(findings: Iterable[Finding]) -> str:
-    """Return the last line: how many problems and warnings there are."""
+    """Return the last line: the numbers of problems and warnings."""
     levels = [finding.level for finding in findings]
     problems, warnings = levels.count(Level.PROBLEM), levels.count(Level.WARNING)
     return f"{_counted(problems, 'problem')}, {_counted(warnings, 'warning')}."

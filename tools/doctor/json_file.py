@@ -1,4 +1,4 @@
-"""JSON files that a deployer writes: read, or told in one line why they can't be."""
+"""Reads the JSON files of an app; an error is one line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class JsonFileError(Exception):
-    """A file isn't there or holds no JSON object; the message names it."""
+    """A file is missing or does not hold a JSON object; the message names it."""
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -20,5 +20,5 @@ def read(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise JsonFileError(f"{path.name} is not JSON: {error}") from error
     if not isinstance(content, dict):
-        raise JsonFileError(f"{path.name} holds no JSON object")
+        raise JsonFileError(f"{path.name} does not hold a JSON object")
     return content

@@ -1,4 +1,4 @@
-"""The libraries that are installed: there, of the versions that the tests run with, and TensorFlow's in one piece."""
+"""Checks the installed libraries: none is missing, versions are those of requirements.txt, TensorFlow is intact."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
 from serving.engines import tensorflow_library
 from tools.doctor import children
 from tools.doctor.finding import Finding, ok, problem, warning
 
 _INSTALL = "install the packages of requirements.txt"
 
-# name: what fails without it. TensorFlow goes by two names and is looked at apart.
+# name: what fails without it. TensorFlow has two package names; see ``_tensorflow``.
 _NEEDED = {"azure-functions": "no function can be imported", "numpy": "no model can run", "orjson": "no body is read"}
 
 
 @dataclass(frozen=True)
 class TensorFlow:
-    """What there is of TensorFlow: its package's version, its C library, and whether its Python is there too."""
+    """What is installed of TensorFlow: its package's version, its C library, and whether it has its Python modules."""
 
     version: str | None
     library: Path | None
@@ -30,24 +34,24 @@ class TensorFlow:
     def here(cls) -> TensorFlow:
         """Return what is installed, found without importing it."""
         folders = _package_folders("tensorflow")
-        # A package that was made small has the libraries and an __init__.py that says so.
+        # A pruned package has the libraries and an __init__.py that raises ImportError.
         has_python = any((folder / "python").is_dir() for folder in folders)
         return cls(_version("tensorflow-cpu") or _version("tensorflow"), tensorflow_library.find_library(), has_python)
 
     @property
     def is_slim(self) -> bool:
-        """Whether only the C libraries are there."""
+        """Whether only the C libraries are installed."""
         return self.library is not None and not self.has_python
 
 
 def can_export() -> bool:
-    """Tell whether a model that lies here without its export can be exported here: that takes Keras."""
+    """Return whether a model can be exported with what is installed, which takes Keras."""
     return TensorFlow.here().has_python and bool(_package_folders("keras")) and bool(_package_folders("h5py"))
 
 
 def check(root: Path, tensorflow: TensorFlow) -> list[Finding]:
-    """Tell of each library whether it is there and whether its version is the one that requirements.txt pins."""
-    pins = read_pins(root / "requirements.txt")
+    """Check whether each library is installed, and in the version that requirements.txt pins."""
+    required = read_requirements(root / "requirements.txt")
     found = {name: _version(name) for name in (*_NEEDED, "h5py")}
     findings = [problem(f"{name} is missing: {_NEEDED[name]}", _INSTALL) for name in _NEEDED if not found[name]]
     if not found["h5py"]:
@@ -57,19 +61,17 @@ def check(root: Path, tensorflow: TensorFlow) -> list[Finding]:
         findings.insert(0, ok(", ".join(versions)))
     findings += _tensorflow(tensorflow)
     found |= {name: tensorflow.version for name in ("tensorflow", "tensorflow-cpu") if _version(name)}
-    return [*findings, *_compared(found, pins)]
+    return [*findings, *_compared(found, required)]
 
 
-def _compared(found: dict[str, str | None], pins: dict[str, set[str]]) -> list[Finding]:
-    if not pins:
-        return [warning("There is no requirements.txt with pinned versions", "publish it with the app")]
-    others = {name: version for name, version in found.items() if version and version not in pins.get(name, {version})}
+def _compared(found: dict[str, str | None], required: dict[str, Requirement]) -> list[Finding]:
+    if not required:
+        return [warning("There is no requirements.txt that names a library", "publish it with the app")]
+    versions = {name: Version(version) for name, version in found.items() if version and name in required}
     findings = [
-        warning(
-            f"{name} {version} is not the version that requirements.txt pins ({', '.join(sorted(pins[name]))})",
-            _INSTALL,
-        )
-        for name, version in others.items()
+        warning(f"{name} {version} is installed, but requirements.txt says {required[name].specifier}", _INSTALL)
+        for name, version in versions.items()
+        if not required[name].specifier.contains(version, prereleases=True)
     ]
     return findings or [ok("These are the versions that requirements.txt pins")]
 
@@ -78,31 +80,30 @@ def _tensorflow(tensorflow: TensorFlow) -> list[Finding]:
     if tensorflow.library is None:
         if tensorflow.has_python:
             name = f"TensorFlow {tensorflow.version} without its C library"
-            return [warning(f"{name}: its Python session starts slower", "on Linux, install requirements.txt anew")]
+            return [warning(f"{name}: its Python session starts slower", "on Linux, install requirements.txt again")]
         return [problem("TensorFlow is missing: no model can run", _INSTALL)]
     try:
         by_library = children.library_version()
     except children.ChildError as error:
-        return [problem(f"TensorFlow's library can't be loaded: {error}", f"{_INSTALL} anew")]
-    kind = "slim: the C library without TensorFlow's Python" if tensorflow.is_slim else "C library and Python"
+        return [problem(f"TensorFlow's library can't be loaded: {error}", f"{_INSTALL} again")]
+    kind = "the C library only" if tensorflow.is_slim else "C library and Python"
     if tensorflow.version and not by_library.startswith(tensorflow.version):
-        what = f"TensorFlow's package says {tensorflow.version}, its library {by_library}"
-        return [problem(f"{what}: parts of two installations", f"{_INSTALL} anew, into an empty environment")]
+        what = f"TensorFlow's package has version {tensorflow.version}, its library {by_library}"
+        return [problem(f"{what}: two installations are mixed", f"{_INSTALL} into a new environment")]
     return [ok(f"TensorFlow {by_library}, {kind}")]
 
 
-def read_pins(requirements: Path) -> dict[str, set[str]]:
-    """Return the versions that a requirements.txt pins with ``==``, by name; several where markers tell them apart."""
-    pins: dict[str, set[str]] = {}
-    try:
-        lines = requirements.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return {}
-    for line in lines:
-        match = re.match(r"\s*([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*==\s*([^\s;#\\]+)", line)
-        if match:
-            pins.setdefault(re.sub(r"[-_.]+", "-", match[1]).lower(), set()).add(match[2])
-    return pins
+def read_requirements(path: Path) -> dict[str, Requirement]:
+    """Return what a requirements.txt asks for on this Python and platform, by name; none where there is no file."""
+    found = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            requirement = Requirement(re.split(r"\s(?:#|--|\\)", line)[0])
+        except InvalidRequirement:  # an option, a comment
+            continue
+        if requirement.marker is None or requirement.marker.evaluate():
+            found[canonicalize_name(requirement.name)] = requirement
+    return {str(name): requirement for name, requirement in found.items()}
 
 
 def _version(name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Memory and start time of all models together, next to what an instance of the plan has."""
+"""Compares the memory and start time of all models together with what an instance of the plan has."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PROCESSES = "FUNCTIONS_WORKER_PROCESS_COUNT"
 # The Functions host and the data of requests live in the same memory, and Microsoft gives no figure for them.
 _TIGHT = 0.75
 
-# What is worth a warning; this doctor's own measure.
+# When to warn; this threshold is the doctor's own.
 _LONG_WAIT_SECONDS = 30
 
 
@@ -29,7 +29,7 @@ def check(
     engine: str,
     load: Callable[[Sequence[Path], str], Loaded] = load,
 ) -> list[Finding]:
-    """Tell whether an instance has the memory for every model that is served, and whether they start in time."""
+    """Check whether an instance has memory for all models that are served, and whether they start in time."""
     latest = [(version, version.loaded) for version in served(found) if version.loaded]
     findings = _choice(plan, memory_mb)
     if latest:
@@ -55,8 +55,8 @@ def _starts(plan: Plan, latest: Sequence[tuple[Version, Loaded]]) -> list[Findin
     is_late = importing > (plan.start_seconds or math.inf)
     findings = [problem(what, "import less at the top of the functions") if is_late else ok(what)]
     if seen.seconds > _LONG_WAIT_SECONDS:
-        what = f"A cold start of {slowest} takes {seen.seconds:.0f} s, which its first client waits"
-        findings.append(warning(what, "name it in SERVING_PRELOAD, and have instances that are always ready"))
+        what = f"The first client of {slowest} waits {seen.seconds:.0f} s after a cold start"
+        findings.append(warning(what, "name it in SERVING_PRELOAD, and keep instances always ready"))
     return findings
 
 
@@ -76,16 +76,16 @@ def _together(latest: Sequence[Version], engine: str, load: Callable[[Sequence[P
 
 def _memory(plan: Plan, limit_mb: int | None, processes: int, together: Loaded | None) -> list[Finding]:
     if together is None:
-        todo = "look at each model alone, with SERVING_MODEL_PATH"
-        return [problem("The models can't be loaded together, though each can alone", todo)]
+        todo = "serve fewer models, or those of an app of their own with SERVING_MODEL_PATH"
+        return [problem("Each model can be loaded alone, but not all of them in one process", todo)]
     if together.resident_mb is None or together.private_mb is None:
-        return [warning("This system does not tell what memory a process has", "run the doctor on Linux")]
-    # What is mapped from TensorFlow's library and from files is there once, however many processes there are.
+        return [warning("This system does not report the memory of a process", "run the doctor on Linux")]
+    # Processes share what is mapped from TensorFlow's library and from files.
     need = together.resident_mb + (processes - 1) * together.private_mb
     whose = f"in {processes} worker processes " if processes > 1 else ""
     what = f"All models loaded {whose}take {need:.0f} MB"
     if limit_mb is None:
-        return [ok(f"{what}; give --memory to compare that with the memory of {plan.title}")]
+        return [ok(f"{what}; pass --memory to compare it with the memory of {plan.title}")]
     what += f" of an instance's {limit_mb} MB ({plan.title})"
     if need > limit_mb:
         return [problem(what, f"{_more_memory(plan, need)}, fewer models, or a lower {PROCESSES}")]
@@ -96,4 +96,4 @@ def _memory(plan: Plan, limit_mb: int | None, processes: int, together: Loaded |
 
 def _more_memory(plan: Plan, need_mb: float) -> str:
     larger = [size for size in plan.memory_choices_mb if size >= need_mb]
-    return f"choose --instance-memory {larger[0]}" if larger else "take a plan with more memory"
+    return f"choose --instance-memory {larger[0]}" if larger else "choose a plan with more memory"

@@ -1,4 +1,4 @@
-"""The models under the model path: their versions, whether each export is there and fresh, and what loading takes."""
+"""Checks the models under the model path: versions, exports, the default model, and how loading each one goes."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class Export(StrEnum):
     """The state of a version's export, in the words that are printed."""
 
     FRESH = "export matches its files"
-    FOREIGN = "a SavedModel from elsewhere"
+    FOREIGN = "SavedModel made elsewhere"
     STALE = "its export is older than its files"
     MISSING = "not exported"
-    EMPTY = "holds no model"
+    EMPTY = "no model in its folder"
 
 
 @dataclass
 class Version:
-    """One version of a model: its folder, the state of its export, and what was seen of it, once it was loaded."""
+    """One version of a model: its folder, the state of its export, and what was measured when it was loaded."""
 
     name: str
     number: int
@@ -44,12 +44,12 @@ class Version:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it can be served as it lies."""
+        """Whether it can be served without exporting it first."""
         return self.export in (Export.FRESH, Export.FOREIGN)
 
 
 def find(model_path: Path) -> list[Version]:
-    """Return all versions of all models, by name, the highest first."""
+    """Return all versions of all models, sorted by name, the highest version first."""
     found = []
     for name in versions.names(model_path):
         folders = versions.find(model_path, name)
@@ -60,7 +60,7 @@ def find(model_path: Path) -> list[Version]:
 
 
 def served(found: Sequence[Version]) -> list[Version]:
-    """Return the version of each model that requests get which name none: the highest that loads."""
+    """Return the version of each model that answers requests for no particular one: the highest that loads."""
     return list({version.name: version for version in reversed(found) if version.loaded}.values())
 
 
@@ -74,21 +74,34 @@ def _export(folder: Path) -> Export:
 
 
 def check(settings: Settings, found: list[Version], can_export: bool, load: _Load = load) -> list[Finding]:
-    """Tell of each version whether it can be served; loads and runs each, one after the other, and notes what was seen.
+    """Check whether each version can be served, by loading and running it; notes what was measured in ``found``.
 
-    ``can_export`` says whether Keras is there to make a missing export on the way of the first request.
+    ``can_export`` says whether Keras will be there, so that the first request can export a model.
     """
     findings = _beside(settings.model_path, found)
     if not found:
-        todo = "put a model into <name>/1/ there, or set SERVING_MODEL_PATH"
+        todo = "put one into <name>/1/ there, or set SERVING_MODEL_PATH"
         return [*findings, problem(f"There is no model under {settings.model_path}", todo)]
     for version in found:
         findings.append(_load(version, settings, load) if version.is_ready else _unready(version, can_export))
     return [*findings, *_labels(settings.model_path, found)]
 
 
+def default(settings: Settings, found: Sequence[Version]) -> list[Finding]:
+    """Say which model is the default and why; a missing one is a finding of the app settings."""
+    names = sorted({version.name for version in found})
+    if settings.default_model in names:
+        return [ok(f"{settings.default_model} is the default model: SERVING_DEFAULT_MODEL names it")]
+    if settings.default_model or not names:
+        return []
+    if len(names) == 1:
+        return [ok(f"{names[0]} is the default model: it is the only one")]
+    what = f"{names[0]} is the default model only because its name sorts first: /health reports it, a warm-up loads it"
+    return [warning(what, f"set SERVING_DEFAULT_MODEL to one of {', '.join(names)}")]
+
+
 def _beside(model_path: Path, found: list[Version]) -> list[Finding]:
-    """Tell of folders that look like models, but are none."""
+    """Find folders that were perhaps meant as models."""
     try:
         folders = sorted(path for path in model_path.iterdir() if path.is_dir() and not path.name.startswith("."))
     except OSError:
@@ -96,7 +109,7 @@ def _beside(model_path: Path, found: list[Version]) -> list[Finding]:
     names = {version.name for version in found}
     return [
         warning(
-            f"{folder.name} is not served: it has no version folder, or its name has other characters than a-z0-9_.-",
+            f"{folder.name} is not served: it has no version folder, or a name with other characters than A-Za-z0-9_.-",
             f"move its files to {folder.name}/1/",
         )
         for folder in folders
@@ -106,15 +119,15 @@ def _beside(model_path: Path, found: list[Version]) -> list[Finding]:
 
 def _unready(version: Version, can_export: bool) -> Finding:
     if version.export is Export.EMPTY:
-        return problem(f"{version}: {version.export}", "put model.keras or a SavedModel into its folder")
+        return problem(f"{version}: {version.export}", "put model.keras or a SavedModel there")
     todo = f"python -m export {_shown(version.folder)}, and publish what it writes"
     if not can_export:
-        return problem(f"{version}: {version.export}, and there is no Keras here to make one", todo)
-    return warning(f"{version}: {version.export}; every cold start would make one, which takes seconds", todo)
+        return problem(f"{version}: {version.export}, and there is no Keras to export it when it is served", todo)
+    return warning(f"{version}: {version.export}; every cold start would export it, which takes seconds", todo)
 
 
 def _shown(folder: Path) -> str:
-    """Return a path as a user here would write it."""
+    """Return a path relative to the current folder where possible."""
     try:
         return os.fspath(folder.relative_to(Path.cwd()))
     except ValueError:
@@ -127,7 +140,7 @@ def _load(version: Version, settings: Settings, load: _Load) -> Finding:
         version.loaded = load([version.folder], settings.engine)
     except ChildError as error:
         message = str(error).replace(f"{version.folder}{os.sep}", "")
-        todo = f"python -m export {_shown(version.folder)}, or copy its files anew"
+        todo = f"python -m export {_shown(version.folder)}, or copy its files again"
         return problem(f"{version} can't be loaded and run: {message}", todo)
     seen = version.loaded
     parts = [f"{version}: {version.export}", f"first answer in {seen.seconds:.2f} s"]
@@ -135,7 +148,7 @@ def _load(version: Version, settings: Settings, load: _Load) -> Finding:
         parts.append(f"{seen.resident_mb:.0f} MB resident, {seen.private_mb:.0f} MB private")
     parts.append(_batching(version, settings))
     if seen.note:
-        parts.append(f"its graph took no example values ({seen.note})")
+        parts.append(f"its graph refused the example values ({seen.note})")
     return ok("; ".join(parts))
 
 
@@ -143,9 +156,9 @@ def _batching(version: Version, settings: Settings) -> str:
     by_default = settings.batch_rows if version.record.independent_rows else 0
     rows = settings.batch_rows_by_model.get(version.name, by_default)
     if version.loaded and not version.loaded.by_rows:
-        return "not batched: its signature does not go by rows"
+        return "not batched: its signature has no batch dimension"
     if rows <= 1:
-        return "not batched" if version.record.independent_rows else "not batched: rows not shown to be independent"
+        return "not batched" if version.record.independent_rows else "not batched: its rows may depend on each other"
     return f"batches of {rows} rows"
 
 
@@ -160,6 +173,6 @@ def _labels(model_path: Path, found: Collection[Version]) -> list[Finding]:
             continue
         for label, number in labels.items():
             if number not in there:
-                what = f"{name}: the label {label!r} stands for version {number}, which is not there"
+                what = f"{name}: the label {label!r} stands for version {number}, which does not exist"
                 findings.append(problem(what, f"change it in {name}/{versions.LABELS}"))
     return findings

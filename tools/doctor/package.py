@@ -1,55 +1,54 @@
-"""What is published, against the plan's limits: a package that was made, or else the app with what is installed."""
+"""Checks what is published: a package that was built, or else the app with the libraries installed here."""
 
 from __future__ import annotations
 
 import filecmp
-import fnmatch
 import importlib.metadata
-import os
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 from serving.models import export_record
 from tools.doctor.finding import Finding, Level, ok, problem, warning
-from tools.doctor.libraries import read_pins
+from tools.doctor.libraries import read_requirements
 from tools.doctor.models import Version
 from tools.doctor.plans import GB, MAX_PACKAGE_BYTES, REMOTE_BUILD_SECONDS, Plan
+from tools.package.published import published
+from tools.package.site_packages import FOLDER, LIBRARIES
 
-SITE_PACKAGES = ".python_packages/lib/site-packages"  # where Azure's worker looks for an app's packages
+SITE_PACKAGES = FOLDER.as_posix()
 
-_LIBRARY = f"{SITE_PACKAGES}/tensorflow/libtensorflow_cc.so.2"
+_LIBRARY = f"{SITE_PACKAGES}/{LIBRARIES[0]}"
 _PIECE_BYTES = 4 * 1024 * 1024
 
 _MAKE = "make package, then func azure functionapp publish APP --no-build"
 
-# Core Tools leaves these out whatever .funcignore says (GetLocalFiles in its FileSystemHelpers.cs).
-_NEVER = (".git", ".vscode", ".funcignore", ".gitignore", "local.settings.json", "project.lock.json")
-
 
 class PackageError(Exception):
-    """What was given is no package; the message is one line."""
+    """The given path is not a package; the message is one line."""
 
 
 @dataclass(frozen=True)
 class Package:
-    """The files of a package with their bytes, and those of the zip.
+    """The files of a package with their sizes, and the size of its zip.
 
-    Where it is not built yet, ``files`` holds the app's own and ``installed_bytes`` is what the libraries take here.
+    Where it is not built yet, ``files`` are the app's own, and ``installed_bytes`` is the size of the libraries here.
     """
 
     name: str
     files: Mapping[str, int]
     zipped_bytes: int | None = None
     installed_bytes: int = 0
-    place: Path | None = None  # where it lies, if not here
+    place: Path | None = None  # the zip or folder, where it is built
 
     @property
     def is_built(self) -> bool:
-        """Whether its libraries lie in it."""
+        """Whether it contains its libraries."""
         return any(name.startswith(SITE_PACKAGES) for name in self.files)
 
     @property
@@ -59,7 +58,7 @@ class Package:
 
     @property
     def can_export(self) -> bool:
-        """Whether it has Keras, or a remote build would add it."""
+        """Whether it contains Keras, or a remote build will install it."""
         return not self.is_built or self._holds("keras/")
 
     def _holds(self, folder: str) -> bool:
@@ -67,7 +66,7 @@ class Package:
 
 
 def find(root: Path, given: Path | None) -> list[Package]:
-    """Return the package that was given, or those in ``dist``, or what publishing the app would put together.
+    """Return the given package, or those in ``dist``, or what publishing the app as it is would upload.
 
     Raises PackageError.
     """
@@ -77,10 +76,10 @@ def find(root: Path, given: Path | None) -> list[Package]:
     if made:
         return [_read(path) for path in made]
     files = {name: (root / name).stat().st_size for name in published(root)}
-    package = Package("The app as it lies here", files)
+    package = Package("The app with its .python_packages", files)
     if package.is_built:
         return [package]
-    return [Package("The app with its libraries, as installed here", files, None, _installed_bytes(root))]
+    return [Package("The app with the libraries installed here", files, None, _installed_bytes(root))]
 
 
 def _read(path: Path) -> Package:
@@ -91,63 +90,25 @@ def _read(path: Path) -> Package:
         with zipfile.ZipFile(path) as archive:
             files = {entry.filename: entry.file_size for entry in archive.infolist() if not entry.is_dir()}
     except (OSError, zipfile.BadZipFile) as error:
-        raise PackageError(f"{path} is neither a folder nor a zip file that can be read: {error}") from error
+        raise PackageError(f"{path} is neither a folder nor a readable zip file: {error}") from error
     return Package(path.name, files, path.stat().st_size, place=path)
 
 
-def published(root: Path) -> list[str]:
-    """Return the files that publishing the app uploads, relative to it: those that ``.funcignore`` leaves."""
-    try:
-        patterns = (root / ".funcignore").read_text(encoding="utf-8").split("\n")
-    except OSError:
-        patterns = []
-    return list(_walk(root, "", [*patterns, *_NEVER]))
-
-
-def _walk(folder: Path, prefix: str, patterns: Sequence[str]) -> Iterator[str]:
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        name = prefix + entry.name
-        if _is_ignored(name, entry.is_dir(), patterns):
-            continue
-        if entry.is_dir():
-            yield from _walk(Path(entry.path), f"{name}/", patterns)
-        elif entry.is_file():
-            yield name
-
-
-def _is_ignored(name: str, is_folder: bool, patterns: Sequence[str]) -> bool:
-    """Tell whether a file or folder is left out: by .gitignore's rules, of which the last that fits counts."""
-    ignored = False
-    for line in patterns:
-        pattern = line.strip()
-        if not pattern or pattern.startswith("#"):
-            continue
-        takes_back, pattern = pattern.startswith("!"), pattern.removeprefix("!")
-        if pattern.endswith("/") and not is_folder:
-            continue
-        pattern = pattern.rstrip("/")
-        text = name if "/" in pattern else name.rpartition("/")[2]
-        if fnmatch.fnmatchcase(text, pattern.removeprefix("/")):
-            ignored = not takes_back
-    return ignored
-
-
 def _installed_bytes(root: Path) -> int:
-    """Return the bytes of all installed packages that requirements.txt asks for, directly or not."""
-    waiting, seen, total = sorted(read_pins(root / "requirements.txt")), set(), 0
+    """Return the size of all installed libraries that requirements.txt asks for, directly or not."""
+    waiting, seen, total = list(read_requirements(root / "requirements.txt").values()), set(), 0
     while waiting:
-        name = waiting.pop()
+        name = waiting.pop().name
         if name in seen:
             continue
         seen.add(name)
         try:
             distribution = importlib.metadata.distribution(name)
-        except importlib.metadata.PackageNotFoundError:  # asked for on another platform only
+        except importlib.metadata.PackageNotFoundError:  # `libraries` reports it
             continue
         total += sum(_size(Path(str(distribution.locate_file(file)))) for file in distribution.files or ())
-        for requirement in distribution.requires or ():
-            if "extra ==" not in requirement:
-                waiting.append(re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0])
+        needed = map(Requirement, distribution.requires or ())
+        waiting += [one for one in needed if one.marker is None or one.marker.evaluate({"extra": ""})]
     return total
 
 
@@ -159,14 +120,14 @@ def _size(path: Path) -> int:
 
 
 def check(package: Package, plan: Plan, root: Path, found: Sequence[Version]) -> list[Finding]:
-    """Tell whether a package fits the plan and holds what Azure needs of it."""
+    """Check whether a package fits the plan and contains what Azure needs."""
     findings = [_fits(package, plan)]
     if "host.json" not in package.files:
-        todo = "put the folder's content into the package, not the folder"
-        findings.append(problem(f"{package.name} has no host.json at its top: Azure finds no function", todo))
+        todo = "package the folder's content, not the folder itself"
+        findings.append(problem(f"{package.name} has no host.json at its top level: Azure finds no function", todo))
     if "local.settings.json" in package.files:
-        todo = "take it out, and change what was secret in it"
-        findings.append(problem(f"{package.name} holds local.settings.json, which is for this machine", todo))
+        todo = "remove it, and change the secrets in it"
+        findings.append(problem(f"{package.name} contains local.settings.json, which is for this machine", todo))
     findings += _hidden(package) + _models(package, root, found) + _stale(package, root)
     if package.is_built:
         return findings + _libraries(package)
@@ -181,9 +142,9 @@ def _fits(package: Package, plan: Plan) -> Finding:
         sizes = f"{package.zipped_bytes / GB:.2f} GB zipped, {sizes}"
     what = f"{package.name}: {sizes}"
     if plan.temporary_bytes is None:
-        return ok(f"{what}; {plan.title} has the limits it is given")
+        return ok(f"{what}; {plan.title} has the limits that you give it")
     if (package.zipped_bytes or 0) > MAX_PACKAGE_BYTES:
-        return problem(f"{what}; a package may have {MAX_PACKAGE_BYTES / GB:.0f} GB", _MAKE)
+        return problem(f"{what}; the limit of a zip is {MAX_PACKAGE_BYTES / GB:.0f} GB", _MAKE)
     limit = f"{plan.temporary_bytes / GB:.1f} GB of temporary storage ({plan.title})"
     if unpacked > plan.temporary_bytes:
         return problem(f"{what}; more than the {limit}", _make_smaller(package, unpacked - plan.temporary_bytes))
@@ -195,14 +156,18 @@ def _make_smaller(package: Package, excess: int) -> str:
         return _MAKE
     models = sum(size for name, size in package.files.items() if name.startswith("model/"))
     if models > excess:
-        return "leave models out, mount them from a share and set SERVING_MODEL_PATH to it"
-    return "take a plan with more storage, such as premium"
+        return "keep models on a mounted share and set SERVING_MODEL_PATH to it"
+    return "choose a plan with more storage, such as premium"
 
 
 def _hidden(package: Package) -> list[Finding]:
     folders = {name.partition("/")[0] for name in package.files if name.startswith(".") and "/" in name}
     needless = ", ".join(sorted(folders - {SITE_PACKAGES.partition("/")[0]}))
-    return [warning(f"Published without need: {needless}", "name it in .funcignore")] if needless else []
+    return (
+        [warning(f"{package.name} contains needless folders: {needless}", "add them to .funcignore")]
+        if needless
+        else []
+    )
 
 
 def _models(package: Package, root: Path, found: Sequence[Version]) -> list[Finding]:
@@ -214,12 +179,12 @@ def _models(package: Package, root: Path, found: Sequence[Version]) -> list[Find
                 missing.append(str(version))
     if not missing:
         return []
-    todo = "make the package anew; look at .funcignore if that is not it"
-    return [problem(f"{package.name} lacks {', '.join(missing)}, which can be served here", todo)]
+    todo = "make package; if it is still missing, .funcignore excludes it"
+    return [problem(f"{package.name} does not contain {', '.join(missing)}, which is ready to be served", todo)]
 
 
 def _stale(package: Package, root: Path) -> list[Finding]:
-    """Tell of files of the app that have changed since the package was made."""
+    """Find files of the app that have changed since the package was built."""
     if package.place is None:
         return []
     names = [name for name in published(root) if not name.startswith(SITE_PACKAGES)]
@@ -227,7 +192,7 @@ def _stale(package: Package, root: Path) -> list[Finding]:
     if not changed:
         return []
     others = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-    return [warning(f"{package.name} is older than the app here: {changed[0]}{others} changed since", "make package")]
+    return [warning(f"{package.name} is out of date: {changed[0]}{others} changed since it was built", "make package")]
 
 
 def _changed(place: Path, root: Path, names: Sequence[str]) -> list[str]:
@@ -252,21 +217,23 @@ def _checksum(path: Path) -> int:
 def _libraries(package: Package) -> list[Finding]:
     if _LIBRARY not in package.files:
         todo = "make package"
-        return [problem(f"{package.name} has packages, but not TensorFlow's C library for Linux", todo)]
+        return [problem(f"{package.name} contains libraries, but not TensorFlow's C library for Linux", todo)]
     names = [name for name in package.files if name.startswith(SITE_PACKAGES)]
     tags = {match[1] for name in names if (match := re.search(r"\.(cpython-\d+-[\w-]+)\.so$", name))}
     if len(tags) != 1 or "linux" not in min(tags) or any(name.endswith(".pyd") for name in names):
-        told = ", ".join(sorted(tags)) or "none"
-        todo = "make package, which takes wheels for one Python on Linux"
-        return [problem(f"{package.name} has compiled modules for {told}; Azure's Python takes one kind", todo)]
+        kinds = ", ".join(sorted(tags)) or "no Python on Linux"
+        todo = "make package, which installs wheels for one Python on Linux"
+        return [problem(f"{package.name} contains modules compiled for {kinds}; Azure runs one Python on Linux", todo)]
     [(major, minor, machine)] = [re.findall(r"cpython-(\d)(\d+)-(\w+)", tag)[0] for tag in tags]
     kind = "TensorFlow's C library without its Python" if package.is_slim else "all of TensorFlow"
     python = f"{major}.{minor}"
-    return [ok(f"Built for Python {python} on Linux {machine}, with {kind}; the app takes --runtime-version {python}")]
+    return [
+        ok(f"Built for Python {python} on Linux {machine}, with {kind}; create the app with --runtime-version {python}")
+    ]
 
 
 def _remote_build(package: Package) -> list[Finding]:
     if not package.installed_bytes:
-        return [warning(f"{package.name} holds no libraries", f"publish it with a remote build, or: {_MAKE}")]
+        return [warning(f"{package.name} contains no libraries", f"publish it with a remote build, or: {_MAKE}")]
     what = f"A remote build has {REMOTE_BUILD_SECONDS} s to install {package.installed_bytes / GB:.2f} GB of libraries"
-    return [warning(what, f"do without: {_MAKE}")]
+    return [warning(what, f"avoid it: {_MAKE}")]

@@ -1,4 +1,4 @@
-"""Azure's hosting plans and their limits. Each number's page of Microsoft's documentation is named above it."""
+"""Azure's hosting plans and their limits, each with the page of Microsoft's documentation that states it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ GB = 1_000_000_000
 # "Azure Functions scale and hosting", the table "Service limits" (learn.microsoft.com/azure/azure-functions/
 # functions-scale): memory per instance and temporary storage. Instance sizes of Flex Consumption, of which 2,048 MB is
 # the default, and the time an app has to start there: "Azure Functions Flex Consumption plan hosting"
-# (.../flex-consumption-plan), Instance sizes and Considerations. 3.5 GB and 21 GB are the smallest Premium plan's. A
-# container has what it is given.
+# (.../flex-consumption-plan), Instance sizes and Considerations. 3.5 GB and 21 GB are those of the smallest Premium
+# plan. A container has the limits that it is given.
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A hosting plan: an instance's memory and temporary storage, the time an app has to start; None for no limit."""
+    """A hosting plan: an instance's memory and temporary storage, and an app's time to start; None for no limit."""
 
     title: str
     memory_mb: int | None
@@ -38,5 +38,5 @@ MAX_PACKAGE_BYTES = GB
 # "Build your Python Azure Functions apps" (.../python-build-options): a remote build that takes longer fails.
 REMOTE_BUILD_SECONDS = 60
 
-# "Azure Functions scale and hosting", Function app time-out duration: the front end waits no longer for an answer.
+# "Azure Functions scale and hosting", Function app time-out duration: the front end waits this long for an answer.
 ANSWER_SECONDS = 230

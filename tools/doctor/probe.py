@@ -1,6 +1,6 @@
-"""A fresh process that loads models as a worker does, runs each once, and says what it took, in one line of JSON.
+"""Loads models as a worker does, runs each once, and prints its measurements as one line of JSON.
 
-Run by ``children``. The only part of the doctor that imports what serving needs.
+``children`` runs it in a process of its own. Only this part of the doctor imports what serving needs.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print what was seen, or ``{"error": ...}`` with one line; return 0 or 1."""
+    """Print the measurements and return 0, or ``{"error": ...}`` with one line and return 1."""
     parser = argparse.ArgumentParser(prog="python -m tools.doctor.probe")
-    parser.add_argument("--library", action="store_true", help="only tell the version of TensorFlow's library")
+    parser.add_argument("--library", action="store_true", help="only print the version of TensorFlow's library")
     parser.add_argument("--engine", default="auto")
     parser.add_argument("folders", type=Path, nargs="*")
     options = parser.parse_args(arguments)
@@ -53,7 +53,7 @@ def _load(folders: list[Path], engine: str) -> dict[str, Any]:
 
 
 def _answer_once(folder: Path, engine: str) -> tuple[object, bool, str]:
-    """Load a model and run it on example values; return it, whether it goes by rows, and what it said against them."""
+    """Load a model and run it on example values; return it, whether it can be batched, and why it refused them."""
     from serving.engines.session import load_session
     from serving.engines.signature import DEFAULT_SIGNATURE
     from serving.models.export_record import ExportRecord
@@ -68,10 +68,11 @@ def _answer_once(folder: Path, engine: str) -> tuple[object, bool, str]:
 
 
 def _run(model: Any, key: str) -> str:
-    """Run a model on example values, or on zeros; return "" or what it said against all of them.
+    """Run a model on example values, else on zeros; return "", or the error with which it refused all of them.
 
-    Raises PredictionError where TensorFlow fails whatever the values are. A signature can't say what sizes the graph
-    takes where they may vary, so that those of images are tried, the least that Keras's models take and a common one.
+    Raises PredictionError where TensorFlow fails whatever the values are. A signature does not say which sizes the
+    graph accepts where they may vary, so two sizes of images are tried: the least that Keras's models accept, and a
+    common one.
     """
     from serving.errors import BadRequestError, PredictionError
 

@@ -1,1 +1,1 @@
-"""From the project's folder to what is published: the package, the wheelhouse, and the proof that it works."""
+"""Packaging: builds the deployment package and the wheelhouse, and proves that the package works."""

@@ -1,4 +1,4 @@
-"""A zip file of a folder whose bytes depend on the files alone: no times, no owners, names in order."""
+"""Zips a folder so that the bytes depend only on the files: no times, no owners, names in order."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _PIECE_BYTES = 4 * 1024 * 1024
 
 
 def write(folder: Path, target: Path, tick: Callable[[int], object]) -> dict[str, int]:
-    """Write all files of a folder to a zip and return what each takes there, in bytes.
+    """Write all files of a folder to a zip and return each one's compressed size in bytes.
 
-    Their times are the earliest that the format has, as zipfile writes an entry that is given by its name.
-    ``tick`` is told how many bytes were read, as they are.
+    ``tick`` is called with the number of bytes read, as they are read. zipfile gives an entry that is opened by its
+    name the earliest time that the format has.
     """
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
@@ -23,7 +23,7 @@ def write(folder: Path, target: Path, tick: Callable[[int], object]) -> dict[str
                 while piece := source.read(_PIECE_BYTES):
                     sink.write(piece)
                     tick(len(piece))
-        for entry in archive.infolist():  # as the directory has it, which is written last
-            entry.create_system = 3  # Unix: else the permissions are not read
+        for entry in archive.infolist():  # the central directory is written at the end
+            entry.create_system = 3  # Unix, or the permissions are ignored
             entry.external_attr = (stat.S_IFREG | 0o644) << 16
         return {entry.filename: entry.compress_size for entry in archive.infolist()}

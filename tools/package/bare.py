@@ -1,8 +1,8 @@
-"""A function app in a bare interpreter: starts it, asks it all that its own OpenAPI document says, prints what came.
+"""Starts a function app in a bare interpreter, sends every request of its own OpenAPI document, prints the answers.
 
-Run as a file by the Python of a package's target, with -I and -S, so that nothing of the machine can be imported:
-``python3.13 -I -S tools/package/bare.py APP --runtime FOLDER``. Prints one line of JSON. Needs the standard library
-only.
+Run as a file by the Python of a package's target, with -I and -S, so that nothing installed on the machine can be
+imported: ``python3.13 -I -S tools/package/bare.py APP --runtime FOLDER``. Prints one line of JSON. Needs only the
+standard library.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _FORMATS = {"FP32": "f", "FP64": "d", "INT8": "b", "INT16": "h", "INT32": "i", "
 
 @dataclass(frozen=True)
 class Answer:
-    """What a request was answered with."""
+    """A request and its answer."""
 
     request: str
     status: int
@@ -49,21 +49,21 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("app", type=Path, help="the unpacked package")
     parser.add_argument(
-        "--runtime", type=Path, help="a folder with Microsoft's worker runtime; without: main is called"
+        "--runtime", type=Path, help="a folder with Microsoft's worker runtime; without it, main is called directly"
     )
     parser.add_argument("--first-only", action="store_true", help="stop after the first answer, for timing")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Start the app, ask it, and print the answers."""
+    """Start the app, send the requests, and print the answers."""
     options = _arguments()
     app = options.app.resolve()
-    # The platform has these from its own image; here a home folder and the like could only do harm.
+    # Nothing of this machine's environment, such as a home folder, may influence the app.
     for name in set(os.environ) - {"PATH"}:
         del os.environ[name]
-    with_worker = _under_microsofts_runtime if options.runtime else _called_directly
-    with_worker(app, options)
+    run = _under_microsofts_runtime if options.runtime else _called_directly
+    run(app, options)
 
 
 def _under_microsofts_runtime(app: Path, options: argparse.Namespace) -> None:
@@ -116,11 +116,11 @@ def _report(app: Path, send: Send, start: float, first_only: bool) -> None:
     first = send(function, "POST" if body else "GET", path, _JSON if body else {}, body)
     seconds = perf_counter() - start
     answers = [first] if first_only else [first, *_all_documented(app, send)]
-    told = [
+    shown = [
         {"request": answer.request, "status": answer.status, "body": answer.body[:300].decode(errors="replace")}
         for answer in answers
     ]
-    print(json.dumps({"first_answer_seconds": seconds, "answers": told}))
+    print(json.dumps({"first_answer_seconds": seconds, "answers": shown}))
 
 
 def _first_request(app: Path) -> tuple[str, str, bytes]:

@@ -1,6 +1,6 @@
-"""Shared libraries for x86-64 as files: their segments, dynamic section, symbols and relocations, read as arrays.
+"""Reads shared libraries for x86-64: their segments, dynamic section, symbols and relocations, as arrays.
 
-Knows the format, and not what is done with it: the System V gABI (www.sco.com/developers/gabi) and its x86-64
+The format: the System V gABI (www.sco.com/developers/gabi) and its x86-64
 supplement (gitlab.com/x86-psABIs/x86-64-ABI).
 """
 
@@ -40,7 +40,7 @@ STT_TLS, STT_IFUNC, STB_GNU_UNIQUE, SHN_ABS = 6, 10, 10, 0xFFF1
 
 
 class LayoutError(Exception):
-    """The library is not laid out as this module knows it; it is served as it is."""
+    """The library has another layout than this module knows."""
 
 
 @dataclass
@@ -53,10 +53,10 @@ class Library:
 
     @classmethod
     def read(cls, path: Path) -> Library:
-        """Read a library; raises LayoutError for what is none for x86-64."""
+        """Read a library; raises LayoutError for any other file."""
         data = bytearray(path.read_bytes())
         if data[:6] != b"\x7fELF\x02\x01" or struct.unpack_from("<H", data, 18)[0] != _X86_64:
-            raise LayoutError("it is no 64-bit library for x86-64")
+            raise LayoutError("it is not a 64-bit library for x86-64")
         start, count = struct.unpack_from("<Q", data, 32)[0], struct.unpack_from("<H", data, 56)[0]
         segments = np.frombuffer(data, SEGMENT, count, start).copy()
         [dynamic] = segments[segments["type"] == PT_DYNAMIC]
@@ -64,7 +64,7 @@ class Library:
         return cls(data, segments, tags)
 
     def get(self, tag: int) -> int:
-        """Return the value of an entry of the dynamic section; raises LayoutError unless there is just one."""
+        """Return the value of an entry of the dynamic section; raises LayoutError unless there is exactly one."""
         values = self.tags["value"][self.tags["tag"] == tag]
         if len(values) != 1:
             raise LayoutError(f"it has {len(values)} entries {tag:#x} in its dynamic section")
@@ -82,8 +82,8 @@ class Library:
         raise LayoutError(f"address {address:#x} is in no segment")
 
     def symbols(self) -> np.ndarray:
-        """Return the dynamic symbols; raises LayoutError where their number can't be told."""
-        # Their number stands nowhere; the names follow them, with only versions and the hash table between.
+        """Return the dynamic symbols; raises LayoutError where their number can't be determined."""
+        # Their number is not stored; the names follow them, with only versions and the hash table between.
         start = self.offset_of(self.get(DT_SYMTAB))
         end = self.offset_of(min(self.get(tag) for tag in (DT_VERSYM, DT_GNU_HASH, DT_STRTAB) if self.has(tag)))
         if end <= start:
@@ -91,7 +91,7 @@ class Library:
         return np.frombuffer(self.data, SYMBOL, (end - start) // SYMBOL.itemsize, start).copy()
 
     def has(self, tag: int) -> bool:
-        """Tell whether the dynamic section has such an entry."""
+        """Return whether the dynamic section has such an entry."""
         return tag in self.tags["tag"]
 
     def string(self, offset: int) -> bytes:

@@ -1,56 +1,51 @@
-"""``requirements/production.lock``: every production dependency, pinned and hashed, for all targets."""
+"""The locks in ``requirements/``, in the format of PEP 751: what to install for a target, pinned and hashed."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from packaging.pylock import PackageWheel, Pylock, PylockSelectError, PylockValidationError
 
+from tools.package.errors import PackageError
 from tools.package.targets import Target
 
-LOCK = Path(__file__).resolve().parents[2] / "requirements/production.lock"
+_FOLDER = Path(__file__).resolve().parents[2] / "requirements"
+PRODUCTION = _FOLDER / "pylock.production.toml"
+PACKAGE = _FOLDER / "pylock.package.toml"
+WORKER_RUNTIME = _FOLDER / "pylock.worker-runtime.toml"
 
 
 @dataclass(frozen=True)
 class Pin:
-    """One version of one package, and the SHA-256 of each file that may be installed for it."""
+    """One version of one library, and the SHA-256 of its wheel for one target."""
 
     name: str
     version: str
-    sha256: tuple[str, ...]
+    sha256: str
 
     def __str__(self) -> str:
-        hashes = "".join(f" \\\n    --hash=sha256:{digest}" for digest in self.sha256)
-        return f"{self.name}=={self.version}{hashes}"
+        return f"{self.name}=={self.version} --hash=sha256:{self.sha256}"
 
 
-def read(target: Target, text: str | None = None) -> dict[str, Pin]:
-    """Return what a target needs of the lock, by canonical name; raises ValueError for a line that is no pin."""
-    text = LOCK.read_text(encoding="utf-8") if text is None else text
-    pins = {}
-    for line in text.replace("\\\n", " ").splitlines():
-        stated = line.partition("#")[0].strip()
-        if not stated:
-            continue
-        requirement = Requirement(stated.partition(" --hash")[0])
-        pin = _pin(requirement, re.findall(r"--hash=sha256:([0-9a-f]{64})", stated))
-        if requirement.marker is None or requirement.marker.evaluate(target.marker_environment):
-            pins[pin.name] = pin
-    return pins
+def read(lock: Path, target: Target) -> list[Pin]:
+    """Return the pins of a lock that a target needs, by name.
+
+    Raises PackageError where the file is not a lock, or has no wheel for the target.
+    """
+    try:
+        content = Pylock.from_dict(tomllib.loads(lock.read_text(encoding="utf-8")))
+        chosen = list(content.select(environment=target.environment, tags=target.tags))
+    except (ValueError, PylockSelectError, PylockValidationError) as error:
+        raise PackageError(f"{lock.name} can't be used for {target}: {error}\nTo write it again: make lock") from error
+    return [
+        Pin(package.name, str(package.version), wheel.hashes["sha256"])
+        for package, wheel in chosen
+        if isinstance(wheel, PackageWheel)
+    ]
 
 
-def _pin(requirement: Requirement, hashes: Iterable[str]) -> Pin:
-    versions = [specifier.version for specifier in requirement.specifier if specifier.operator == "=="]
-    sha256 = tuple(hashes)
-    if len(versions) != len(requirement.specifier) or len(versions) != 1 or not sha256:
-        raise ValueError(f"{requirement} is not pinned with == and hashes; `make lock` writes the file anew.")
-    return Pin(canonicalize_name(requirement.name), versions[0], sha256)
-
-
-def text_of(pins: Mapping[str, Pin]) -> str:
-    """Return pins in pip's form, in the order of their names."""
-    return "".join(f"{pins[name]}\n" for name in sorted(pins))
+def requirements(pins: list[Pin]) -> str:
+    """Return pins as the text of a requirements file."""
+    return "".join(f"{pin}\n" for pin in pins)

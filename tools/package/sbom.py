@@ -1,11 +1,10 @@
-"""A CycloneDX bill of materials of a package: what is redistributed, from which wheel, under which licence."""
+"""A package's bill of materials in CycloneDX's format: each library with its wheel's hash and its licence."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from email.message import Message
 from email.parser import HeaderParser
 from pathlib import Path
 
@@ -18,53 +17,51 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 
-from tools.package import wheels
+from tools.package.errors import PackageError
 from tools.package.site_packages import Part
 from tools.package.targets import Target
 
-# No wall-clock time: the same package has the same bill.
+# Not the time of the build: the same package has the same bill.
 _NO_TIME = datetime(1980, 1, 1, tzinfo=UTC)
 
 
-def write(parts: Iterable[Part], site_packages: Path, target: Target, path: Path) -> None:
-    """Write the bill of a package's parts as JSON; raises ValueError where it would not be valid."""
+def write(parts: Sequence[Part], target: Target, path: Path) -> None:
+    """Write the bill of a package's parts as JSON.
+
+    Raises PackageError where a part states no licence, or the bill would not be valid.
+    """
     app = Component(name="keras-functions", type=ComponentType.APPLICATION, bom_ref="app", description=str(target))
     bom = Bom()
     bom.metadata.component, bom.metadata.timestamp = app, _NO_TIME
-    components = [_component(part, site_packages) for part in parts]
+    components = [_component(part) for part in parts]
     bom.components.update(components)
     bom.register_dependency(app, components)
-    bom.serial_number = uuid.uuid5(uuid.NAMESPACE_URL, " ".join(sorted(str(part.pin) for part in parts)) + str(target))
+    pins = sorted(str(part.pin) for part in parts)
+    bom.serial_number = uuid.uuid5(uuid.NAMESPACE_URL, " ".join([str(target), *pins]))
     text = JsonV1Dot6(bom).output_as_string(indent=2)
     if errors := JsonStrictValidator(SchemaVersion.V1_6).validate_str(text):
-        raise ValueError(f"The bill of materials is not valid CycloneDX: {errors}")
+        raise PackageError(f"The bill of materials is not valid CycloneDX: {errors}")
     path.write_text(text + "\n", encoding="utf-8")
 
 
-def _component(part: Part, site_packages: Path) -> Component:
+def _component(part: Part) -> Component:
     purl = PackageURL("pypi", name=part.pin.name, version=part.pin.version)
-    licences = licences_of(_metadata(part, site_packages))
     return Component(
         name=part.pin.name,
         version=part.pin.version,
         purl=purl,
         bom_ref=purl.to_string(),
-        licenses=[LicenseFactory().make_from_string(licence) for licence in licences],
-        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=wheels.sha256(part.wheel))],
+        licenses=[LicenseFactory().make_from_string(licence) for licence in _licences(part)],
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=part.pin.sha256)],
     )
 
 
-def _metadata(part: Part, site_packages: Path) -> Message:
-    [name] = [name for name in part.files if name.endswith(".dist-info/METADATA")]
-    return HeaderParser().parsestr((site_packages / name).read_text(encoding="utf-8"))
-
-
-def licences_of(metadata: Message) -> list[str]:
-    """Return the licences that a distribution's metadata states; raises ValueError where it states none."""
+def _licences(part: Part) -> list[str]:
+    metadata = HeaderParser().parsestr(part.metadata)
     stated = metadata["License-Expression"] or metadata["License"]
     if stated and "\n" not in stated:
         return [str(stated)]
     classifiers = [text for text in metadata.get_all("Classifier", []) if text.startswith("License :: ")]
     if not classifiers:
-        raise ValueError(f"{metadata['Name']} states no licence; it can't be redistributed like this.")
+        raise PackageError(f"{part.pin.name} states no licence, so it can't be redistributed.")
     return [str(text.rpartition(" :: ")[2]) for text in classifiers]

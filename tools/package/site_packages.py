@@ -1,38 +1,38 @@
-"""The package's ``.python_packages``: production dependencies for a target, without what serving never reads.
+"""The package's ``.python_packages``: the libraries of a target, without what serving never reads.
 
-TensorFlow is pruned to the two shared libraries of its C API, without symbol tables. Whoever imports ``tensorflow``
-from there is told so.
+Of TensorFlow only the two shared libraries of its C API are kept, without symbol tables and prelinked. Importing
+``tensorflow`` from it raises ImportError.
 """
 
 from __future__ import annotations
 
 import base64
 import csv
+import hashlib
+import importlib.metadata
 import io
 import shutil
 import subprocess
 import sys
-import zipfile
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
 
-from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.utils import canonicalize_name
 from pathspec import GitIgnoreSpec
+from uv import find_uv_bin
 
-from tools.package import bound_library, lock, wheels
-from tools.package.elf import LayoutError
+from tools.package import lock
+from tools.package.errors import PackageError
 from tools.package.lock import Pin
 from tools.package.targets import Target
 
 FOLDER = Path(".python_packages/lib/site-packages")  # where Azure's worker looks for an app's packages
 
-_LIBRARIES = ("tensorflow/libtensorflow_cc.so.2", "tensorflow/libtensorflow_framework.so.2")
-_LICENCES = {
-    "tensorflow/include/LICENSE": "tensorflow/LICENSE",
-    "tensorflow/THIRD_PARTY_NOTICES.txt": "tensorflow/THIRD_PARTY_NOTICES.txt",
-}
-_NOT_TENSORFLOW = '''"""Only TensorFlow's shared libraries are here, for its C API: the package was built small."""
+LIBRARIES = ("tensorflow/libtensorflow_cc.so.2", "tensorflow/libtensorflow_framework.so.2")
+_INIT = "tensorflow/__init__.py"
+_KEPT_OF_TENSORFLOW = {*LIBRARIES, _INIT, "tensorflow/include/LICENSE", "tensorflow/THIRD_PARTY_NOTICES.txt"}
+_INIT_TEXT = '''"""Only TensorFlow's shared libraries are here, for its C API."""
 
 raise ImportError(
     "This deployment package holds TensorFlow's shared libraries, not its Python modules. "
@@ -40,171 +40,117 @@ raise ImportError(
 )
 '''
 
-# What other wheels hold for developers: tests, headers, static libraries, type stubs, and commands.
-_left_out = GitIgnoreSpec.from_lines(
+# What other libraries hold for developers: commands, tests, headers, static libraries, and type stubs.
+_LEFT_OUT = GitIgnoreSpec.from_lines(
     [
-        "tests/",
-        "include/",
-        "*.a",
-        "*.pyi",
-        "*.pxd",
-        "*.pyx",
-        "*.h",
-        "/numpy/f2py/",
-        "/numpy/_pyinstaller/",
-        "_examples/",
+        *("/bin/", "tests/", "include/", "_examples/", "/numpy/f2py/", "/numpy/_pyinstaller/"),
+        *("*.a", "*.h", "*.pxd", "*.pyi", "*.pyx"),
     ]
 )
 
 
-class StripError(Exception):
-    """The libraries' symbol tables can't be removed; the message is for who builds."""
-
-
-@dataclass
+@dataclass(frozen=True)
 class Part:
-    """A distribution in the package: its pin, its wheel, what that unpacks to, and the names of its files."""
+    """A library in the package: its pin, its metadata, what its wheel unpacks to, and the files that are kept."""
 
     pin: Pin
-    wheel: Path
+    metadata: str
     unpacked_bytes: int
-    files: list[str] = field(default_factory=list)
+    files: tuple[str, ...]
 
 
-def is_tensorflow(name: str) -> bool:
-    """Tell whether a distribution is TensorFlow in any of its builds."""
-    return name in ("tensorflow", "tensorflow-cpu")
+def install(pins: list[Pin], folder: Path, target: Target) -> None:
+    """Have uv install wheels for a target into a folder, checking their hashes; raises PackageError."""
+    # Copied, since a link would let what is changed here change uv's cache.
+    command = [find_uv_bin(), "pip", "install", "--requirements", "-", "--target", str(folder), "--link-mode", "copy"]
+    command += ["--require-hashes", "--no-deps", "--only-binary", ":all:", "--python", sys.executable]
+    command += ["--python-version", target.python, "--python-platform", target.platform]
+    if subprocess.run(command, input=lock.requirements(pins), text=True, check=False).returncode:
+        raise PackageError(f"uv could not install the libraries for {target}; its message is above.")
 
 
-def fetch(target: Target, names: Iterable[str], cache: Path, tick: Callable[[str], object]) -> list[Part]:
-    """Fetch the wheels of the named packages and of all they require, except what only TensorFlow's Python requires.
+def fill(folder: Path, pins: list[Pin], target: Target) -> tuple[list[Part], str]:
+    """Install the pins into a folder and prune them; return the parts and a remark on TensorFlow's libraries.
 
-    ``tick`` is told the name of each wheel before it is fetched. Raises WheelError.
+    Raises PackageError.
     """
-    pins = lock.read(target)
-    parts: dict[str, Part] = {}
-    waiting = [name for name in names if name in pins]
-    while waiting:
-        pin = pins[waiting.pop(0)]
-        if pin.name in parts:
-            continue
-        tick(pin.name)
-        [wheel] = wheels.fetch(target, [pin], cache)
-        parts[pin.name] = Part(pin, wheel, wheels.unpacked_bytes(wheel))
-        if not is_tensorflow(pin.name):
-            waiting += wheels.requirements_of(wheel, target)
-    return [parts[name] for name in sorted(parts)]
-
-
-def fill(folder: Path, parts: Iterable[Part], target: Target, tick: Callable[[str], object]) -> list[str]:
-    """Unpack and prune the parts into a folder and note their files; return what there is to say of it.
-
-    ``tick`` is told each part's name before. Raises WheelError and StripError.
-    """
-    folder.mkdir(parents=True)
-    remarks = []
+    install(pins, folder, target)
+    remark = _slim(folder) if (folder / LIBRARIES[0]).is_file() else "TensorFlow is not in the package."
+    parts = _parts(folder, pins)
+    _delete_others(folder, {name for part in parts for name in part.files})
     for part in parts:
-        tick(part.pin.name)
-        if is_tensorflow(part.pin.name):
-            remarks.append(_unpack_tensorflow(part.wheel, folder))
-        else:
-            _install(part, folder, target)
-        part.files = _prune_and_record(folder, part)
-    _delete_empty_folders(folder)
-    return remarks
+        _write_record(folder, part.files)
+    return parts, remark
 
 
-def _install(part: Part, folder: Path, target: Target) -> None:
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command += ["--no-index", "--no-compile", "--only-binary=:all:", "--target", str(folder)]
-    command += [
-        "--find-links",
-        str(part.wheel.parent),
-        *wheels.pip_options(target),
-        f"{part.pin.name}=={part.pin.version}",
-    ]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode:
-        raise wheels.WheelError(f"pip can't unpack {part.wheel.name}:\n{done.stderr.strip()}")
+def _slim(folder: Path) -> str:
+    from tools.package import prelink  # imports NumPy, which the doctor must work without
+    from tools.package.elf import LayoutError
 
-
-def _unpack_tensorflow(wheel: Path, folder: Path) -> str:
-    with zipfile.ZipFile(wheel) as archive:
-        for name in _LIBRARIES:
-            archive.extract(name, folder)
-            _strip(folder / name)
-        for name, place in _LICENCES.items():
-            (folder / place).write_bytes(archive.read(name))
-        for name in archive.namelist():
-            if PurePosixPath(name).name in ("METADATA", "WHEEL", "RECORD") and name.count("/") == 1:
-                archive.extract(name, folder)
-    (folder / "tensorflow" / "__init__.py").write_text(_NOT_TENSORFLOW, encoding="utf-8")
-    return _bind(*(folder / name for name in _LIBRARIES))
-
-
-def _bind(library: Path, framework: Path) -> str:
-    """Bind the libraries to themselves, which more than halves their load; what can't be is served as it is."""
+    print("Stripping and prelinking TensorFlow's libraries ...", file=sys.stderr)
+    (folder / _INIT).write_text(_INIT_TEXT, encoding="utf-8")
+    library, framework = (folder / name for name in LIBRARIES)
+    _strip(library)
+    _strip(framework)
     try:
-        bound_library.bind_pair(library, framework, b"TF_")
+        prelink.prelink_pair(library, framework, b"TF_")
     except LayoutError as error:
-        return f"TensorFlow's libraries are not bound to themselves, since {error}: they are larger and load slower."
-    return "TensorFlow's libraries are bound to themselves."
+        return f"TensorFlow's libraries are not prelinked, because {error}: they are larger and load more slowly."
+    return "TensorFlow's libraries are prelinked."
 
 
 def _strip(library: Path) -> None:
     """Remove a shared library's symbol tables, which only debuggers read: a quarter of its size."""
-    # LLVM's takes every machine type; binutils' often only its own.
     complaints = []
+    # LLVM's strip reads libraries of every machine type; that of binutils often only those of its own.
     for tool in filter(None, map(shutil.which, ("llvm-strip", "strip"))):
         done = subprocess.run([tool, "--strip-all", str(library)], check=False, capture_output=True, text=True)
         if not done.returncode:
             return
         complaints.append(done.stderr.strip())
-    told = "\n".join(complaints) or "Neither strip nor llvm-strip is installed."
-    raise StripError(f"{told}\nInstall binutils, or llvm to build for another machine type than this one.")
+    reasons = "\n".join(complaints) or "Neither strip nor llvm-strip is installed."
+    raise PackageError(f"{reasons}\nInstall binutils, or llvm to build for another machine type than this one.")
 
 
-def _prune_and_record(folder: Path, part: Part) -> list[str]:
-    """Delete what is left out of one distribution, make its RECORD true again, and return the names of its files."""
-    name, version, _, _ = parse_wheel_filename(part.wheel.name)
-    info = _info_folder(folder, name, str(version))
-    recorded = [row[0] for row in csv.reader(io.StringIO((info / "RECORD").read_text(encoding="utf-8")))]
-    if is_tensorflow(name):
-        recorded += ["tensorflow/__init__.py", *_LICENCES.values()]
-    present = sorted({file for file in recorded if (folder / file).is_file() and ".." not in file})
-    # A licence may stand in a folder of the name that headers have.
-    for file in _left_out.match_files(name for name in present if ".dist-info/" not in name):
-        (folder / file).unlink()
-    kept = [file for file in present if (folder / file).is_file()]
-    _write_record(folder, info, kept)
-    return kept
+def _parts(folder: Path, pins: Sequence[Pin]) -> list[Part]:
+    installed = importlib.metadata.distributions(path=[str(folder)])
+    by_name = {str(canonicalize_name(distribution.name)): distribution for distribution in installed}
+    return [_part(pin, by_name[pin.name]) for pin in pins]
 
 
-def _info_folder(folder: Path, name: str, version: str) -> Path:
-    for info in folder.glob("*.dist-info"):
-        found, _, found_version = info.name.removesuffix(".dist-info").rpartition("-")
-        if canonicalize_name(found) == name and found_version == version:
-            return info
-    raise wheels.WheelError(f"The wheel of {name} {version} has no .dist-info folder.")
+def _part(pin: Pin, distribution: importlib.metadata.Distribution) -> Part:
+    recorded = distribution.files or []
+    names = sorted(file.as_posix() for file in recorded if Path(str(file.locate())).is_file())
+    kept = tuple(name for name in names if _is_kept(name, pin.name in ("tensorflow", "tensorflow-cpu")))
+    unpacked = sum(file.size or 0 for file in recorded)
+    return Part(pin, distribution.read_text("METADATA") or "", unpacked, kept)
 
 
-def _write_record(folder: Path, info: Path, names: Iterable[str]) -> None:
-    # The format: packaging.python.org/specifications/recording-installed-packages
-    record = info.relative_to(folder) / "RECORD"
+def _is_kept(name: str, is_tensorflows: bool) -> bool:
+    if ".dist-info/" in name:  # licences, which may be in a folder named as those of headers are
+        return True
+    return name in _KEPT_OF_TENSORFLOW if is_tensorflows else not _LEFT_OUT.match_file(name)
+
+
+def _delete_others(folder: Path, kept: Set[str]) -> None:
+    for path in sorted(folder.rglob("*"), reverse=True):  # a folder comes after what is in it
+        if path.is_dir():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif path.relative_to(folder).as_posix() not in kept:
+            path.unlink()
+
+
+def _write_record(folder: Path, names: Iterable[str]) -> None:
+    """Write a library's RECORD again (packaging.python.org/specifications/recording-installed-packages)."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     for name in names:
-        path = folder / name
-        if name != str(record):
-            digest = base64.urlsafe_b64encode(bytes.fromhex(wheels.sha256(path))).decode().rstrip("=")
-            rows.writerow((name, f"sha256={digest}", path.stat().st_size))
-    rows.writerow((str(record), "", ""))
-    (folder / record).write_text(text.getvalue(), encoding="utf-8")
-
-
-def _delete_empty_folders(folder: Path) -> None:
-    """Delete the folders below one that have no file in them any more, and what pip puts beside the packages."""
-    shutil.rmtree(folder / "bin", ignore_errors=True)
-    for path in sorted(folder.rglob("*"), reverse=True):
-        if path.is_dir() and not any(path.iterdir()):
-            path.rmdir()
+        if name.endswith(".dist-info/RECORD"):
+            record = folder / name
+            rows.writerow((name, "", ""))
+        else:
+            with (folder / name).open("rb") as file:
+                digest = base64.urlsafe_b64encode(hashlib.file_digest(file, "sha256").digest()).decode().rstrip("=")
+                rows.writerow((name, f"sha256={digest}", file.tell()))
+    record.write_text(text.getvalue(), encoding="utf-8")

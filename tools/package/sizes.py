@@ -1,4 +1,4 @@
-"""What each part of a package weighs: as its wheel unpacks, in the package, and in the package's zip."""
+"""How large each part of a package is: as its wheel unpacks, in the package, and in the package's zip."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ _MB = 1e6
 
 
 def table(app: Path, parts: Iterable[Part], zipped: Mapping[str, int]) -> list[str]:
-    """Return a Markdown table with a row a part, in MB, and the sums."""
-    parts = list(parts)
-    owner = {(FOLDER / name).as_posix(): part.pin.name for part in parts for name in part.files}
-    before = {f"{part.pin.name} {part.pin.version}": part.unpacked_bytes for part in parts}
-    titles = {part.pin.name: f"{part.pin.name} {part.pin.version}" for part in parts}
+    """Return a Markdown table with a row for each part, in MB, and the sums."""
+    by_title = {f"{part.pin.name} {part.pin.version}": part for part in parts}
+    before = {title: part.unpacked_bytes for title, part in by_title.items()}
+    owners = {(FOLDER / name).as_posix(): title for title, part in by_title.items() for name in part.files}
     unpacked: dict[str, int] = defaultdict(int)
     packed: dict[str, int] = defaultdict(int)
     for name, size in zipped.items():
-        title = titles.get(owner.get(_source_of(name), ""), _own_part(name))
+        title = owners.get(_source_of(name)) or _own_part(name)
         unpacked[title] += (app / name).stat().st_size
         packed[title] += size
     rows = [(title, before.get(title, unpacked[title]), unpacked[title], packed[title]) for title in unpacked]
@@ -31,7 +30,7 @@ def table(app: Path, parts: Iterable[Part], zipped: Mapping[str, int]) -> list[s
 
 
 def _source_of(name: str) -> str:
-    """Return the module's name for a compiled one: both weigh for the same part."""
+    """Return a compiled module's source, which belongs to the same part."""
     folder, cached, file = name.rpartition("__pycache__/")
     return f"{folder}{file.partition('.')[0]}.py" if cached else name
 

@@ -1,17 +1,20 @@
-"""What a package is built for: a Python version on Linux, on one machine type, with the wheel tags that fit it."""
+"""What a package is built for: a Python version on Linux, on one machine type."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from packaging.markers import default_environment
+from packaging.markers import Environment, default_environment
 from packaging.tags import Tag, compatible_tags, cpython_tags
 
 PYTHONS = ("3.11", "3.12", "3.13")
 _MACHINES = ("x86_64", "aarch64")
+_DIST = Path(__file__).resolve().parents[2] / "dist"
 
-# The newest glibc that a wheel may ask for: Azure's Python images stand on Debian 12, which has 2.36.
+# The newest glibc that a wheel may need: Azure's Python images are based on Debian 12, which has 2.36.
 _GLIBC_MINOR = 36
 
 
@@ -29,7 +32,7 @@ class Target:
         target = cls(python, machine or _MACHINES[0])
         if target.python not in PYTHONS or target.machine not in _MACHINES:
             raise argparse.ArgumentTypeError(
-                f"{text!r} is no target; give one of {', '.join(PYTHONS)}, with -aarch64 behind it for arm64."
+                f"{text!r} is not a target; expected one of {', '.join(PYTHONS)}, or one of these with -aarch64"
             )
         return target
 
@@ -37,29 +40,31 @@ class Target:
         return f"python{self.python}-linux-{self.machine}"
 
     @property
-    def platforms(self) -> list[str]:
-        """The platform tags of wheels that run there, best first (PEP 600 and its forerunners)."""
-        numbered = [f"manylinux_2_{minor}_{self.machine}" for minor in range(_GLIBC_MINOR, 4, -1)]
-        older = [f"manylinux2014_{self.machine}"]
-        if self.machine == "x86_64":
-            older += ["manylinux2010_x86_64", "manylinux1_x86_64"]
-        return [*numbered, *older, f"linux_{self.machine}"]
+    def platform(self) -> str:
+        """The platform in uv's words."""
+        return f"{self.machine}-manylinux_2_{_GLIBC_MINOR}"
+
+    @property
+    def platform_tags(self) -> list[str]:
+        """The platform tags of wheels that run there, best first (PEP 600 and its predecessors)."""
+        numbered = [f"manylinux_2_{minor}" for minor in range(_GLIBC_MINOR, 4, -1)]
+        older = ["manylinux2014", *(["manylinux2010", "manylinux1"] if self.machine == "x86_64" else [])]
+        return [f"{name}_{self.machine}" for name in [*numbered, *older, "linux"]]
 
     @property
     def tags(self) -> list[Tag]:
         """The tags of wheels that run there, best first."""
-        major, minor = map(int, self.python.split("."))
-        version, interpreter = (major, minor), f"cp{major}{minor}"
+        version, interpreter = [int(part) for part in self.python.split(".")], f"cp{self.python.replace('.', '')}"
         return [
-            *cpython_tags(version, abis=[interpreter], platforms=self.platforms),
-            *compatible_tags(version, interpreter, self.platforms),
+            *cpython_tags(version, abis=[interpreter], platforms=self.platform_tags),
+            *compatible_tags(version, interpreter, self.platform_tags),
         ]
 
     @property
-    def marker_environment(self) -> dict[str, str]:
-        """What environment markers of requirements are evaluated with (PEP 508)."""
+    def environment(self) -> Environment:
+        """The values of environment markers there (PEP 508)."""
         return {
-            **{name: str(value) for name, value in default_environment().items()},
+            **default_environment(),
             "implementation_name": "cpython",
             "os_name": "posix",
             "platform_machine": self.machine,
@@ -69,3 +74,12 @@ class Target:
             "python_version": self.python,
             "sys_platform": "linux",
         }
+
+
+def parse_arguments(module: str, description: str | None, arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the arguments that all builds have: ``target`` and ``dist``."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
+    help_ = f"one of {', '.join(PYTHONS)}, with -aarch64 appended for arm64 (default: 3.13)"
+    parser.add_argument("--target", type=Target.parse, default=Target.parse("3.13"), help=help_)
+    parser.add_argument("--dist", type=Path, default=_DIST, help="the folder to write to (default: dist/)")
+    return parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""TensorFlow's library, bound to itself: it computes and fails as the wheel's own does, with few of its names."""
+"""TensorFlow's library, prelinked: it computes and fails as the wheel's own does, with few of its names."""
 
 import importlib.metadata
 import os
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from serving.engines import tensorflow_library
-from tools.package import bound_library
+from tools.package import prelink
 from tools.package.elf import LayoutError
 
 pytestmark = pytest.mark.skipif(
@@ -46,19 +46,19 @@ def wheels_folder():
 
 
 @pytest.fixture(scope="module")
-def bound(tmp_path_factory, wheels_folder):
-    """A folder to import from, with TensorFlow's libraries in it, bound to themselves."""
-    folder = tmp_path_factory.mktemp("bound")
+def prelinked(tmp_path_factory, wheels_folder):
+    """A folder to import from, with TensorFlow's libraries in it, prelinked."""
+    folder = tmp_path_factory.mktemp("prelinked")
     (folder / "tensorflow").mkdir()
     for name in LIBRARIES:
         shutil.copyfile(wheels_folder / name, folder / "tensorflow" / name)
     (folder / "tensorflow" / "__init__.py").touch()
-    bound_library.bind_pair(*(folder / "tensorflow" / name for name in LIBRARIES), b"TF_")
+    prelink.prelink_pair(*(folder / "tensorflow" / name for name in LIBRARIES), b"TF_")
     yield folder
     shutil.rmtree(folder)  # half a gigabyte
 
 
-def test_it_computes_and_fails_as_the_wheels_own_library_does(bound, saved_model, tf, tmp_path):
+def test_it_computes_and_fails_as_the_wheels_own_library_does(prelinked, saved_model, tf, tmp_path):
     kernel = tf.constant(np.random.default_rng(0).normal(size=(3, 3, 3, 8)).astype(np.float32))
     table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(["a", "b"], [1.0, 2.0]), -1.0)
 
@@ -82,25 +82,25 @@ def test_it_computes_and_fails_as_the_wheels_own_library_does(bound, saved_model
     np.savez(feeds, image=image, words=np.array([b"a", b"c"], object), row=np.array([3], np.int32))
 
     results = []
-    for name, first in (("wheel", ""), ("bound", str(bound))):
+    for name, first in (("wheel", ""), ("prelinked", str(prelinked))):
         result = tmp_path / f"{name}.npz"
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [first, str(PROJECT_ROOT)]))}
         subprocess.run([sys.executable, "-c", RUN, folder, feeds, result], check=True, env=environment)
         results.append(dict(np.load(result)))
 
     wheel, own = results
-    assert str(own.pop("library")).startswith(str(bound))
-    assert not str(wheel.pop("library")).startswith(str(bound))
+    assert str(own.pop("library")).startswith(str(prelinked))
+    assert not str(wheel.pop("library")).startswith(str(prelinked))
     assert "99" in str(wheel["error"])
     assert wheel.keys() == own.keys() >= {"pooled", "looked_up", "error"}
     for name, value in wheel.items():
         np.testing.assert_array_equal(own[name], value, name)
 
 
-def test_names_that_others_ask_for_are_found_and_the_rest_is_gone(bound, wheels_folder):
-    (defined, needed), (framework, _) = (bound_library.names(wheels_folder / name) for name in LIBRARIES)
+def test_names_that_others_ask_for_are_found_and_the_rest_is_gone(prelinked, wheels_folder):
+    (defined, needed), (framework, _) = (prelink.names(wheels_folder / name) for name in LIBRARIES)
     (defined_now, needed_now), (framework_now, _) = (
-        bound_library.names(bound / "tensorflow" / name) for name in LIBRARIES
+        prelink.names(prelinked / "tensorflow" / name) for name in LIBRARIES
     )
 
     assert {name for name in defined if name.startswith(b"TF_")} <= defined_now <= defined
@@ -111,9 +111,9 @@ def test_names_that_others_ask_for_are_found_and_the_rest_is_gone(bound, wheels_
     assert len(defined_now) < len(defined) / 20
 
 
-def test_it_is_smaller_by_its_names(bound, wheels_folder):
+def test_it_is_smaller_by_its_names(prelinked, wheels_folder):
     for name, ratio in zip(LIBRARIES, (0.65, 0.8), strict=True):
-        assert (bound / "tensorflow" / name).stat().st_size < ratio * (wheels_folder / name).stat().st_size
+        assert (prelinked / "tensorflow" / name).stat().st_size < ratio * (wheels_folder / name).stat().st_size
 
 
 def test_a_library_of_another_linker_is_left_as_it_is(tmp_path):
@@ -122,14 +122,14 @@ def test_a_library_of_another_linker_is_left_as_it_is(tmp_path):
     shutil.copyfile(other, copy)
 
     with pytest.raises(LayoutError):
-        bound_library.bind_pair(copy, copy, b"")
+        prelink.prelink_pair(copy, copy, b"")
 
     assert copy.read_bytes() == other.read_bytes()
 
 
 @pytest.mark.parametrize("content", [b"", b"no library", b"\x7fELF\x02\x01" + bytes(100)])
-def test_what_is_no_library_is_said_to_be_none(tmp_path, content):
+def test_a_file_that_is_not_a_library_is_refused(tmp_path, content):
     (tmp_path / "x.so").write_bytes(content)
 
-    with pytest.raises(LayoutError, match="no 64-bit library"):
-        bound_library.bind_pair(tmp_path / "x.so", tmp_path / "x.so", b"")
+    with pytest.raises(LayoutError, match="not a 64-bit library"):
+        prelink.prelink_pair(tmp_path / "x.so", tmp_path / "x.so", b"")

@@ -1,12 +1,13 @@
-"""A library bound to itself: what the dynamic linker would look up by name within it at each start, looked up once.
+"""Prelinks TensorFlow's shared libraries: relocations against their own symbols become relative.
 
-A C++ library that exports everything is resolved symbol by symbol when it is loaded, though nearly all of its symbols
-are its own: TensorFlow's has 427,000 such relocations, with names of 82 MB. This turns each one into the address it
-comes to (R_X86_64_RELATIVE), and leaves the names that someone else may ask for: those that another of TensorFlow's
-libraries has too, and the C API's. What is called stays the same: a library's own definitions come before those of the
-libraries that it needs, and neither Python nor the C and C++ libraries define any of these names.
+-Bsymbolic would have made them so when the libraries were linked. Without it, a C++ library that exports everything is
+resolved symbol by symbol when it is loaded, though nearly all of its symbols are its own: TensorFlow's has 427,000 such
+relocations, with names of 82 MB. This turns each one into the address that it resolves to (R_X86_64_RELATIVE), and
+keeps only the names that are still looked up: those that another of TensorFlow's libraries has too, and the C API's.
+The same functions are called as before: a library's own definitions precede those of the libraries that it needs, and
+neither Python nor the C and C++ libraries define any of these names.
 
-x86-64 only; the GNU hash table is laid out as the GNU and LLVM linkers write it.
+x86-64 only; the GNU hash table has the form that the GNU and LLVM linkers write.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _PAGE = 0x1000
 
 
 class _Strings:
-    """A string table that is being written: each string once."""
+    """A string table under construction, with each string once."""
 
     def __init__(self) -> None:
         self.data, self._places = bytearray(b"\0"), {b"": 0}
@@ -37,7 +38,7 @@ class _Strings:
 
 
 def names(path: Path) -> tuple[set[bytes], set[bytes]]:
-    """Return the names that a library defines, and those that it needs of others; raises LayoutError."""
+    """Return the names that a library defines, and those that it needs from others; raises LayoutError."""
     library = Library.read(path)
     symbols = library.symbols()
     is_defined = symbols["section"] != 0
@@ -47,28 +48,28 @@ def names(path: Path) -> tuple[set[bytes], set[bytes]]:
     return defined, needed
 
 
-def bind_pair(library: Path, needed: Path, prefix: bytes) -> None:
-    """Bind to themselves, in place, a library and one that it needs and is loaded with.
+def prelink_pair(library: Path, needed: Path, prefix: bytes) -> None:
+    """Prelink, in place, a library and one that it needs and is loaded with.
 
-    Names that start with a prefix stay to be found. Raises LayoutError, with both files as they were, for libraries
-    that are not what this module knows.
+    Names that start with a prefix can still be looked up. Raises LayoutError, and leaves both files as they were, for
+    libraries with another layout than this module knows.
     """
     defined, imported = names(library)
-    bound = [
-        _bound(library, set().union(*names(needed)), frozenset(), prefix),
-        # What both define is the library's, which comes first: that stays to be looked up.
-        _bound(needed, defined | imported, defined, prefix),
+    contents = [
+        _prelinked(library, set().union(*names(needed)), frozenset(), prefix),
+        # What both define is the library's, which is searched first: it must still be looked up.
+        _prelinked(needed, defined | imported, defined, prefix),
     ]
-    for path, content in zip((library, needed), bound, strict=True):
+    for path, content in zip((library, needed), contents, strict=True):
         path.write_bytes(content)
 
 
-def _bound(path: Path, asked_for: Set[bytes], elsewhere: Set[bytes], prefix: bytes) -> bytes:
+def _prelinked(path: Path, asked_for: Set[bytes], elsewhere: Set[bytes], prefix: bytes) -> bytes:
     library = Library.read(path)
     symbols = library.symbols()
     texts = [library.string(int(offset)) for offset in symbols["name"]]
     relocations = _relocations(library)
-    own = _bound_to_itself(relocations, symbols)
+    own = _resolvable(relocations, symbols)
     own &= ~np.array([text in elsewhere for text in texts])[relocations["symbol"]]
     value = symbols["value"][relocations["symbol"][own]].astype(np.int64)
     relocations["addend"][own] = value + np.where(relocations["type"][own] == elf.R_64, relocations["addend"][own], 0)
@@ -92,7 +93,7 @@ def _relocations(library: Library) -> np.ndarray:
     return np.frombuffer(library.data, elf.RELOCATION, count, library.offset_of(start)).copy()
 
 
-def _bound_to_itself(relocations: np.ndarray, symbols: np.ndarray) -> np.ndarray:
+def _resolvable(relocations: np.ndarray, symbols: np.ndarray) -> np.ndarray:
     symbol = symbols[relocations["symbol"]]
     kind, binding = symbol["info"] & 15, symbol["info"] >> 4
     return (
@@ -105,7 +106,7 @@ def _bound_to_itself(relocations: np.ndarray, symbols: np.ndarray) -> np.ndarray
 
 
 def _hash(texts: list[bytes], symbols: np.ndarray, kept: np.ndarray) -> tuple[np.ndarray, bytes]:
-    """Return the order that the kept symbols get, and the GNU hash table, which covers those that are defined."""
+    """Return the new order of the kept symbols, and the GNU hash table of those that are defined."""
     undefined = np.flatnonzero(kept & (symbols["section"] == 0))
     defined = np.flatnonzero(kept & (symbols["section"] != 0))
     hashes = np.array([_gnu_hash(texts[index]) for index in defined], np.uint32)
@@ -138,7 +139,7 @@ def _gnu_hash(name: bytes) -> int:
 
 
 def _write_relocations(library: Library, relocations: np.ndarray) -> None:
-    """Sort them as the dynamic linker wants them: relative ones, others by symbol, and those that are bound lazily."""
+    """Write them in the order that the dynamic linker needs: relative ones, others by symbol, lazily bound ones."""
     relative = relocations[relocations["type"] == elf.R_RELATIVE]
     relative = relative[np.argsort(relative["offset"], kind="stable")]
     lazy_before = np.arange(len(relocations)) - library.get(elf.DT_RELASZ) // elf.RELOCATION.itemsize
@@ -159,7 +160,7 @@ def _write_relocations(library: Library, relocations: np.ndarray) -> None:
 
 
 def _renumber_stub(library: Library, slot: int, before: int, index: int) -> None:
-    """Have a stub of the procedure linkage table, whose address its slot holds, push the relocation's new number."""
+    """Change the relocation's number that a stub of the procedure linkage table pushes; its slot holds its address."""
     push = library.offset_of(struct.unpack_from("<Q", library.data, library.offset_of(slot))[0])
     if library.data[push] != 0x68 or struct.unpack_from("<I", library.data, push + 1)[0] != before:
         raise LayoutError("its procedure linkage table has another form")
@@ -167,7 +168,7 @@ def _renumber_stub(library: Library, slot: int, before: int, index: int) -> None
 
 
 def _moved_together(library: Library, symbols: np.ndarray, order: np.ndarray, hash_table: bytes) -> bytes:
-    """Return the file with small tables in the place of the large ones, and the gap behind them cut out."""
+    """Return the file with the small tables in place of the large ones, and the gap after them cut out."""
     strings = _Strings()
     symbols = symbols.copy()
     symbols["name"] = [strings.add(library.string(int(offset))) for offset in symbols["name"]]
@@ -200,7 +201,7 @@ def _moved_together(library: Library, symbols: np.ndarray, order: np.ndarray, ha
 
 
 def _versions(library: Library, strings: _Strings, tag: int, count: int, size: int, name_at: int | None) -> bytes:
-    """Return a table of versions that are defined or needed, with its names where they stand now."""
+    """Return a table of defined or needed versions, with the new places of its names."""
     start = library.offset_of(library.get(tag))
     table, place, end = library.data, start, start
     result: dict[int, bytes] = {}
@@ -228,7 +229,7 @@ def _versions(library: Library, strings: _Strings, tag: int, count: int, size: i
 
 
 def _joined(library: Library, front: bytearray) -> bytes:
-    """Return the header, the segments' table, the front and, from the relocations' page on, all the rest as it was."""
+    """Return the header, the table of segments, the front, and the rest from the relocations' page on unchanged."""
     resumes = library.get(elf.DT_RELA) // _PAGE * _PAGE
     front_end = -(-len(front) // _PAGE) * _PAGE
     cut = resumes - front_end
