@@ -7,6 +7,7 @@ VENV ?= .venv
 PORT ?= 7071
 MODEL ?= model/xor/1
 TARGET ?= 3.13
+TESTS ?= --cov
 
 BIN := $(VENV)/bin
 INSTALL := pip install --quiet --disable-pip-version-check
@@ -35,7 +36,7 @@ start: setup  ## serve on http://localhost:7071, by func where it is installed (
 test: suite contract  ## run all tests
 
 suite: setup .venv-clients/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TESTS)
 
 # Microsoft's runtime needs Python 3.13.
 contract:  ## run the function folders in Microsoft's own worker runtime
@@ -90,10 +91,11 @@ check-infra: .venv-infra/installed  ## check the Bicep files, workflow, Dockerfi
 	@.venv-infra/bin/$(INSTALL) -r requirements/infra.txt
 	@touch $@
 
-lint: setup  ## check style and types
+lint: setup  ## check style, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 clean:  ## remove dist/, the virtual environments and the caches
 	rm -rf dist .venv .venv-* .pytest_cache .mypy_cache .ruff_cache

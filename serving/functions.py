@@ -15,6 +15,8 @@ from typing import Any
 
 _ENDPOINTS = "serving.endpoints"
 
+_AUTH_LEVELS = ("anonymous", "function", "admin")
+
 
 class FunctionError(Exception):
     """Azure could not load this function; the message is one line that says why."""
@@ -40,9 +42,14 @@ class Function:
         return str(self.trigger.get("route") or self.name)
 
     @property
+    def auth_level(self) -> str:
+        """Who may call it: ``anonymous``, ``function`` (with a key, the platform's default) or ``admin``."""
+        return str(self.trigger.get("authLevel", "function")).lower()
+
+    @property
     def needs_key(self) -> bool:
-        """Whether a request needs a function or host key; the platform's default is that it does."""
-        return str(self.trigger.get("authLevel", "function")).lower() != "anonymous"
+        """Whether a request needs a function or host key."""
+        return self.auth_level != "anonymous"
 
 
 def find(app_root: Path) -> list[Function]:
@@ -69,7 +76,7 @@ def read(folder: Path) -> Function:
     try:
         tree = ast.parse(script.read_bytes())
     except OSError:
-        raise FunctionError(f"its scriptFile {script.name} is missing") from None
+        raise FunctionError(f"its scriptFile {script.name} does not exist") from None
     except (SyntaxError, ValueError) as error:
         raise FunctionError(f"{script.name} is not Python: {error}") from error
     entry = str(content.get("entryPoint", "main"))
@@ -87,7 +94,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise FunctionError(f"{path.name} is not JSON: {error}") from error
     if not isinstance(content, dict):
-        raise FunctionError(f"{path.name} must hold a JSON object")
+        raise FunctionError(f"{path.name} does not hold a JSON object")
     return content
 
 
@@ -97,12 +104,19 @@ def _trigger(content: dict[str, Any]) -> dict[str, Any]:
         raise FunctionError("function.json has no list of bindings")
     triggers = [binding for binding in bindings if str(binding.get("type", "")).lower().endswith("trigger")]
     if len(triggers) != 1 or triggers[0].get("direction", "in") != "in":
-        raise FunctionError(f"function.json must have one trigger with the direction in; it has {len(triggers)}")
+        raise FunctionError(f"function.json must have one trigger with the direction in, but has {len(triggers)}")
     trigger: dict[str, Any] = triggers[0]
-    has_output = any(item.get("type") == "http" and item.get("direction") == "out" for item in bindings)
-    if str(trigger["type"]).lower() == "httptrigger" and not has_output:
-        raise FunctionError("it has an HTTP trigger, but no binding of the type http with the direction out")
+    if str(trigger["type"]).lower() == "httptrigger":
+        _check_http(trigger, bindings)
     return trigger
+
+
+def _check_http(trigger: dict[str, Any], bindings: list[dict[str, Any]]) -> None:
+    level = trigger.get("authLevel")
+    if level is not None and str(level).lower() not in _AUTH_LEVELS:
+        raise FunctionError(f"its authLevel is {level!r}; it must be one of {', '.join(_AUTH_LEVELS)}")
+    if not any(item.get("type") == "http" and item.get("direction") == "out" for item in bindings):
+        raise FunctionError("it has an HTTP trigger but no binding of type http with the direction out")
 
 
 def _check_entry_point(tree: ast.Module, script: str, entry: str, parameter: str) -> None:
@@ -111,7 +125,7 @@ def _check_entry_point(tree: ast.Module, script: str, entry: str, parameter: str
     if not parameters:
         raise FunctionError(f"{script} has no function {entry}")
     if parameter not in parameters[-1]:
-        raise FunctionError(f"{script}: {entry} has no parameter {parameter!r}, which is the trigger's name")
+        raise FunctionError(f"{script}: {entry} has no parameter {parameter!r}, as the trigger is named")
 
 
 def _endpoints(tree: ast.Module) -> Iterator[tuple[str, str | None]]:

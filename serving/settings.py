@@ -30,6 +30,10 @@ class BatchRows:
     default: int = 64
     by_model: Mapping[str, int] = field(default_factory=dict)
 
+    def of(self, name: str, is_proven: bool) -> int:
+        """Return the most rows in a batch of one model; ``is_proven`` says that its export proved it safe."""
+        return self.by_model.get(name, self.default if is_proven else 0)
+
     @classmethod
     def parse(cls, text: str) -> BatchRows:
         """Read ``64``, ``xor=16`` or ``64, xor=16``; raises ValueError."""

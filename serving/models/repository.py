@@ -150,13 +150,9 @@ class Repository:
         saved_model = _saved_model(folder, name, self.settings.cache_path)
         record = ExportRecord.read(saved_model)
         session = load_session(saved_model, self.settings.engine, record.is_optimized)
-        model = Model(name, int(folder.name), session, self._batch_rows(name, record))
+        model = Model(name, int(folder.name), session, self.settings.batch_rows.of(name, record.independent_rows))
         _logger.info("Loaded model %s in %.0f ms", model, (perf_counter() - start) * 1e3)
         return model
-
-    def _batch_rows(self, name: str, record: ExportRecord) -> int:
-        setting = self.settings.batch_rows
-        return setting.by_model.get(name, setting.default if record.independent_rows else 0)
 
     def _start_polling(self) -> None:
         # A weak reference, so that the thread does not keep an unused repository and its models alive.

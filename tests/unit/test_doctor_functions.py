@@ -16,6 +16,8 @@ HTTP = {
     ]
 }
 MAIN = "async def main(req): ..."
+PREDICT_XOR = f"from serving.endpoints.predict_x import PredictX\nendpoint = PredictX('xor')\n{MAIN}"
+HEALTH = f"from serving.endpoints.health import Health\nendpoint = Health()\n{MAIN}"
 WARMUP = {"bindings": [{"type": "warmupTrigger", "direction": "in", "name": "context"}]}
 
 
@@ -23,7 +25,7 @@ WARMUP = {"bindings": [{"type": "warmupTrigger", "direction": "in", "name": "con
 def app(tmp_path):
     """An app with the project's host.json, an HTTP function for the model xor, and a warm-up function, to break."""
     shutil.copy(APP_ROOT / "host.json", tmp_path)
-    add(tmp_path / "PredictXor", HTTP, 'endpoint = PredictX(model_name="xor")\n\nasync def main(req, context): ...\n')
+    add(tmp_path / "PredictXor", HTTP, PREDICT_XOR)
     add(tmp_path / "Warmup", WARMUP, "def main(context): ...\n")
     return tmp_path
 
@@ -52,7 +54,7 @@ def test_functions_without_mistakes_are_listed_by_who_may_call_them(app):
     add(
         app / "Health",
         HTTP | {"bindings": [HTTP["bindings"][0] | {"authLevel": "anonymous"}, HTTP["bindings"][1]]},
-        MAIN,
+        HEALTH,
     )
     assert bad(app) == []
 

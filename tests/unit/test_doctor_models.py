@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from serving.settings import APP_ROOT, Settings
-from tools.doctor import limits, models
+from serving.settings import APP_ROOT, BatchRows, Settings
+from tools.doctor import children, limits, models
 from tools.doctor.children import ChildError, Loaded
 from tools.doctor.finding import Level
 from tools.doctor.plans import PLANS
@@ -22,7 +22,7 @@ def folder(tmp_path):
     return tmp_path / "models"
 
 
-def check(model_path, can_export=True, load=models.load, **settings):
+def check(model_path, can_export=True, load=children.load, **settings):
     return models.check(Settings(model_path=model_path, **settings), models.find(model_path), can_export, load)
 
 
@@ -154,7 +154,7 @@ def test_nor_is_one_whose_signature_does_not_go_by_rows(folder, saved_model):
     source = saved_model(lambda x: {"y": x * 2}, x=([2, 2], "float32"))
     shutil.copytree(source, folder / "double" / "1")
 
-    [double, _] = check(folder, batch_rows_by_model={"double": 8})
+    [double, _] = check(folder, batch_rows=BatchRows(by_model={"double": 8}))
 
     assert double.level is Level.OK
     assert "not batched: its signature has no batch dimension" in double.what

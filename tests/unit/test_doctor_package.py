@@ -11,6 +11,7 @@ from tools.doctor import models, package
 from tools.doctor.finding import Level
 from tools.doctor.package import SITE_PACKAGES, Package, PackageError
 from tools.doctor.plans import PLANS
+from tools.package.published import published
 
 MB = 1_000_000
 
@@ -221,7 +222,7 @@ def test_funcignore_is_obeyed(app):
 @pytest.mark.parametrize("is_zip", [True, False])
 def test_a_package_is_older_than_the_app_once_a_file_changes(app, tmp_path_factory, is_zip):
     place = tmp_path_factory.mktemp("made") / "app"
-    for name in package.published(app):
+    for name in published(app):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(app / name, place / name)
     if is_zip:

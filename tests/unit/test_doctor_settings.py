@@ -1,5 +1,6 @@
 """What the doctor says of app settings: what fails, what contradicts itself, what has no effect."""
 
+import importlib.util
 import json
 import shutil
 
@@ -46,7 +47,7 @@ def test_telemetry_without_its_packages_is_a_warning(app, monkeypatch):
     telemetry = {"PYTHON_ENABLE_OPENTELEMETRY": "true"}
     assert check(app, telemetry) == []
 
-    monkeypatch.setattr(app_settings.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
     [finding] = check(app, telemetry)
     assert finding.level == "warning"

@@ -71,11 +71,11 @@ def test_all_functions_are_found_by_name_but_those_that_azure_cannot_load(tmp_pa
         ("", [HTTP_IN, HTTP_OUT], {}, "has no function main"),
         ("def main(req): pass", [HTTP_IN, HTTP_OUT], {"entryPoint": "run"}, "has no function run"),
         ("def main(request): pass", [HTTP_IN, HTTP_OUT], {}, "main has no parameter 'req'"),
-        ("", [HTTP_IN, HTTP_OUT], {"scriptFile": "other.py"}, "its scriptFile other.py is missing"),
+        ("", [HTTP_IN, HTTP_OUT], {"scriptFile": "other.py"}, "its scriptFile other.py does not exist"),
         ("", "none", {}, "no list of bindings"),
-        ("", [HTTP_OUT], {}, "must have one trigger with the direction in; it has 0"),
-        ("", [HTTP_IN, HTTP_IN, HTTP_OUT], {}, "it has 2"),
-        ("", [HTTP_IN], {}, "no binding of the type http with the direction out"),
+        ("", [HTTP_OUT], {}, "must have one trigger with the direction in, but has 0"),
+        ("", [HTTP_IN, HTTP_IN, HTTP_OUT], {}, "but has 2"),
+        ("", [HTTP_IN], {}, "no binding of type http with the direction out"),
     ],
 )
 def test_a_function_that_azure_cannot_load_is_refused_in_one_line(
@@ -90,7 +90,7 @@ def test_a_function_that_azure_cannot_load_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("text", "says"), [("{", "function.json is not JSON"), ("[]", "must hold a JSON object")])
+@pytest.mark.parametrize(("text", "says"), [("{", "function.json is not JSON"), ("[]", "does not hold a JSON object")])
 def test_a_function_json_that_is_no_object_is_refused(tmp_path: Path, text: str, says: str) -> None:
     folder = write(tmp_path, "Function")
     (folder / "function.json").write_text(text)

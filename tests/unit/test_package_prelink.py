@@ -53,7 +53,8 @@ def prelinked(tmp_path_factory, wheels_folder):
     for name in LIBRARIES:
         shutil.copyfile(wheels_folder / name, folder / "tensorflow" / name)
     (folder / "tensorflow" / "__init__.py").touch()
-    prelink.prelink_pair(*(folder / "tensorflow" / name for name in LIBRARIES), b"TF_")
+    library, framework = (folder / "tensorflow" / name for name in LIBRARIES)
+    prelink.prelink_pair(library, framework, b"TF_")
     yield folder
     shutil.rmtree(folder)  # half a gigabyte
 

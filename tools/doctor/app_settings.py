@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
+from serving import functions
+from serving.functions import FunctionError
 from serving.settings import Settings
-from tools.doctor import json_file
 from tools.doctor.finding import Finding, ok, problem, warning
 from tools.doctor.limits import PROCESSES
 from tools.doctor.models import Version
@@ -20,28 +21,9 @@ _RUN_FROM_PACKAGE = "WEBSITE_RUN_FROM_PACKAGE"
 _FILE = "local.settings.json"
 
 
-class _Recorder(Mapping[str, str]):
-    """An empty environment that records the names that are looked up."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-
-    def __getitem__(self, name: str) -> str:
-        self.names.append(name)
-        raise KeyError(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
-
-
 def known_names() -> list[str]:
     """Return the names of all settings that the app reads."""
-    environ = _Recorder()
-    Settings.from_environment(environ)
-    return environ.names
+    return [field.metadata["name"] for field in fields(Settings)]
 
 
 def read_environment(root: Path, environ: Mapping[str, str]) -> tuple[dict[str, str], list[Finding]]:
@@ -49,8 +31,8 @@ def read_environment(root: Path, environ: Mapping[str, str]) -> tuple[dict[str, 
     if not (root / _FILE).exists():
         return dict(environ), [ok(f"Read from the environment; there is no {_FILE}")]
     try:
-        content = json_file.read(root / _FILE)
-    except json_file.JsonFileError as error:
+        content = functions.read_json(root / _FILE)
+    except FunctionError as error:
         return dict(environ), [problem(str(error), "fix it; the file is for this machine and is not published")]
     if content.get("IsEncrypted"):
         return dict(environ), [warning(f"{_FILE} is encrypted and was not read", "func settings decrypt")]
@@ -119,7 +101,7 @@ def _models(app: App) -> str:
 def _batch_rows(app: App, settings: Settings) -> list[Finding]:
     findings = []
     latest = {version.name: version for version in reversed(app.found)}
-    for name, rows in settings.batch_rows_by_model.items():
+    for name, rows in settings.batch_rows.by_model.items():
         version = latest.get(name)
         setting = f"SERVING_BATCH_ROWS says {name}={rows}"
         if version is None:

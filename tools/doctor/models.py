@@ -153,8 +153,7 @@ def _load(version: Version, settings: Settings, load: _Load) -> Finding:
 
 
 def _batching(version: Version, settings: Settings) -> str:
-    by_default = settings.batch_rows if version.record.independent_rows else 0
-    rows = settings.batch_rows_by_model.get(version.name, by_default)
+    rows = settings.batch_rows.of(version.name, version.record.independent_rows)
     if version.loaded and not version.loaded.by_rows:
         return "not batched: its signature has no batch dimension"
     if rows <= 1:

@@ -53,63 +53,17 @@ def _load(folders: list[Path], engine: str) -> dict[str, Any]:
 
 
 def _answer_once(folder: Path, engine: str) -> tuple[object, bool, str]:
-    """Load a model and run it on example values; return it, whether it can be batched, and why it refused them."""
+    """Load a model and run it once; return it, whether it can be batched, and why it rejected the values, if it did."""
     from serving.engines.session import load_session
     from serving.engines.signature import DEFAULT_SIGNATURE
+    from serving.models import trial
     from serving.models.export_record import ExportRecord
-    from serving.models.model import Model
 
     session = load_session(folder, engine, ExportRecord.read(folder).is_optimized)
-    model = Model(folder.parent.name, int(folder.name), session)
-    if not model.signatures:
+    if not session.signatures:
         raise ValueError("it has no signature that can be served")
-    key = DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in model.signatures else next(iter(model.signatures))
-    return model, model.signatures[key].goes_by_rows, _run(model, key)
-
-
-def _run(model: Any, key: str) -> str:
-    """Run a model on example values, else on zeros; return "", or the error with which it refused all of them.
-
-    Raises PredictionError where TensorFlow fails whatever the values are. A signature does not say which sizes the
-    graph accepts where they may vary, so two sizes of images are tried: the least that Keras's models accept, and a
-    common one.
-    """
-    from serving.errors import BadRequestError, PredictionError
-
-    specs = model.signatures[key].inputs
-    examples = [{name: _example(spec) for name, spec in specs.items()}]
-    examples += [{name: _zeros(spec, size) for name, spec in specs.items()} for size in (32, 224)]
-    errors: list[Exception] = []
-    for feeds in examples:
-        try:
-            model.predict(feeds, key)
-        except (BadRequestError, PredictionError) as error:
-            errors.append(error)
-        else:
-            return ""
-    refused = [str(error) for error in errors if isinstance(error, BadRequestError)]
-    if not refused:
-        raise errors[0]
-    return refused[0]
-
-
-def _example(spec: Any) -> Any:
-    import numpy as np
-
-    from serving.openapi import examples
-
-    if spec.dtype_name != "string":
-        return np.array(examples.nested(spec), spec.dtype)
-    texts = np.array(examples.nested(spec), object)
-    return np.array([text.encode() for text in texts.flat], object).reshape(texts.shape)
-
-
-def _zeros(spec: Any, size: int) -> Any:
-    import numpy as np
-
-    dimensions = spec.shape or ()
-    shape = [(size if axis else 1) if length is None else length for axis, length in enumerate(dimensions)]
-    return np.full(shape, b"", object) if spec.dtype_name == "string" else np.zeros(shape, spec.dtype)
+    key = DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in session.signatures else next(iter(session.signatures))
+    return session, session.signatures[key].has_batch_dimension, trial.answer_once(session, key)
 
 
 def _memory_mb() -> dict[str, float | None]:
