@@ -42,14 +42,7 @@ def examine(root: Path, environ: Mapping[str, str], options: argparse.Namespace)
     tensorflow = libraries.TensorFlow.here()
     yield "Libraries", libraries.check(root, tensorflow)
     environ, on_settings = app_settings.read_environment(root, environ)
-    try:
-        settings = Settings.from_environment(environ)
-    except ConfigurationError as error:
-        on_settings.append(
-            problem(f"{error} No function will answer", "fix the value; the other checks used the default")
-        )
-        settings = Settings()
-    settings = replace(settings, model_path=settings.model_path.absolute())
+    settings = _settings(environ, on_settings)
     found = models.find(settings.model_path)
     yield "Functions", functions.check(root, {version.name for version in found})
     packages, on_package = _packages(root, options.package)
@@ -64,6 +57,16 @@ def examine(root: Path, environ: Mapping[str, str], options: argparse.Namespace)
     is_slim = tensorflow.is_slim or any(made.is_slim for made in packages)
     app = app_settings.App(root, plan, found, tensorflow.library is not None, is_slim, can_export)
     yield "App settings", [*on_settings, *app_settings.check(app, settings, environ)]
+
+
+def _settings(environ: Mapping[str, str], findings: list[Finding]) -> Settings:
+    """Return the app settings, or the defaults and a finding where one is invalid."""
+    try:
+        settings = Settings.from_environment(environ)
+    except ConfigurationError as error:
+        findings.append(problem(f"{error} No function will answer", "fix the value; the other checks used the default"))
+        settings = Settings()
+    return replace(settings, model_path=settings.model_path.absolute())
 
 
 def _packages(root: Path, given: Path | None) -> tuple[list[package.Package], list[Finding]]:

@@ -183,9 +183,7 @@ def _moved_together(library: Library, symbols: np.ndarray, order: np.ndarray, ha
     ]
     if library.has(elf.DT_VERDEF):
         tables.append((elf.DT_VERDEF, _versions(library, strings, elf.DT_VERDEF, elf.DT_VERDEFNUM, 20, None)))
-    for entry in library.tags[np.isin(library.tags["tag"], (elf.DT_NEEDED, elf.DT_SONAME, elf.DT_RUNPATH))]:
-        moved = strings.add(library.string(int(entry["value"])))
-        library.tags["value"][(library.tags == entry)] = moved
+    _move_strings(library, strings)
     tables.append((elf.DT_STRTAB, bytes(strings.data)))
 
     old_tables = [library.get(tag) for tag, _ in tables]
@@ -198,6 +196,13 @@ def _moved_together(library: Library, symbols: np.ndarray, order: np.ndarray, ha
         front += content
     library.set(elf.DT_STRSZ, len(strings.data))
     return _joined(library, front)
+
+
+def _move_strings(library: Library, strings: _Strings) -> None:
+    """Have the dynamic section's own strings refer to the new table."""
+    for entry in library.tags[np.isin(library.tags["tag"], (elf.DT_NEEDED, elf.DT_SONAME, elf.DT_RUNPATH))]:
+        moved = strings.add(library.string(int(entry["value"])))
+        library.tags["value"][(library.tags == entry)] = moved
 
 
 def _versions(library: Library, strings: _Strings, tag: int, count: int, size: int, name_at: int | None) -> bytes:
@@ -255,10 +260,14 @@ def _joined(library: Library, front: bytearray) -> bytes:
 
     segments["offset"][segments["offset"] >= resumes] -= np.uint64(cut)
     segments["file_size"][0] = segments["memory_size"][0] = len(segments) * elf.SEGMENT.itemsize
+    front[: elf.HEADER_BYTES] = _header(library, segments)
+    front[elf.HEADER_BYTES : elf.HEADER_BYTES + len(segments) * elf.SEGMENT.itemsize] = segments.tobytes()
+    return bytes(front) + bytes(front_end - len(front)) + bytes(library.data[resumes:end])
+
+
+def _header(library: Library, segments: np.ndarray) -> bytearray:
     header = bytearray(library.data[: elf.HEADER_BYTES])
     struct.pack_into("<Q", header, 40, 0)  # no section headers, which the dynamic linker does not read
     struct.pack_into("<H", header, 56, len(segments))
     struct.pack_into("<HH", header, 60, 0, 0)
-    front[: elf.HEADER_BYTES] = header
-    front[elf.HEADER_BYTES : elf.HEADER_BYTES + len(segments) * elf.SEGMENT.itemsize] = segments.tobytes()
-    return bytes(front) + bytes(front_end - len(front)) + bytes(library.data[resumes:end])
+    return header
