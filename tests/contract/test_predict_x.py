@@ -77,15 +77,6 @@ def test_numbers_are_as_short_as_float32_allows(ask: Ask) -> None:
     assert numbers == [str(np.float32(number)) for number in numbers]
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [{}, {"Content-Type": "application/json; charset=utf-8"}, {"content-type": "APPLICATION/JSON"}],
-    ids=["no content type", "charset", "upper case"],
-)
-def test_a_request_is_answered_with(ask: Ask, headers: dict[str, str]) -> None:
-    assert ask(headers=headers).status == 200
-
-
 def test_a_body_at_the_limit_is_answered(ask: Ask) -> None:
     assert ask(body=BODY.ljust(MAX_BODY_BYTES)).status == 200
 

@@ -46,12 +46,6 @@ def test_rows_are_answered_with_labels(ask: Ask, body: str, headers: dict[str, s
     np.testing.assert_allclose(response.json()["labels"], xor_answers([[1, 0], [1, 1]]), rtol=1e-5)
 
 
-def test_server_timing_lists_the_parts(ask: Ask) -> None:
-    ask()
-
-    assert re.fullmatch(r"parse;dur=[\d.]+, predict;dur=[\d.]+, encode;dur=[\d.]+", ask().headers["server-timing"])
-
-
 @pytest.mark.parametrize(
     ("request_", "status", "detail"),
     [

@@ -16,6 +16,7 @@ from serving.engines.session import load_session
 from serving.models import export_record
 from tests.unit import keras_files
 
+Capture = pytest.CaptureFixture[str]
 Change = Callable[[Path], object]
 
 ROWS = np.array([[1, 1], [1, 0], [0, 1], [0, 0]], np.float32)
@@ -200,9 +201,7 @@ def test_the_only_model_in_a_folder_may_have_any_name(tmp_path: Path, keras: Any
     np.testing.assert_allclose(serve(tmp_path, np.ones((1, 3), np.float32)), model(np.ones((1, 3))), atol=1e-6)
 
 
-def test_of_two_models_in_a_folder_neither_is_exported(
-    tmp_path: Path, keras: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_of_two_models_in_a_folder_neither_is_exported(tmp_path: Path, keras: Any, capsys: Capture) -> None:
     for name in ("a.keras", "b.keras"):
         keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(tmp_path / name)
 
@@ -266,7 +265,7 @@ def transformer_block(keras: Any) -> Any:
     ],
 )
 def test_any_keras_model_exports_and_is_checked_against_keras(
-    tmp_path: Path, keras: Any, name: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, keras: Any, name: str, capsys: Capture
 ) -> None:
     model = keras_models(keras)[name]
     model.save(tmp_path / "model.keras")
@@ -367,7 +366,7 @@ def test_a_new_export_replaces_all_of_an_old_one(tmp_path: Path, keras: Any) -> 
 
 @pytest.mark.parametrize("fails_at", range(1, 6))
 def test_an_export_that_is_interrupted_while_it_moves_files_puts_all_back(
-    tmp_path: Path, keras: Any, monkeypatch: pytest.MonkeyPatch, fails_at: int, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, keras: Any, monkeypatch: pytest.MonkeyPatch, fails_at: int, capsys: Capture
 ) -> None:
     keras_models(keras)["string lookup"].save(tmp_path / "model.keras")
     main([str(tmp_path)])
@@ -391,7 +390,7 @@ def test_an_export_that_is_interrupted_while_it_moves_files_puts_all_back(
 
 
 def test_a_saved_model_that_disagrees_with_keras_is_not_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     keras_files.write_xor_of_2017(tmp_path)
     before = files_of(tmp_path)
@@ -413,7 +412,7 @@ def test_a_saved_model_that_disagrees_with_keras_is_not_written(
 # --- what it refuses ---
 
 
-def refuse(folder: Path, capsys: pytest.CaptureFixture[str], *flags: str) -> str:
+def refuse(folder: Path, capsys: Capture, *flags: str) -> str:
     """Export, expecting one line and exit code 1 with nothing changed; return the line."""
     before = files_of(folder)
     assert main([str(folder), *flags]) == 1
@@ -462,7 +461,7 @@ def other_layers(folder: Path) -> None:
     ],
 )
 def test_a_damaged_pair_is_refused_by_name_and_an_earlier_export_stays(
-    tmp_path: Path, change: Change, names: str, says: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, change: Change, names: str, says: str, capsys: Capture
 ) -> None:
     keras_files.write_xor_of_2017(tmp_path)
     main([str(tmp_path)])
@@ -475,7 +474,7 @@ def test_a_damaged_pair_is_refused_by_name_and_an_earlier_export_stays(
     assert says in error
 
 
-def test_a_damaged_archive_is_refused_by_name(tmp_path: Path, keras: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_archive_is_refused_by_name(tmp_path: Path, keras: Any, capsys: Capture) -> None:
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "model.keras")
     content = (tmp_path / "model.keras").read_bytes()
     (tmp_path / "model.keras").write_bytes(content[: len(content) // 2])
@@ -483,24 +482,24 @@ def test_a_damaged_archive_is_refused_by_name(tmp_path: Path, keras: Any, capsys
     assert f"{tmp_path / 'model.keras'}: File is not a zip file" in refuse(tmp_path, capsys)
 
 
-def test_a_folder_without_a_model_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_without_a_model_is_refused(tmp_path: Path, capsys: Capture) -> None:
     assert "holds no Keras model, or several; expected one of: model.json + model.h5" in refuse(tmp_path, capsys)
 
 
-def test_a_path_that_is_not_a_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_path_that_is_not_a_folder_is_refused(tmp_path: Path, capsys: Capture) -> None:
     assert main([str(tmp_path / "nothing")]) == 1
 
     assert "is no folder" in capsys.readouterr().err
 
 
-def test_a_model_without_an_input_shape_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_without_an_input_shape_is_refused(tmp_path: Path, capsys: Capture) -> None:
     layer = keras_files.keras2_dense("dense_1", 2)
     keras_files.write_pair(tmp_path, keras_files.sequential(layer, keras_version="2.0.8"), {}, "2.0.8")
 
     refuse(tmp_path, capsys)
 
 
-def test_a_layer_that_keras_2_dropped_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_layer_that_keras_2_dropped_is_named(tmp_path: Path, capsys: Capture) -> None:
     layer = {"class_name": "MaxoutDense", "config": {"name": "maxout", "output_dim": 1}}
     keras_files.write_pair(tmp_path, keras_files.sequential(layer, keras_version="1.2.2"), {})
 
@@ -513,7 +512,7 @@ def test_a_layer_that_keras_2_dropped_is_named(tmp_path: Path, capsys: pytest.Ca
 @pytest.mark.parametrize("library", ["keras", "tf_keras"])
 @pytest.mark.parametrize("files", SAVE)
 def test_a_lambda_layer_runs_only_with_the_flag(
-    tmp_path: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], library: Any, files: str
+    tmp_path: Path, request: pytest.FixtureRequest, capsys: Capture, library: Any, files: str
 ) -> None:
     library = request.getfixturevalue(library)
     model = library.Sequential([library.Input((2,)), library.layers.Lambda(lambda x: x * 3, name="triple")])
@@ -526,9 +525,7 @@ def test_a_lambda_layer_runs_only_with_the_flag(
     assert export_and_serve(tmp_path, ROWS, "--allow-lambda").tolist() == (ROWS * 3).tolist()
 
 
-def test_a_lambda_inside_a_wrapper_inside_a_model_is_found(
-    tmp_path: Path, keras: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_lambda_inside_a_wrapper_inside_a_model_is_found(tmp_path: Path, keras: Any, capsys: Capture) -> None:
     inner = keras.layers.TimeDistributed(keras.layers.Lambda(lambda x: x, name="hidden_code"))
     model = keras.Sequential([keras.Input((2, 2)), keras.Sequential([keras.Input((2, 2)), inner])])
     model.save(tmp_path / "model.keras")
@@ -551,7 +548,7 @@ def test_a_custom_layer_needs_the_module_that_defines_it(
     tmp_path: Path,
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    capsys: Capture,
     library: Any,
 ) -> None:
     module = f"custom_layers_of_{library}"
@@ -569,14 +566,14 @@ def test_a_custom_layer_needs_the_module_that_defines_it(
     assert export_and_serve(folder, ROWS, "--custom-objects", module).tolist() == (ROWS * 2).tolist()
 
 
-def test_a_custom_layer_of_2017_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_custom_layer_of_2017_is_named(tmp_path: Path, capsys: Capture) -> None:
     layer = {"class_name": "MyLayer", "config": {"name": "mine", "batch_input_shape": [None, 2]}}
     keras_files.write_pair(tmp_path, keras_files.sequential(layer, keras_version="2.0.8"), {}, "2.0.8")
 
     assert "layer 'mine' uses the custom object 'MyLayer'" in refuse(tmp_path, capsys)
 
 
-def test_a_custom_activation_of_2017_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_custom_activation_of_2017_is_named(tmp_path: Path, capsys: Capture) -> None:
     layer = keras_files.keras2_dense("dense_1", 2, 2)
     layer["config"]["activation"] = "my_activation"
     keras_files.write_pair(tmp_path, keras_files.sequential(layer, keras_version="2.0.8"), {}, "2.0.8")
@@ -594,7 +591,7 @@ def test_a_custom_activation_of_2017_is_named(tmp_path: Path, capsys: pytest.Cap
     ids=["any module's function", "a builtin", "another SavedModel"],
 )
 def test_a_tampered_archive_is_refused_before_keras_reads_it(
-    tmp_path: Path, keras: Any, capsys: pytest.CaptureFixture[str], node: keras_files.Config
+    tmp_path: Path, keras: Any, capsys: Capture, node: keras_files.Config
 ) -> None:
     path = tmp_path / "model.keras"
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="dense")]).save(path)
@@ -612,9 +609,7 @@ def test_a_tampered_archive_is_refused_before_keras_reads_it(
     assert "layer 'dense'" in error or "layer 'x'" in error
 
 
-def test_an_operator_layer_that_writes_files_is_refused(
-    tmp_path: Path, tf_keras: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_operator_layer_that_writes_files_is_refused(tmp_path: Path, tf_keras: Any, capsys: Capture) -> None:
     layer = {
         "class_name": "TFOpLambda",
         "config": {"name": "tf.io.write_file", "trainable": True, "dtype": "float32", "function": "io.write_file"},
@@ -632,7 +627,7 @@ def test_operators_on_tensors_in_keras_2_are_accepted(tmp_path: Path, tf_keras: 
     np.testing.assert_allclose(export_and_serve(tmp_path, ROWS), model(ROWS), atol=1e-6)
 
 
-def test_help_needs_no_keras(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_needs_no_keras(capsys: Capture) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["--help"])
 

@@ -19,6 +19,7 @@ PROJECT = Path(train.__file__).parent.parent
 PIPES: dict[str, Any] = {"cwd": PROJECT, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
 TOO_FEW = 2  # epochs
 
+Capture = pytest.CaptureFixture[str]
 Trains = Callable[[Callable[[int], Any]], list[int]]
 
 
@@ -196,9 +197,7 @@ def test_help_names_every_option_without_loading_keras() -> None:
 
 
 @pytest.mark.parametrize("arguments", [("--epochs", "0"), ("--epochs", "many"), ("--seed", "-1"), ("--seed", "1.5")])
-def test_an_option_out_of_range_is_refused_with_what_was_expected(
-    arguments: tuple[str, str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_option_out_of_range_is_refused_with_what_was_expected(arguments: tuple[str, str], capsys: Capture) -> None:
     with pytest.raises(SystemExit, match="2"):
         train.main([*arguments])
 
@@ -262,7 +261,7 @@ def test_xor_is_solved_when_all_four_answers_are_close(answers: Any, solved: Any
 
 
 def test_a_seed_that_gets_stuck_is_reported_and_the_next_one_taken(
-    trains: Trains, solved: Any, stuck: Any, model: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+    trains: Trains, solved: Any, stuck: Any, model: SimpleNamespace, capsys: Capture
 ) -> None:
     tried = trains(lambda seed: stuck if seed == 7 else solved)
 
@@ -275,7 +274,7 @@ def test_a_seed_that_gets_stuck_is_reported_and_the_next_one_taken(
 
 
 def test_after_ten_stuck_seeds_a_run_fails_with_one_line_that_says_what_to_do(
-    trains: Trains, stuck: Any, model: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+    trains: Trains, stuck: Any, model: SimpleNamespace, capsys: Capture
 ) -> None:
     tried = trains(lambda seed: stuck)
 
@@ -320,7 +319,7 @@ def test_ctrl_c_after_training_leaves_the_earlier_model_as_it_was(
     trains: Trains,
     solved: Any,
     model: SimpleNamespace,
-    capsys: pytest.CaptureFixture[str],
+    capsys: Capture,
 ) -> None:
     trains(lambda seed: solved)
     monkeypatch.setattr(plot, "draw", raise_interrupt)
@@ -332,7 +331,7 @@ def test_ctrl_c_after_training_leaves_the_earlier_model_as_it_was(
 
 
 def test_a_folder_that_cannot_be_made_fails_with_one_line_that_names_it(
-    trains: Trains, solved: Any, model: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+    trains: Trains, solved: Any, model: SimpleNamespace, capsys: Capture
 ) -> None:
     trains(lambda seed: solved)
     impossible = model.folder / "model.json" / "below a file"
