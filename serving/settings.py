@@ -122,6 +122,11 @@ class Settings:
         *("SERVING_BATCH_ROWS", BatchRows(), BatchRows.parse, "`64`"),
         "the most rows in a batch of waiting requests; 0 turns batching off; `64, name=16` sets one model apart",
     )
+    # A SavedModel is a program: SECURITY.md.
+    any_op: tuple[str, ...] = _setting(
+        *("SERVING_ANY_OP", (), _names, "none"),
+        "comma-separated models whose SavedModel may have operations that do more than compute: read files, for one",
+    )
     # The app's own folder is read-only on Azure; the temporary folder is local to the instance and always writable.
     cache_path: Path = _setting(
         *("SERVING_CACHE_PATH", Path(tempfile.gettempdir()) / "keras-functions", Path, "the temporary folder"),

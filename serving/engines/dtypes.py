@@ -32,6 +32,15 @@ _NAMES = {
 }
 
 
+# A reference to a variable of TensorFlow 1, DT_FLOAT_REF for one, has the number of its type plus this.
+_REFERENCE = 100
+
+
+def base(number: int) -> int:
+    """Return the DataType of a value, given that of the value or of a reference to it."""
+    return number - _REFERENCE if number > _REFERENCE else number
+
+
 def name_of(number: int) -> str:
     """Return the name of DataType ``number``, e.g. ``"float32"``; raises TypeError if NumPy has no such type."""
     if number not in _NAMES:

@@ -1,9 +1,28 @@
-"""TensorFlow's errors: one exception type for each status code, the same for every engine.
+"""TensorFlow's errors, the same whichever engine raised them.
 
-Codes are those of ``TF_Code`` (``c/tf_status.h``), ``tf.errors`` and gRPC.
+Codes are those of ``TF_Code`` (``c/tf_status.h``), which are those of ``tf.errors`` and of gRPC too.
 """
 
 from __future__ import annotations
+
+_NAMES = {
+    1: "CANCELLED",
+    2: "UNKNOWN",
+    3: "INVALID_ARGUMENT",
+    4: "DEADLINE_EXCEEDED",
+    5: "NOT_FOUND",
+    6: "ALREADY_EXISTS",
+    7: "PERMISSION_DENIED",
+    8: "RESOURCE_EXHAUSTED",
+    9: "FAILED_PRECONDITION",
+    10: "ABORTED",
+    11: "OUT_OF_RANGE",
+    12: "UNIMPLEMENTED",
+    13: "INTERNAL",
+    14: "UNAVAILABLE",
+    15: "DATA_LOSS",
+    16: "UNAUTHENTICATED",
+}
 
 
 class EngineNotFoundError(Exception):
@@ -11,104 +30,51 @@ class EngineNotFoundError(Exception):
 
 
 class TensorFlowError(Exception):
-    """A call into TensorFlow failed. ``code`` is TensorFlow's status code, ``code_name`` its name."""
+    """A call into TensorFlow failed. ``code`` is its status code, ``code_name`` the name of that."""
 
     code = 2
-    code_name = "UNKNOWN"
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, code: int | None = None) -> None:
+        self.code = self.code if code is None else code
+        self.code_name = _NAMES.get(self.code, "UNKNOWN")
         super().__init__(f"{self.code_name}: {message}")
         self.message = message
 
 
-class CancelledError(TensorFlowError):
-    """CANCELLED: the run or the session was cancelled."""
-
-    code, code_name = 1, "CANCELLED"
-
-
 class InvalidArgumentError(TensorFlowError):
-    """INVALID_ARGUMENT: the graph rejects a tensor's value, dtype or shape."""
+    """The graph rejects the values or shapes that it was given."""
 
-    code, code_name = 3, "INVALID_ARGUMENT"
-
-
-class DeadlineExceededError(TensorFlowError):
-    """DEADLINE_EXCEEDED: the run took longer than allowed."""
-
-    code, code_name = 4, "DEADLINE_EXCEEDED"
+    code = 3
 
 
 class NotFoundError(TensorFlowError):
-    """NOT_FOUND: there is no such file, op or tag."""
+    """A file, an operation or a tensor is missing."""
 
-    code, code_name = 5, "NOT_FOUND"
-
-
-class AlreadyExistsError(TensorFlowError):
-    """ALREADY_EXISTS: a resource has this name already."""
-
-    code, code_name = 6, "ALREADY_EXISTS"
-
-
-class PermissionDeniedError(TensorFlowError):
-    """PERMISSION_DENIED: a file can't be read."""
-
-    code, code_name = 7, "PERMISSION_DENIED"
+    code = 5
 
 
 class ResourceExhaustedError(TensorFlowError):
-    """RESOURCE_EXHAUSTED: memory ran out."""
+    """Memory ran out."""
 
-    code, code_name = 8, "RESOURCE_EXHAUSTED"
+    code = 8
 
 
 class FailedPreconditionError(TensorFlowError):
-    """FAILED_PRECONDITION: for example, a variable or table is not initialized."""
+    """A variable or a table is not initialized."""
 
-    code, code_name = 9, "FAILED_PRECONDITION"
-
-
-class AbortedError(TensorFlowError):
-    """ABORTED: the run was aborted."""
-
-    code, code_name = 10, "ABORTED"
-
-
-class OutOfRangeError(TensorFlowError):
-    """OUT_OF_RANGE: a read past the end."""
-
-    code, code_name = 11, "OUT_OF_RANGE"
-
-
-class UnimplementedError(TensorFlowError):
-    """UNIMPLEMENTED: there is no kernel for this op, dtype and device."""
-
-    code, code_name = 12, "UNIMPLEMENTED"
+    code = 9
 
 
 class InternalError(TensorFlowError):
-    """INTERNAL: an invariant of TensorFlow is broken."""
+    """TensorFlow broke one of its own rules."""
 
-    code, code_name = 13, "INTERNAL"
-
-
-class UnavailableError(TensorFlowError):
-    """UNAVAILABLE: a device or service can't be reached."""
-
-    code, code_name = 14, "UNAVAILABLE"
+    code = 13
 
 
 class DataLossError(TensorFlowError):
-    """DATA_LOSS: a file is corrupt."""
+    """A file is corrupt."""
 
-    code, code_name = 15, "DATA_LOSS"
-
-
-class UnauthenticatedError(TensorFlowError):
-    """UNAUTHENTICATED: no valid credentials."""
-
-    code, code_name = 16, "UNAUTHENTICATED"
+    code = 15
 
 
 _BY_CODE = {error.code: error for error in TensorFlowError.__subclasses__()}
@@ -116,4 +82,4 @@ _BY_CODE = {error.code: error for error in TensorFlowError.__subclasses__()}
 
 def error_for(code: int, message: str) -> TensorFlowError:
     """Return the exception for a TensorFlow status code."""
-    return _BY_CODE.get(code, TensorFlowError)(message)
+    return _BY_CODE.get(code, TensorFlowError)(message, code)

@@ -9,9 +9,9 @@ from typing import Protocol
 
 import numpy as np
 
-from serving.engines import ENGINES
-from serving.engines.errors import EngineNotFoundError
-from serving.engines.signature import Signature
+from serving.engines import ENGINES, graph
+from serving.engines.errors import DataLossError, EngineNotFoundError, NotFoundError
+from serving.engines.signature import SERVE_TAG, Signature
 
 
 class RunClock:
@@ -52,13 +52,16 @@ class Session(Protocol):
         """Release the session, which must not be running. Garbage collection does the same."""
 
 
-def load_session(saved_model: Path, engine: str, is_optimized: bool = False) -> Session:
+def load_session(saved_model: Path, engine: str, is_optimized: bool = False, any_op: bool = False) -> Session:
     """Load a SavedModel with an engine of ENGINES; ``"auto"`` is the first that is available.
 
-    ``is_optimized`` skips TensorFlow's graph optimizer, which has already processed the graph. Raises
-    EngineNotFoundError if the engine is not installed, TensorFlowError if the SavedModel can't be loaded, ValueError or
-    TypeError if its signatures can't be served.
+    ``is_optimized`` skips TensorFlow's graph optimizer, which has already processed the graph; ``any_op`` allows
+    operations that do more than compute. Raises EngineNotFoundError if the engine is not installed, UnsafeGraphError
+    for such an operation, TensorFlowError if the SavedModel can't be loaded, ValueError or TypeError if its signatures
+    can't be served.
     """
+    if not any_op:
+        _check(saved_model / "saved_model.pb")
     for name, module in ENGINES.items():
         if engine in (name, "auto"):
             # Imported here, because each engine loads libraries that the others do not need.
@@ -67,3 +70,12 @@ def load_session(saved_model: Path, engine: str, is_optimized: bool = False) -> 
                 session: Session = implementation.Session(saved_model, is_optimized)
                 return session
     raise EngineNotFoundError(f"There is no engine for {engine!r}; install the packages in requirements.txt.")
+
+
+def _check(path: Path) -> None:
+    try:
+        graph.check(path.read_bytes(), SERVE_TAG)
+    except OSError as error:
+        raise NotFoundError(f"{path} can't be read: {error.strerror}") from error
+    except ValueError as error:
+        raise DataLossError(f"{path} is not a SavedModel: {error}") from error

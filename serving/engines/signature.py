@@ -8,13 +8,13 @@ described at protobuf.dev/programming-guides/encoding.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from serving.engines import dtypes
+from serving.engines.protobuf import fields, map_entry, text
 
 _logger = logging.getLogger(__name__)
 
@@ -40,6 +40,13 @@ class TensorSpec:
     dtype: np.dtype
     dtype_name: str
     shape: tuple[int | None, ...] | None
+
+    def typed(self, number: int) -> TensorSpec:
+        """Return the spec with the DataType that its tensor has in the graph; raises TypeError if NumPy has none."""
+        number = dtypes.base(number)
+        if number == self.dtype_number:
+            return self
+        return replace(self, dtype_number=number, dtype=dtypes.numpy_dtype(number), dtype_name=dtypes.name_of(number))
 
 
 @dataclass(frozen=True)
@@ -82,16 +89,22 @@ def read_signatures(saved_model: bytes | memoryview, tag: str) -> dict[str, Sign
 
     Raises ValueError if the bytes are not a SavedModel or no MetaGraph has the tag.
     """
-    for number, meta_graph in _fields(memoryview(saved_model)):
+    return decode_signatures(find_meta_graph(saved_model, tag))
+
+
+def find_meta_graph(saved_model: bytes | memoryview, tag: str) -> memoryview:
+    """Return the serialized MetaGraphDef with a tag in a ``saved_model.pb``; raises ValueError where there is none."""
+    for number, meta_graph in fields(memoryview(saved_model)):
         if number == 2 and tag in _tags(meta_graph):  # repeated MetaGraphDef meta_graphs (saved_model.proto)
-            return decode_signatures(meta_graph)
+            found: memoryview = meta_graph
+            return found
     raise ValueError(f"no MetaGraph has the tag {tag!r}")
 
 
 def _tags(meta_graph: memoryview) -> list[str]:
-    for number, meta_info in _fields(meta_graph):
+    for number, meta_info in fields(meta_graph):
         if number == 1:  # MetaInfoDef meta_info_def, whose field 4 is repeated string tags
-            return [_text(value) for field, value in _fields(meta_info) if field == 4]
+            return [text(value) for field, value in fields(meta_info) if field == 4]
     return []
 
 
@@ -102,9 +115,9 @@ def decode_signatures(meta_graph_def: bytes | memoryview) -> dict[str, Signature
     Raises ValueError if the bytes are not a MetaGraphDef.
     """
     signatures = {}
-    for number, entry in _fields(memoryview(meta_graph_def)):
+    for number, entry in fields(memoryview(meta_graph_def)):
         if number == 5:  # map<string, SignatureDef> signature_def
-            key, value = _map_entry(entry)
+            key, value = map_entry(entry)
             if key.startswith(_INTERNAL_PREFIX):
                 continue
             try:
@@ -116,30 +129,30 @@ def decode_signatures(meta_graph_def: bytes | memoryview) -> dict[str, Signature
 
 def needs_variables(meta_graph_def: bytes | memoryview) -> bool:
     """Return whether the graph restores variables, so that the SavedModel must have ``variables/variables.index``."""
-    return any(number == 3 for number, _ in _fields(memoryview(meta_graph_def)))  # SaverDef saver_def
+    return any(number == 3 for number, _ in fields(memoryview(meta_graph_def)))  # SaverDef saver_def
 
 
 def _signature(data: memoryview) -> Signature:
     inputs: dict[str, TensorSpec] = {}
     outputs: dict[str, TensorSpec] = {}
     method_name = ""
-    for number, value in _fields(data):
+    for number, value in fields(data):
         if number in (1, 2):  # map<string, TensorInfo> inputs, outputs
-            name, info = _map_entry(value)
+            name, info = map_entry(value)
             (inputs if number == 1 else outputs)[name] = _tensor_spec(name, info)
         elif number == 3:
-            method_name = _text(value)
+            method_name = text(value)
     return Signature(dict(sorted(inputs.items())), dict(sorted(outputs.items())), method_name)
 
 
 def _tensor_spec(name: str, data: memoryview) -> TensorSpec:
     tensor, number = "", 0
-    shape: tuple[int | None, ...] | None = ()
-    for field, value in _fields(data):
+    shape: tuple[int | None, ...] | None = None
+    for field, value in fields(data):
         if field == 1:
-            tensor = _text(value)
+            tensor = text(value)
         elif field == 2:
-            number = int(value)
+            number = dtypes.base(int(value))
         elif field == 3:
             shape = _shape(value)
         else:  # coo_sparse, composite_tensor
@@ -149,58 +162,10 @@ def _tensor_spec(name: str, data: memoryview) -> TensorSpec:
 
 def _shape(data: memoryview) -> tuple[int | None, ...] | None:
     dimensions: list[int | None] = []
-    for number, value in _fields(data):
+    for number, value in fields(data):
         if number == 2:  # repeated Dim dim, whose first field is int64 size, -1 for unknown
-            size = next((int(size) for field, size in _fields(value) if field == 1), 0)
+            size = next((int(size) for field, size in fields(value) if field == 1), 0)
             dimensions.append(None if size >= 1 << 63 else size)
         elif number == 3 and value:  # bool unknown_rank
             return None
     return tuple(dimensions)
-
-
-def _map_entry(data: memoryview) -> tuple[str, memoryview]:
-    key, entry = "", memoryview(b"")
-    for number, value in _fields(data):
-        if number == 1:
-            key = _text(value)
-        elif number == 2:
-            entry = value
-    return key, entry
-
-
-def _text(value: memoryview) -> str:
-    return bytes(value).decode()
-
-
-def _fields(data: memoryview) -> Iterator[tuple[int, Any]]:
-    """Yield each field's number and value: an int for wire type varint, else a view of its bytes."""
-    position = 0
-    while position < len(data):
-        tag, position = _varint(data, position)
-        wire_type = tag & 7
-        if wire_type == 0:
-            value, position = _varint(data, position)
-            yield tag >> 3, value
-            continue
-        if wire_type == 2:
-            length, position = _varint(data, position)
-        elif wire_type in (1, 5):
-            length = 8 if wire_type == 1 else 4
-        else:
-            raise ValueError(f"unknown protocol buffer wire type {wire_type}")
-        if position + length > len(data):
-            raise ValueError("truncated protocol buffer")
-        yield tag >> 3, data[position : position + length]
-        position += length
-
-
-def _varint(data: memoryview, position: int) -> tuple[int, int]:
-    result = shift = 0
-    while position < len(data):
-        byte = data[position]
-        position += 1
-        result |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return result, position
-        shift += 7
-    raise ValueError("truncated protocol buffer")

@@ -32,6 +32,9 @@ _RUN_IN_CALLERS_THREAD = b"\x18" + b"\xff" * 9 + b"\x01"
 # of rewriter_config.proto.
 _WITHOUT_GRAPH_OPTIMIZER = b"\x52\x05\x52\x03\x98\x01\x01"
 
+# ConfigProto{allow_soft_placement: true}, field 7: an operation that was placed on a GPU runs on the CPU.
+_SOFT_PLACEMENT = b"\x38\x01"
+
 # A run that takes longer uses the pool, which runs branches of the graph in parallel. The hand-over to the pool is then
 # at most a hundredth of the run (docs/performance.md has the figures).
 _LONG_RUN_SECONDS = 0.005
@@ -74,6 +77,7 @@ class Session:
         # Not at exit: threads may still be in TF_SessionRun, and the process frees the memory anyway.
         self._release.atexit = False
         self._run_options = _run_options(api)
+        self.signatures = {key: self._typed(graph, signature) for key, signature in self.signatures.items()}
         self._calls = {key: self._bind(graph, signature) for key, signature in self.signatures.items()}
         self.clocks = {key: RunClock() for key in self.signatures}
 
@@ -85,15 +89,24 @@ class Session:
         inputs, outputs = (self._graph_outputs(graph, specs) for specs in (signature.inputs, signature.outputs))
         return _Call(signature, inputs, outputs)
 
+    def _typed(self, graph: int, signature: Signature) -> Signature:
+        """Return the signature with the types that its tensors have in the graph: what it states may be wrong."""
+
+        def typed(specs: Mapping[str, TensorSpec]) -> dict[str, TensorSpec]:
+            type_of = self._api.TF_OperationOutputType
+            return {name: spec.typed(type_of(self._output(graph, spec))) for name, spec in specs.items()}
+
+        return Signature(typed(signature.inputs), typed(signature.outputs), signature.method_name)
+
     def _graph_outputs(self, graph: int, specs: Mapping[str, TensorSpec]) -> ctypes.Array:
-        array = (Output * len(specs))()
-        for place, spec in zip(array, specs.values(), strict=True):
-            operation, _, index = spec.tensor.rpartition(":")
-            place.operation = self._api.TF_GraphOperationByName(graph, operation.encode())
-            place.index = int(index)
-            if not place.operation:
-                raise ValueError(f"the signature names the tensor {spec.tensor!r}, which is not in the graph")
-        return array
+        return (Output * len(specs))(*(self._output(graph, spec) for spec in specs.values()))
+
+    def _output(self, graph: int, spec: TensorSpec) -> Output:
+        name, _, index = spec.tensor.rpartition(":")
+        operation = self._api.TF_GraphOperationByName(graph, name.encode())
+        if not operation or not index.isdecimal() or int(index) >= self._api.TF_OperationNumOutputs(operation):
+            raise ValueError(f"the signature names the tensor {spec.tensor!r}, which is not in the graph")
+        return Output(operation, int(index))
 
     def run(self, signature: str, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run one signature; see ``serving.engines.session.Session.run``. The arrays it returns are read-only."""
@@ -133,9 +146,9 @@ def _load(api: Api, graph: int, saved_model: Path, is_optimized: bool) -> tuple[
     options, meta_graph_def = api.TF_NewSessionOptions(), api.TF_NewBuffer()
     tags = (c_char_p * 1)(SERVE_TAG.encode())
     try:
-        if is_optimized:
-            with api.status() as status:
-                api.TF_SetConfig(options, _WITHOUT_GRAPH_OPTIMIZER, len(_WITHOUT_GRAPH_OPTIMIZER), status)
+        config = _SOFT_PLACEMENT + (_WITHOUT_GRAPH_OPTIMIZER if is_optimized else b"")
+        with api.status() as status:
+            api.TF_SetConfig(options, config, len(config), status)
         with api.status() as status:
             session = api.TF_LoadSessionFromSavedModel(
                 options, None, os.fsencode(saved_model), tags, len(tags), graph, meta_graph_def, status

@@ -54,6 +54,8 @@ PROTOTYPES: dict[str, tuple] = {
     "TF_NewGraph": (c_void_p, []),
     "TF_DeleteGraph": (None, [c_void_p]),
     "TF_GraphOperationByName": (c_void_p, [c_void_p, c_char_p]),
+    "TF_OperationNumOutputs": (c_int, [c_void_p]),
+    "TF_OperationOutputType": (c_int, [Output]),
     "TF_LoadSessionFromSavedModel": (
         c_void_p,
         [

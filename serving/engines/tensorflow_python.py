@@ -17,7 +17,7 @@ import numpy as np
 from serving.engines import dtypes, errors
 from serving.engines.errors import EngineNotFoundError
 from serving.engines.session import RunClock, bytes_of
-from serving.engines.signature import SERVE_TAG, Signature, decode_signatures
+from serving.engines.signature import SERVE_TAG, Signature, TensorSpec, decode_signatures
 
 
 class Session:
@@ -28,12 +28,14 @@ class Session:
     def __init__(self, saved_model: Path, is_optimized: bool = False) -> None:
         tf = self._tf = _import_tensorflow()
         config = tf.compat.v1.ConfigProto()
+        config.allow_soft_placement = True
         config.graph_options.rewrite_options.disable_meta_optimizer = is_optimized
         self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
         try:
             with self._session.graph.as_default():
                 meta_graph = tf.compat.v1.saved_model.load(self._session, [SERVE_TAG], os.fspath(saved_model))
-            self.signatures = decode_signatures(meta_graph.SerializeToString())
+            found = decode_signatures(meta_graph.SerializeToString())
+            self.signatures = {key: self._typed(signature) for key, signature in found.items()}
             self._calls = {key: self._bind(signature) for key, signature in self.signatures.items()}
             self.clocks = {key: RunClock() for key in self.signatures}
         except BaseException as error:
@@ -43,6 +45,13 @@ class Session:
     def close(self) -> None:
         """Release the session, which must not be running."""
         self._session.close()
+
+    def _typed(self, signature: Signature) -> Signature:
+        def typed(specs: Mapping[str, TensorSpec]) -> dict[str, TensorSpec]:
+            tensor = self._session.graph.get_tensor_by_name
+            return {name: spec.typed(tensor(spec.tensor).dtype.as_datatype_enum) for name, spec in specs.items()}
+
+        return Signature(typed(signature.inputs), typed(signature.outputs), signature.method_name)
 
     def _bind(self, signature: Signature) -> Callable[..., dict[str, Any]]:
         # The options that tensorflow_c passes to TF_SessionRun, for the same reason.

@@ -20,6 +20,9 @@ def meta_graph(meta_graph_pb2, **tensors):
     for name, (dtype, shape) in tensors.items():
         info = signature.inputs[name]
         info.name, info.dtype = f"serving_default_{name}:0", dtype
+        if shape == "absent":
+            continue
+        info.tensor_shape.SetInParent()
         if shape is None:
             info.tensor_shape.unknown_rank = True
         else:
@@ -29,16 +32,19 @@ def meta_graph(meta_graph_pb2, **tensors):
 
 
 def test_names_dtypes_and_shapes_are_read(meta_graph_pb2):
-    message = meta_graph(meta_graph_pb2, z=(1, [-1, 2]), a=(9, []), m=(7, None), big=(4, [3, 1 << 40, 0]))
+    message = meta_graph(
+        meta_graph_pb2, z=(1, [-1, 2]), a=(9, []), m=(7, None), big=(4, [3, 1 << 40, 0]), r=(101, "absent")
+    )
 
     signature = decode_signatures(message.SerializeToString())["serving_default"]
 
-    assert list(signature.inputs) == ["a", "big", "m", "z"]
+    assert list(signature.inputs) == ["a", "big", "m", "r", "z"]
     read = {name: (spec.tensor, spec.dtype_name, spec.shape) for name, spec in signature.inputs.items()}
     assert read == {
         "z": ("serving_default_z:0", "float32", (None, 2)),
         "a": ("serving_default_a:0", "int64", ()),
         "m": ("serving_default_m:0", "string", None),
+        "r": ("serving_default_r:0", "float32", None),  # a reference, of any shape
         "big": ("serving_default_big:0", "uint8", (3, 1 << 40, 0)),
     }
     assert signature.method_name == "tensorflow/serving/predict"
