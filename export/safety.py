@@ -1,29 +1,58 @@
 """What a model's description may name. Loading a model must not run code that came with it.
 
-Looks at the JSON before Keras does, so that nothing in it has been acted on when it is refused. Keras's own safe mode
-stays on below this.
+The description is JSON that Keras would turn into objects. Every object in it is checked against lists of what only
+computes, before any Keras reads it, and only its checked parts are handed on: the class by its public name, its
+configuration, nothing of where the file says that the class lies.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+import importlib
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
+from export import operators
 from serving.models.export_record import SourceError
 
 # Layers whose configuration holds or names code: marshalled Python, pickled modules, other SavedModels.
 _HOLD_CODE = {"Lambda", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer", "NnxLayer"}
 
-# Keras 2 stores operators on tensors (x * 2, tf.nn.relu(x)) as layers which name a function of TensorFlow's API; these
-# parts of it only compute.
-_OPERATOR_LAYERS = {"TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer"}
-_ONLY_COMPUTE = ("math.", "nn.", "linalg.", "image.", "strings.", "signal.", "__operators__.")
-_ONLY_COMPUTE_NAMES = {
-    *("cast", "clip_by_value", "compat.v1.transpose", "concat", "convert_to_tensor", "expand_dims", "identity"),
-    *("ones_like", "pad", "reshape", "shape", "slice", "split", "squeeze", "stack", "tile", "transpose", "unstack"),
-    *("where", "zeros_like", "gather", "one_hot", "range", "reverse", "sequence_mask"),
+# Where Keras 3 keeps operations on tensors (x * 2, keras.ops.relu(x)), and those that call a function from the file.
+_OPERATIONS = ("core", "image", "linalg", "math", "nn", "numpy")
+_CALL_FUNCTIONS = {"Map", "Scan", "AssociativeScan", "Switch", "WhileLoop", "ForiLoop", "Cond", "VectorizedMap"}
+
+# Of use in training alone. What stands in their place suits every layer.
+_ONLY_FOR_TRAINING = {"_regularizer": None, "_constraint": None, "_initializer": "zeros"}
+
+# The parts of an object that a prediction needs: not compile_config.
+_PARTS = {
+    "class_name",
+    "config",
+    "build_config",
+    "shared_object_id",
+    "name",
+    "inbound_nodes",
+    "keras_version",
+    "backend",
 }
+
+# Where a configuration keeps the name of a function.
+_ACTIVATIONS = ("activation", "recurrent_activation", "inner_activation")
+
+# Values that Keras writes as objects (keras/src/saving/serialization_lib.py), and what stands in them.
+_VALUES = {
+    **dict.fromkeys(
+        ("__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__", "__keras_tensor__"), "config"
+    ),
+    **dict.fromkeys(("__tuple__", "TensorShape"), "items"),
+}
+
+# Layers whose vocabulary, or weights of it, may be a path, which they would read.
+_VOCABULARIES = ("vocabulary", "idf_weights")
+
+_DEEPEST = 400
 
 
 @dataclass(frozen=True)
@@ -35,78 +64,158 @@ class Trust:
 
 
 @dataclass(frozen=True)
-class Known:
-    """What the Keras that is to read a description has; Keras 1 and 2 did not write where a class is from."""
+class Vocabulary:
+    """What a Keras has that only computes: the module of each class by its name, activations, operations by module."""
 
-    layers: Set[str]
+    classes: Mapping[str, str]
     activations: Set[str]
+    operations: Mapping[str, Set[str]]
+
+    @classmethod
+    def of(cls, keras: ModuleType) -> Vocabulary:
+        """Return that of ``keras`` or ``tf_keras``."""
+        classes: dict[str, str] = {}
+        for namespace in ("random", "dtype_policies", "mixed_precision", "constraints", "regularizers", "initializers"):
+            module = getattr(keras, namespace, None)
+            classes |= dict.fromkeys(_public(module, type), f"keras.{namespace}") if module else {}
+        classes |= dict.fromkeys(_public(keras.layers, type), "keras.layers")
+        classes |= {"Sequential": "keras", "Model": "keras", "SyncBatchNormalization": "keras.layers.experimental"}
+        classes["Functional"] = _functional(keras).__module__
+        functions = _public(keras.activations, Callable) - {"get", "serialize", "deserialize"}
+        return cls(classes, functions | {"relu6", "leaky_relu"}, _operations(keras))
 
 
-def check(description: Any, trust: Trust, known: Known | None = None) -> None:
-    """Raise SourceError naming the first layer that would run code beyond Keras's own, and the flag to allow it.
+def _public(module: ModuleType, kind: Any) -> Set[str]:
+    return {name for name in dir(module) if not name.startswith("_") and isinstance(getattr(module, name), kind)}
 
-    ``known`` is for descriptions of Keras 1 and 2.
+
+def _operations(keras: ModuleType) -> dict[str, Set[str]]:
+    if not hasattr(keras, "Operation"):  # Keras 2
+        return {}
+    found: dict[str, Set[str]] = {}
+    for name in _OPERATIONS:
+        module = importlib.import_module(f"keras.src.ops.{name}")
+        classes = {key for key in _public(module, type) if issubclass(getattr(module, key), keras.Operation)}
+        found[module.__name__] = classes - _CALL_FUNCTIONS
+    return found
+
+
+def _functional(keras: ModuleType) -> type:
+    inputs = keras.layers.Input((1,))
+    return type(keras.Model(inputs, inputs))
+
+
+def checked(description: dict[str, Any], trust: Trust, vocabulary: Vocabulary) -> dict[str, Any]:
+    """Return a description of what it holds and nothing else, for a Keras to read.
+
+    Raises SourceError naming the layer that would run code, read a file, or is unknown, and what to do about it.
     """
-    for layer_name, node in _objects(description, "model"):
-        _check_object(layer_name, node, trust, known)
+    result: dict[str, Any] = _Check(trust, vocabulary).value(description, "model", 0)
+    return result
 
 
-def _objects(node: Any, layer_name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield every serialized object in a description, with the name of the layer that it is or belongs to."""
-    if isinstance(node, dict):
-        config = node.get("config")
-        if "class_name" in node:
-            if isinstance(config, dict) and isinstance(config.get("name"), str):
-                layer_name = config["name"]
-            yield layer_name, node
-        for value in node.values():
-            yield from _objects(value, layer_name)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _objects(value, layer_name)
+class _Check:
+    def __init__(self, trust: Trust, vocabulary: Vocabulary) -> None:
+        self._trust = trust
+        self._vocabulary = vocabulary
 
+    def value(self, value: Any, layer: str, depth: int) -> Any:
+        """Return a JSON value with every object in it checked; ``layer`` is the one that it belongs to."""
+        if depth > _DEEPEST:
+            raise SourceError(f"the description of layer {layer!r} is nested too deeply")
+        if isinstance(value, list):
+            return [self.value(item, layer, depth + 1) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if "class_name" in value:
+            return self._object(value, layer, depth)
+        return {key: self.value(item, layer, depth + 1) for key, item in value.items()}
 
-def _check_object(layer_name: str, node: dict[str, Any], trust: Trust, known: Known | None) -> None:
-    class_name = str(node["class_name"])
-    if class_name in _HOLD_CODE or class_name == "__lambda__":
-        if not trust.lambda_layers:
+    def _object(self, node: dict[str, Any], layer: str, depth: int) -> Any:
+        class_name, config = node["class_name"], node.get("config")
+        if not isinstance(class_name, str):
+            raise SourceError(f"layer {layer!r} has an object whose class_name is no text")
+        if isinstance(config, dict) and isinstance(config.get("name"), str):
+            layer = config["name"]
+        if class_name in _VALUES:
+            part = _VALUES[class_name]
+            return {"class_name": class_name, part: self.value(node.get(part), layer, depth + 1)}
+        if class_name in _HOLD_CODE or class_name == "__lambda__":
+            return self._code(node, class_name, layer)
+        if class_name in operators.LAYERS:
+            operators.check(class_name, config, layer)
+            module = "keras.layers"
+            return self._rebuilt(node, class_name, module, layer, depth)
+        custom = _custom_name(node)
+        if custom is None and class_name == "function":
+            return self._function(str(config), layer)
+        if class_name in self._vocabulary.operations.get(str(node.get("module")), ()):
+            return self._rebuilt(node, class_name, node["module"], layer, depth)
+        if custom is None and class_name in self._vocabulary.classes:
+            return self._rebuilt(node, class_name, self._vocabulary.classes[class_name], layer, depth)
+        return self._custom(node, custom or class_name, layer, depth)
+
+    def _code(self, node: dict[str, Any], class_name: str, layer: str) -> Any:
+        if not self._trust.lambda_layers:
             raise SourceError(
-                f"layer {layer_name!r} is a {class_name.strip('_')}: it runs code that came with the model. "
+                f"layer {layer!r} is a {class_name.strip('_')}, whose code came with the model. "
                 "If you trust it, export with --allow-lambda"
             )
-    elif class_name in _OPERATOR_LAYERS:
-        _check_operator(layer_name, node)
-    else:
-        custom = _custom_name(node) or (_unknown_name(node, known) if known else None)
-        if custom and custom not in trust.custom_objects:
-            raise SourceError(
-                f"layer {layer_name!r} uses the custom object {custom!r}, which is not part of Keras. "
-                "If you have its code, export with --custom-objects MODULE, the module that defines it"
-            )
+        return node
+
+    def _function(self, name: str, layer: str) -> dict[str, Any]:
+        if name not in self._vocabulary.activations:
+            raise self._unknown(name, layer)
+        return {"class_name": "function", "config": name, "module": "builtins", "registered_name": "function"}
+
+    def _custom(self, node: dict[str, Any], name: str, layer: str, depth: int) -> dict[str, Any]:
+        bare_name = name.rpartition(">")[2]
+        if bare_name not in self._trust.custom_objects:
+            raise self._unknown(name, layer)
+        kept = {key: self.value(value, layer, depth + 1) for key, value in node.items() if key in _PARTS}
+        # Without its module Keras looks for it among the custom objects and nowhere else.
+        return {**kept, "module": None, "registered_name": name} if "module" in node else kept
+
+    def _rebuilt(self, node: dict[str, Any], class_name: str, module: str, layer: str, depth: int) -> dict[str, Any]:
+        parts = {key: value for key, value in node.items() if key in _PARTS and key != "config"}
+        result = {key: self.value(value, layer, depth + 1) for key, value in parts.items()}
+        config = node.get("config")
+        if isinstance(config, dict):
+            config = {key: self._member(key, value, class_name, layer, depth) for key, value in config.items()}
+        else:
+            config = self.value(config, layer, depth + 1)
+        result |= {"config": config}
+        # A description of an older Keras names no modules, and is read by its rules.
+        return {**result, "module": module, "registered_name": None} if "module" in node else result
+
+    def _member(self, key: str, value: Any, class_name: str, layer: str, depth: int) -> Any:
+        for ending, neutral in _ONLY_FOR_TRAINING.items():
+            if key.endswith(ending) and isinstance(value, str | dict):
+                return neutral
+        if key in _VOCABULARIES and isinstance(value, str):
+            raise SourceError(f"layer {layer!r} names a file as its {key}; export takes no files from elsewhere")
+        if key in _ACTIVATIONS and isinstance(value, str):
+            if value not in self._vocabulary.activations and value not in self._trust.custom_objects:
+                raise self._unknown(value, layer)
+            return value
+        return self.value(value, layer, depth + 1)
+
+    def _unknown(self, name: str, layer: str) -> SourceError:
+        return SourceError(
+            f"layer {layer!r} uses the custom object {name.rpartition('>')[2]!r}, which is not part of Keras. "
+            "If you have its code, export with --custom-objects and the module or file that defines it"
+        )
 
 
 def _custom_name(node: dict[str, Any]) -> str | None:
-    """Return the name of the custom object that a node is by its own word, if it is one."""
-    class_name, module = str(node["class_name"]), node.get("module", "keras")
-    registered_name = str(node.get("registered_name"))
-    if ">" not in class_name + registered_name and str(module).split(".")[0] == "keras":
-        return None
-    return str(node.get("config")) if class_name == "function" else class_name.rpartition(">")[2]
-
-
-def _unknown_name(node: dict[str, Any], known: Known) -> str | None:
-    """Return the name of what a node of Keras 1 or 2 is or uses and Keras has not, if there is such a thing."""
+    """Return the registered name of a custom object, or its own where it has none; None for one of Keras's own."""
     class_name, config = str(node["class_name"]), node.get("config")
-    if not isinstance(config, dict):
-        return None
-    if isinstance(config.get("name"), str) and class_name not in known.layers:  # what has a name is a layer
+    registered_name = node.get("registered_name")
+    if ">" in str(registered_name):
+        return str(registered_name)
+    if ">" in class_name:
         return class_name
-    activations = (config.get(key) for key in ("activation", "recurrent_activation"))
-    return next((name for name in activations if isinstance(name, str) and name not in known.activations), None)
-
-
-def _check_operator(layer_name: str, node: dict[str, Any]) -> None:
-    config = node.get("config")
-    function = str(config.get("function", "")) if isinstance(config, dict) else ""
-    if not (function.startswith(_ONLY_COMPUTE) or function in _ONLY_COMPUTE_NAMES):
-        raise SourceError(f"layer {layer_name!r} calls TensorFlow's {function or 'raw ops'}, which is not allowed")
+    module = node.get("module")
+    if module is None or module == "builtins" or str(module).split(".")[0] in ("keras", "tf_keras"):
+        return None
+    return str(config) if class_name == "function" else class_name
