@@ -6,6 +6,7 @@ carried over: initializers, regularizers and constraints are of use in training 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from serving.models.export_record import SourceError
@@ -15,10 +16,19 @@ _CLASSES = {
     "Convolution2D": "Conv2D",
     "Convolution3D": "Conv3D",
     "Deconvolution2D": "Conv2DTranspose",
+    "AtrousConvolution1D": "Conv1D",
+    "AtrousConvolution2D": "Conv2D",
+    "TimeDistributedDense": "Dense",  # which takes any rank since Keras 2
 }
 
 # Layers that Keras 2 has no counterpart for.
-_GONE = {"AtrousConvolution1D", "AtrousConvolution2D", "Highway", "MaxoutDense", "Merge"}
+_GONE = {"Graph", "Highway", "MaxoutDense", "ParametricSoftplus", "SReLU"}
+
+# Merge, by its mode.
+_MERGES = {"sum": "Add", "mul": "Multiply", "ave": "Average", "max": "Maximum", "concat": "Concatenate", "dot": "Dot"}
+
+# Layers whose description leaves dim_ordering out in some versions.
+_SPATIAL = ("Convolution2D", "Convolution3D", "MaxPooling", "AveragePooling", "UpSampling", "ZeroPadding", "Cropping")
 
 _RENAMED = {
     "bias": "use_bias",
@@ -26,7 +36,7 @@ _RENAMED = {
     "dropout_U": "recurrent_dropout",
     "dropout_W": "dropout",
     "inner_activation": "recurrent_activation",
-    "input_dtype": "dtype",
+    "atrous_rate": "dilation_rate",
     "nb_filter": "filters",
     "p": "rate",
     "pool_length": "pool_size",
@@ -44,10 +54,13 @@ _DATA_FORMATS = {"tf": "channels_last", "th": "channels_first"}
 _ONLY_FOR_TRAINING = ("init", "_init", "_regularizer", "_constraint")
 
 # Of use to the implementation of their time, or repeated by batch_input_shape.
-_DROPPED = {"consume_less", "input_dim", "input_length", "mode", "output_shape"}
+_DROPPED = {"consume_less", "input_dim", "input_dtype", "input_length", "mode", "output_shape"}
 
 # Where output_dim is what Keras 2 calls units; an Embedding's is still output_dim.
-_WITH_UNITS = {"Dense", "GRU", "LSTM", "SimpleRNN"}
+_WITH_UNITS = {"Dense", "GRU", "LSTM", "SimpleRNN", "TimeDistributedDense"}
+
+# Spellings that no later version has.
+_MARKS = {"nb_filter", "bias", "input_dtype", "border_mode", "inner_activation"}
 
 
 def major_version(description: dict[str, Any]) -> int | None:
@@ -61,7 +74,23 @@ def is_keras1(architecture: dict[str, Any]) -> bool:
     version = major_version(architecture)
     if version is not None:
         return version <= 1
-    return any("nb_filter" in layer["config"] or "bias" in layer["config"] for layer in layers_of(architecture))
+    if not isinstance(architecture.get("config"), dict | list):
+        return False
+    return any(_MARKS & set(layer["config"]) for layer in _all_layers(architecture))
+
+
+def modernized(description: dict[str, Any]) -> dict[str, Any]:
+    """Return the description of a model of Keras 1 or 2 as today's ``tf_keras`` reads it; raises SourceError."""
+    if "class_name" not in description and isinstance(description.get("layers"), list):
+        raise SourceError(
+            "it was written by Keras 0.x, which export can't read. Load it with Keras 0.3, and save it with Keras 1.2"
+        )
+    if not isinstance(description.get("config"), dict | list) or "class_name" not in description:
+        raise SourceError("it describes no Keras model")
+    if is_keras1(description):
+        _set_ordering(description)
+        description = to_keras2(description)
+    return with_defaults_of_their_time(description)
 
 
 def to_keras2(layer: dict[str, Any]) -> dict[str, Any]:
@@ -73,6 +102,8 @@ def to_keras2(layer: dict[str, Any]) -> dict[str, Any]:
     if class_name in _GONE:
         name = config.get("name", class_name) if isinstance(config, dict) else class_name
         raise SourceError(f"layer {name!r} is a Keras 1 {class_name}, which has no counterpart in later versions")
+    if class_name == "Merge":
+        return _merge(layer)
     if layers_of(layer):
         return {**layer, "config": _with_layers(config, [to_keras2(inner) for inner in layers_of(layer)])}
     return {**layer, "class_name": _CLASSES.get(class_name, class_name), "config": _config(class_name, config)}
@@ -102,6 +133,62 @@ def _with_layers(config: Any, layers: list[dict[str, Any]]) -> Any:
     return layers if isinstance(config, list) else {**config, "layers": layers}
 
 
+def _all_layers(model: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the plain layers in a model, those of models in it and those that others wrap too."""
+    for layer in layers_of(model):
+        if layers_of(layer):
+            yield from _all_layers(layer)
+        elif isinstance(layer["config"], dict):
+            yield layer
+            if isinstance(layer["config"].get("layer"), dict):
+                yield from _all_layers({"config": [layer["config"]["layer"]]})
+
+
+def _set_ordering(model: dict[str, Any]) -> None:
+    """Write the order of dimensions into layers that leave it out; raises SourceError if no layer states it."""
+    stated = {layer["config"].get("dim_ordering") for layer in _all_layers(model)} - {None}
+    for layer in _all_layers(model):
+        config, class_name = layer["config"], layer["class_name"]
+        if class_name.startswith(_SPATIAL) and not class_name.endswith("1D") and "dim_ordering" not in config:
+            if len(stated) != 1:
+                raise SourceError(
+                    f"layer {config.get('name')!r} does not say which of its dimensions are the channels: add "
+                    '"dim_ordering", "tf" or "th", to its config in the JSON'
+                )
+            config["dim_ordering"] = next(iter(stated))
+        if class_name == "ZeroPadding2D" and _version(model) < (1, 2):
+            config["padding"] = config.get("padding", (1, 1))[:2]  # what it took of four
+
+
+def _version(description: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(int(part) for part in str(description.get("keras_version") or "1.0").split(".") if part.isdecimal())
+
+
+def _merge(layer: dict[str, Any]) -> dict[str, Any]:
+    config = layer["config"]
+    name, mode = config.get("name", "merge"), config.get("mode")
+    if config.get("layers") or config.get("mode_type", "raw") != "raw" or mode not in _MERGES:
+        raise SourceError(
+            f"layer {name!r} merges by {mode!r}, or as the first layer of a Sequential, which later versions can't. "
+            "Rebuild that part with the functional API, and save the model again"
+        )
+    merged = {"name": name, "trainable": config.get("trainable", True)}
+    if mode == "concat":
+        merged["axis"] = config.get("concat_axis", -1)
+    elif mode == "dot":
+        merged["axes"] = config.get("dot_axes", -1)
+    return {**layer, "class_name": _MERGES[mode], "config": merged}
+
+
+def std_to_variance(model: Any, description: dict[str, Any]) -> None:
+    """Correct the batch normalizations of a model that Keras 1.0.5 or older wrote: it stored the standard deviation."""
+    if not is_keras1(description) or _version(description) >= (1, 0, 6):
+        return
+    for layer in model._flatten_layers():
+        if type(layer).__name__ == "BatchNormalization":
+            layer.moving_variance.assign((layer.moving_variance + layer.epsilon) ** 2 - layer.epsilon)
+
+
 def _config(class_name: str, config: dict[str, Any]) -> dict[str, Any]:
     if class_name == "BatchNormalization" and config.get("mode", 0) != 0:
         raise SourceError(f"layer {config['name']!r} is a BatchNormalization of mode {config['mode']}; only 0 lives on")
@@ -117,6 +204,11 @@ def _config(class_name: str, config: dict[str, Any]) -> dict[str, Any]:
             renamed[key] = to_keras2(value)
         else:
             renamed[_RENAMED.get(key, key)] = value
+    if class_name == "UpSampling1D" and "length" in renamed:
+        renamed["size"] = renamed.pop("length")
+    if class_name == "ZeroPadding2D" and len(config.get("padding", ())) == 4:
+        top, bottom, left, right = config["padding"]
+        renamed["padding"] = [[top, bottom], [left, right]]
     sizes = [config[key] for key in _KERNEL_SIZES if key in config]
     if sizes:
         renamed["kernel_size"] = sizes
