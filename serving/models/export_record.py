@@ -21,9 +21,14 @@ SOURCES = (
     ("model.json", "model.weights.h5"),
     ("model.keras",),
     ("model.h5",),
+    ("*.json", "*.h5|*.hdf5"),
     ("*.keras",),
-    ("*.h5",),
+    ("*.h5|*.hdf5",),
 )
+
+# JSON files that are no architecture: ours, and what is commonly kept beside a model.
+_OTHER_JSON = (EXPORT_RECORD, "labels.json")
+_MARKS_OF_ARCHITECTURE = (b"class_name", b"layers")
 
 
 class SourceError(Exception):
@@ -35,7 +40,7 @@ class ExportRecord:
     """The content of ``export.json``: the SHA-256 of each source in hexadecimal, and the versions that exported it.
 
     ``independent_rows``: in a trial, each row gave the same result alone and in a batch. ``is_optimized``: TensorFlow's
-    graph optimizer has processed the graph and need not run at load.
+    graph optimizer has processed the graph and need not run at load. ``saved_model``: the SHA-256 of the graph.
     """
 
     sources: Mapping[str, str]
@@ -43,6 +48,7 @@ class ExportRecord:
     tensorflow: str
     independent_rows: bool = False
     is_optimized: bool = False
+    saved_model: str = ""
 
     @classmethod
     def read(cls, folder: Path) -> ExportRecord:
@@ -53,43 +59,61 @@ class ExportRecord:
             return cls({}, "", "")
 
     def write(self, folder: Path) -> None:
-        """Write ``export.json`` into a folder."""
-        (folder / EXPORT_RECORD).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        """Write ``export.json`` into an export's folder, with the hash of its graph."""
+        content = asdict(self) | {"saved_model": _sha256(folder / SAVED_MODEL)}
+        (folder / EXPORT_RECORD).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def find_sources(folder: Path) -> list[Path]:
     """Return the files that the model in a folder is exported from; none if there is only a SavedModel."""
     for names in SOURCES:
-        matches = [list(folder.glob(name)) for name in names]
+        matches = [_matches(folder, name) for name in names]
         if all(len(files) == 1 and files[0].is_file() for files in matches):
             return [file for [file] in matches]
     return []
 
 
+def _matches(folder: Path, patterns: str) -> list[Path]:
+    found = [path for pattern in patterns.split("|") for path in folder.glob(pattern)]
+    # A link to a file elsewhere would read that file into a model.
+    found = [path for path in found if path.resolve().parent == folder.resolve()]
+    return found if patterns != "*.json" else [path for path in found if _is_architecture(path)]
+
+
+def _is_architecture(path: Path) -> bool:
+    """Tell whether a JSON file may be a model's architecture, by its first kilobytes."""
+    if path.name in _OTHER_JSON or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        start = file.read(16 * 1024)
+    return any(mark in start for mark in _MARKS_OF_ARCHITECTURE)
+
+
 def hashes(sources: list[Path]) -> dict[str, str]:
     """Return the SHA-256 of each file in hexadecimal, by file name."""
-    digests = {}
-    for path in sources:
-        with path.open("rb") as file:
-            digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return digests
+    return {path.name: _sha256(path) for path in sources}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_fresh(folder: Path) -> bool:
-    """Return whether a folder has a SavedModel that was exported from the sources beside it.
+    """Return whether a folder has a SavedModel as it was exported, from the sources beside it as they are.
 
-    A SavedModel without sources or without a record counts as fresh: it is served unchanged.
+    A SavedModel without a record came from elsewhere and counts as fresh: it is served unchanged.
     """
-    if not (folder / SAVED_MODEL).is_file():
+    path = folder / SAVED_MODEL
+    if not path.is_file():
         return False
-    sources = find_sources(folder)
-    record = folder / EXPORT_RECORD
-    if not sources or not record.exists():
+    if not (folder / EXPORT_RECORD).exists():
         return True
-    try:
-        return bool(json.loads(record.read_bytes())["sources"] == hashes(sources))
-    except (ValueError, TypeError, KeyError):
-        return False
+    record = ExportRecord.read(folder)
+    if record.saved_model and record.saved_model != _sha256(path):
+        return False  # TensorFlow has checksums of variables, but none of the graph
+    sources = find_sources(folder)
+    return not sources or record.sources == hashes(sources)
 
 
 def mark_incomplete(folder: Path) -> None:

@@ -13,11 +13,19 @@ import sys
 import tempfile
 from hashlib import sha256
 from pathlib import Path
+from time import time
+from typing import Any
 
 from serving.models import export_record
 from serving.settings import APP_ROOT
 
 _TIMEOUT_SECONDS = 200  # Azure's front end drops a request after 230
+
+
+# What Python and TensorFlow need of the environment.
+_ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "LANG", "LD_LIBRARY_PATH", "SYSTEMROOT", "TF_CPP_MIN_LOG_LEVEL")
+
+_MEMORY_BYTES = 8 * 2**30  # private memory
 
 
 class FallbackExportError(Exception):
@@ -32,9 +40,10 @@ def export_into(cache: Path, sources: list[Path]) -> Path:
     """
     digest = sha256(repr(sorted(export_record.hashes(sources).items())).encode()).hexdigest()[:16]
     target = cache / digest
+    _make_private(cache)
     if export_record.is_fresh(target):
         return target
-    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _remove_remains(cache)
     scratch = Path(tempfile.mkdtemp(prefix=f"{digest}-", dir=cache))
     try:
         _run(sources[0].parent, scratch)
@@ -48,13 +57,37 @@ def export_into(cache: Path, sources: list[Path]) -> Path:
     return target
 
 
+def _limit_memory() -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_BYTES, _MEMORY_BYTES))
+
+
+def _make_private(cache: Path) -> None:
+    """Make the cache's folder; raises FallbackExportError where somebody else could put a model into it."""
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in (cache, cache.parent):
+        status = folder.stat()
+        if hasattr(os, "geteuid") and (status.st_uid != os.geteuid() or status.st_mode & 0o022):
+            raise FallbackExportError(f"{folder} can be written by others; set SERVING_CACHE_PATH to a private folder")
+
+
+def _remove_remains(cache: Path) -> None:
+    """Remove what exports have left that were killed: no export takes this long."""
+    for folder in cache.glob("*-*"):
+        if time() - folder.stat().st_mtime > 2 * _TIMEOUT_SECONDS:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def _run(folder: Path, output: Path) -> None:
     command = [sys.executable, "-m", "export", os.fspath(folder), "--output", os.fspath(output)]
-    # The worker has added the deployed packages to sys.path; the child needs them too.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    # App settings and keys stay here. The worker has added the deployed packages to sys.path; the child needs them too.
+    environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    options: dict[str, Any] = {"preexec_fn": _limit_memory} if os.name == "posix" else {}
     try:
         child = subprocess.run(
-            command, cwd=APP_ROOT, env=environment, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS
+            command, cwd=APP_ROOT, env=environment, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, **options
         )
     except subprocess.TimeoutExpired:
         raise FallbackExportError(f"the export took more than {_TIMEOUT_SECONDS} s and was stopped") from None

@@ -149,7 +149,7 @@ class Repository:
         start = perf_counter()
         saved_model = _saved_model(folder, name, self.settings.cache_path)
         record = ExportRecord.read(saved_model)
-        session = load_session(saved_model, self.settings.engine, record.is_optimized)
+        session = load_session(saved_model, self.settings.engine, record.is_optimized, name in self.settings.any_op)
         model = Model(name, int(folder.name), session, self.settings.batch_rows.of(name, record.independent_rows))
         _logger.info("Loaded model %s in %.0f ms", model, (perf_counter() - start) * 1e3)
         return model
@@ -190,6 +190,10 @@ def _saved_model(folder: Path, name: str, cache_path: Path) -> Path:
     if export_record.is_fresh(folder):
         return folder
     sources = export_record.find_sources(folder)
+    if not sources and (folder / export_record.SAVED_MODEL).is_file():
+        raise ValueError(
+            f"{folder / export_record.SAVED_MODEL} has changed since it was exported; copy the export again"
+        )
     if not sources:
         raise FileNotFoundError(f"{folder} has neither a SavedModel nor files to export one from")
     _logger.warning(

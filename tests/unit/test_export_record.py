@@ -1,6 +1,7 @@
 """Whether an export matches its sources."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -94,3 +95,20 @@ def test_sources_are_found_by_name(tmp_path, files, sources):
         (tmp_path / name).touch()
 
     assert [path.name for path in export_record.find_sources(tmp_path)] == sources
+
+
+def test_an_export_whose_graph_has_changed_is_not_fresh(folder: Path) -> None:
+    graph = folder / "saved_model.pb"
+    content = bytearray(graph.read_bytes())
+    content[len(content) // 2] ^= 1
+    graph.write_bytes(content)
+
+    assert not export_record.is_fresh(folder)
+
+
+def test_a_link_to_a_file_elsewhere_is_no_source(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.h5").write_bytes(b"weights")
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "model.h5").symlink_to(tmp_path / "elsewhere.h5")
+
+    assert export_record.find_sources(tmp_path / "1") == []

@@ -1,0 +1,53 @@
+"""Exports while serving: private, bounded, and nothing of the app's settings in the child."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from serving.models import fallback_export
+from serving.models.fallback_export import FallbackExportError
+from tests.unit import keras_files
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="owners and permissions of POSIX")
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> list[Path]:
+    keras_files.write_xor_of_2017(tmp_path / "xor" / "1")
+    return [tmp_path / "xor" / "1" / name for name in ("model.json", "model.h5")]
+
+
+def test_a_cache_that_others_can_write_to_is_not_used(tmp_path: Path, sources: list[Path]) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache").chmod(0o777)
+
+    with pytest.raises(FallbackExportError, match="can be written by others; set SERVING_CACHE_PATH"):
+        fallback_export.export_into(tmp_path / "cache" / "xor", sources)
+
+
+def test_the_child_gets_no_app_settings_and_old_remains_are_removed(
+    tmp_path: Path, sources: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AzureWebJobsStorage", "a secret")
+    cache = tmp_path / "cache" / "xor"
+    for name, age in (("0123-killed", 10_000), ("0123-running", 0)):
+        (cache / name).mkdir(parents=True)
+        os.utime(cache / name, (time.time() - age,) * 2)
+    seen: dict[str, object] = {}
+
+    def run(command: object, **options: object) -> object:
+        seen.update(options)
+        raise FallbackExportError("seen")
+
+    monkeypatch.setattr("subprocess.run", run)
+
+    with pytest.raises(FallbackExportError, match="seen"):
+        fallback_export.export_into(cache, sources)
+
+    environment = seen["env"]
+    assert isinstance(environment, dict)
+    assert "PATH" in environment
+    assert "a secret" not in environment.values()
+    assert [path.name for path in cache.iterdir()] == ["0123-running"]
