@@ -6,6 +6,8 @@ import argparse
 import importlib
 import logging
 import os
+import re
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,8 @@ from export.safety import Trust
 from serving.models import export_record
 from serving.models.export_record import SourceError
 
-_SUFFIXES = (".json", ".h5", ".keras")
+_KINDS = "an architecture (.json) with its weights (.h5), a .keras file, or a whole model as .h5"
+_SUFFIXES = (".json", ".h5", ".hdf5", ".keras")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,6 +28,13 @@ def main(arguments: list[str] | None = None) -> int:
     except SourceError as error:
         print(f"Export failed: {error}.", file=sys.stderr)
         return 1
+    except Exception as error:  # of Keras's or TensorFlow's
+        if options.traceback:
+            raise
+        text = re.sub(r"\x1b\[\d+m", "", str(error))  # Keras prints in bold
+        line = " ".join(text.split())[:300] or "no message"
+        print(f"Export failed: {type(error).__name__}: {line}. For the whole error add --traceback.", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("Interrupted; nothing was changed.", file=sys.stderr)
         return 130
@@ -32,11 +42,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    kinds = "; ".join(" + ".join(names) for names in export_record.SOURCES)
     parser = argparse.ArgumentParser(
         prog="python -m export",
         description="Export a Keras model to a SavedModel, which is what the function app serves. "
-        f"The folder holds one of: {kinds}; written by Keras 1, 2 or 3.",
+        f"The folder holds {_KINDS}; written by Keras 1, 2 or 3.",
     )
     parser.add_argument("path", type=Path, help="the model's version folder, such as model/xor/1, or its file in there")
     parser.add_argument("--output", type=Path, help="where to write the SavedModel (default: into the same folder)")
@@ -46,8 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--custom-objects",
         metavar="MODULE",
-        help="a Python module that defines the model's own layers and functions; it is imported, so it runs",
+        help="the Python module, or its file, that defines the model's own layers and functions; its code runs",
     )
+    parser.add_argument("--traceback", action="store_true", help="show the whole error of Keras or TensorFlow")
     return parser
 
 
@@ -57,6 +67,7 @@ def _export(options: argparse.Namespace) -> None:
     trust = Trust(options.allow_lambda, _custom_objects(options.custom_objects))
     # Keras and TensorFlow take seconds to import: not before the arguments have proved right.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # whichever backend trained the model: its files are the same
     print(f"Exporting {' + '.join(str(path) for path in sources)} ...", flush=True)
     from export import install, load
 
@@ -74,23 +85,25 @@ def _sources(folder: Path, path: Path) -> list[Path]:
         raise SourceError(f"{folder} is no folder; expected a model's version folder, such as model/xor/1")
     sources = export_record.find_sources(folder)
     if not sources:
-        if (folder / "model.json").is_file():
-            raise SourceError(f"{folder / 'model.h5'} is missing: model.json has the architecture but no weights")
-        kinds = "; ".join(" + ".join(names) for names in export_record.SOURCES)
-        raise SourceError(f"{folder} holds no Keras model, or several; expected one of: {kinds}")
+        found = ", ".join(sorted(path.name for path in folder.iterdir() if path.suffix in _SUFFIXES)) or "none"
+        raise SourceError(f"{folder} must hold {_KINDS}, and no other model; its model files are: {found}")
     if path not in (folder, *sources):
         raise SourceError(f"{path} is not what {folder} is served from, which is {sources[0].name}")
     return sources
 
 
-def _custom_objects(module_name: str | None) -> dict[str, Any]:
-    if not module_name:
+def _custom_objects(module: str | None) -> dict[str, Any]:
+    """Import a module by name or by the path of its file, and return what it defines."""
+    if not module:
         return {}
     try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise SourceError(f"--custom-objects {module_name} can't be imported: {error}") from error
-    return {name: value for name, value in vars(module).items() if callable(value) and not name.startswith("_")}
+        if module.endswith(".py"):
+            names = runpy.run_path(module, run_name=Path(module).stem)
+        else:
+            names = vars(importlib.import_module(module))
+    except Exception as error:
+        raise SourceError(f"--custom-objects {module} can't be imported: {error}") from error
+    return {name: value for name, value in names.items() if callable(value) and not name.startswith("_")}
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export import saved_model
+from export import independence, saved_model
 from serving.models import export_record
 from serving.models.export_record import ExportRecord
 
@@ -33,9 +33,11 @@ def export(model: Any, keras_version: str, sources: list[Path], folder: Path) ->
     # Beside its destination, so that it can be moved there by renaming.
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as scratch:
         fresh = Path(scratch) / "new"
-        is_optimized = saved_model.write(tf, model, saved_model.trace(tf, model), fresh)
+        function = saved_model.trace(tf, model)
+        is_optimized = saved_model.write(tf, model, function, fresh)
         verified = saved_model.verify(model, fresh, is_optimized)
-        record = ExportRecord(hashes, keras_version, tf.__version__, verified.independent_rows, is_optimized)
+        independent = verified.independent_rows and independence.is_proven(tf, function)
+        record = ExportRecord(hashes, keras_version, tf.__version__, independent, is_optimized)
         record.write(fresh)
         names = _replace(fresh, folder, Path(scratch) / "old")
     return Written(folder, names, verified.difference)

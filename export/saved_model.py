@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from serving.engines.errors import TensorFlowError
+from serving.engines.errors import InvalidArgumentError, TensorFlowError
+from serving.engines.graph import UnsafeGraphError
 from serving.engines.session import Session, load_session
-from serving.engines.signature import DEFAULT_SIGNATURE, SERVE_TAG, TensorSpec
+from serving.engines.signature import DEFAULT_SIGNATURE, SERVE_TAG, Signature, TensorSpec
 from serving.models import trial
 from serving.models.export_record import SourceError
 
@@ -24,6 +26,7 @@ _LARGEST_FROZEN_BYTES = 32 * 1024 * 1024
 _Tensors = Mapping[str, np.ndarray]
 
 _BATCH = 3  # rows of random input
+_SCALES = (1, 1e-3, 1e3, 1e6)
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,7 @@ def trace(tf: Any, model: Any) -> Any:
 
     Raises SourceError where the model does not know its inputs' shapes.
     """
-    if not getattr(model, "inputs", None):
-        raise SourceError("the model was saved before its input shape was known; call it once, and save it again")
-    specs = {
-        name: tf.TensorSpec(tuple(tensor.shape), tensor.dtype, name=name)
-        for name, tensor in zip(_input_names(model), model.inputs, strict=True)
-    }
+    specs = {name: tf.TensorSpec(shape, dtype, name=name) for name, (shape, dtype) in _inputs(model).items()}
     return tf.function(lambda **feeds: _call(model, feeds), autograph=False).get_concrete_function(**specs)
 
 
@@ -53,15 +51,26 @@ def write(tf: Any, model: Any, function: Any, folder: Path) -> bool:
 
     Returns whether its graph is frozen and optimized, so that TensorFlow has nothing to optimize when it is loaded.
     """
-    frozen = _frozen(tf, function) if _bytes_of_weights(model) <= _LARGEST_FROZEN_BYTES else None
-    if frozen is None:
+    if _bytes_of_weights(function) > _LARGEST_FROZEN_BYTES or not _write_frozen(tf, function, folder):
         module = tf.Module()
         module.model, module.function = model, function
         # Keras 3 wraps its variables in a class that TensorFlow does not look into.
         module.variables_used = list(function.graph.variables)
         tf.saved_model.save(module, str(folder), signatures={DEFAULT_SIGNATURE: function})
         return False
-    _write_graph(tf, function, frozen, folder)
+    return True
+
+
+def _write_frozen(tf: Any, function: Any, folder: Path) -> bool:
+    """Write the function with its variables as constants, where it can be; return whether it was."""
+    try:
+        frozen = _frozen(tf, function)
+        if frozen is None:
+            return False
+        _write_graph(tf, function, frozen, folder)
+    except (ValueError, TypeError, tf.errors.OpError):  # state that constants can't carry, such as a random generator's
+        shutil.rmtree(folder, ignore_errors=True)
+        return False
     return True
 
 
@@ -70,24 +79,61 @@ def verify(model: Any, folder: Path, is_optimized: bool) -> Verified:
 
     Raises SourceError where it disagrees with the Keras model.
     """
-    session = load_session(folder, "auto", is_optimized)
+    try:
+        session = load_session(folder, "auto", is_optimized)
+    except UnsafeGraphError as error:
+        raise SourceError(f"the app would not serve it: {error}") from error
     try:
         signature = session.signatures[DEFAULT_SIGNATURE]
-        random = np.random.default_rng(0)
         run = partial(session.run, DEFAULT_SIGNATURE)
-        feeds, fetches = trial.run(signature, run, partial(_random_input, random), _BATCH)
+        feeds, fetches = _trial(signature, run)
         independent_rows = signature.has_batch_dimension and _has_independent_rows(session, feeds, fetches)
     except TensorFlowError as error:
+        if "Table not initialized" in str(error):
+            raise SourceError(
+                "a lookup layer has no vocabulary: JSON and HDF5 do not hold an adapted one. Save the model as .keras"
+            ) from error
         raise SourceError(f"the SavedModel can't be run on random inputs of any size tried: {error}") from error
     finally:
         session.close()
-    expected = _call(model, feeds)
+    expected = _predict(model, feeds)
     difference = max(_difference(name, fetches[name], np.asarray(expected[name])) for name in signature.outputs)
     return Verified(difference, independent_rows)
 
 
+def _trial(signature: Signature, run: Callable[[_Tensors], _Tensors]) -> tuple[_Tensors, _Tensors]:
+    """Run on random inputs that the model takes: numbers, or small whole numbers where it has an embedding."""
+    random = np.random.default_rng(0)
+    try:
+        return trial.run(signature, run, partial(_random_input, random), _BATCH)
+    except TensorFlowError:
+        return trial.run(signature, run, partial(_random_indices, random), _BATCH)
+
+
 def _has_independent_rows(session: Session, feeds: _Tensors, fetches: _Tensors) -> bool:
-    """Tell whether each row of a batch gets the answer that it gets alone."""
+    """Return whether each row of a batch gets the answer that it gets alone, whatever the sizes of the numbers."""
+    for scale in _SCALES:
+        scaled = {name: _scaled(array, scale) for name, array in feeds.items()}
+        try:
+            together = fetches if scale == 1 else session.run(DEFAULT_SIGNATURE, scaled)
+        except InvalidArgumentError:  # no longer among an embedding's indices
+            continue
+        if not _has_same_rows_alone(session, scaled, together):
+            return False
+    return True
+
+
+def _scaled(array: np.ndarray, scale: float) -> np.ndarray:
+    """Return rows of another size, of which two are the same."""
+    if scale == 1 or array.dtype.kind not in "f":
+        return array
+    with np.errstate(over="ignore"):  # infinity is a value like others here
+        scaled: np.ndarray = (array * scale).astype(array.dtype)
+    scaled[-1] = scaled[0]
+    return scaled
+
+
+def _has_same_rows_alone(session: Session, feeds: _Tensors, fetches: _Tensors) -> bool:
     for row in range(_BATCH):
         alone = session.run(DEFAULT_SIGNATURE, {name: array[row : row + 1] for name, array in feeds.items()})
         for name, array in alone.items():
@@ -99,17 +145,65 @@ def _has_independent_rows(session: Session, feeds: _Tensors, fetches: _Tensors) 
 
 def _call(model: Any, feeds: Mapping[str, Any]) -> dict[str, Any]:
     """Call the Keras model on its inputs by name; return its outputs by name."""
-    values = [feeds[name] for name in _input_names(model)]
-    outputs = model(values[0] if len(values) == 1 else values, training=False)
-    if isinstance(outputs, dict):
-        return dict(outputs)
-    flat = outputs if isinstance(outputs, list | tuple) else [outputs]
-    names = getattr(model, "output_names", None) or [model.layers[-1].name]
+    return _outputs(model, model(_arguments(model, feeds), training=False))
+
+
+def _predict(model: Any, feeds: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``model.predict`` answers, as a graph: eager Keras differs in the rounding of integers."""
+    model.jit_compile = False  # of Keras 3, where compiling takes longer than the run
+    return _outputs(model, model.predict_on_batch(_arguments(model, feeds)))
+
+
+def _arguments(model: Any, feeds: Mapping[str, Any]) -> Any:
+    """Return the inputs in the structure that the model was built with: one, a list, or a dict by its own names."""
+    values = [feeds[name] for name in _inputs(model)]
+    structure = getattr(model, "_inputs_struct", None)
+    if isinstance(structure, dict):
+        tensors = list(model.inputs)
+        return {key: values[_position(tensor, tensors)] for key, tensor in structure.items()}
+    return values[0] if len(values) == 1 else values
+
+
+def _position(tensor: Any, tensors: list[Any]) -> int:
+    return next(index for index, other in enumerate(tensors) if other is tensor)
+
+
+def _outputs(model: Any, outputs: Any) -> dict[str, Any]:
+    """Return outputs by name: Keras's names of a list, the keys of a dict, joined by ``_`` where they are nested."""
+    if isinstance(outputs, dict) or any(isinstance(one, dict | list | tuple) for one in _items(outputs)):
+        found = dict(_leaves(outputs, ""))
+        return dict(zip(_unique(found), found.values(), strict=True))
+    flat = _items(outputs)
+    names = getattr(model, "output_names", None) or [model.layers[-1].name if model.layers else "output"]
+    if len(names) != len(flat):
+        names = [f"output_{index}" for index in range(len(flat))]
     return dict(zip(_unique(names), flat, strict=True))
 
 
-def _input_names(model: Any) -> list[str]:
-    return _unique(str(tensor.name).partition(":")[0] for tensor in model.inputs)
+def _items(outputs: Any) -> list[Any]:
+    return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+
+
+def _leaves(outputs: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(outputs, dict | list | tuple):
+        named = outputs.items() if isinstance(outputs, dict) else enumerate(outputs)
+        for key, value in named:
+            yield from _leaves(value, f"{name}_{key}" if name else str(key))
+    else:
+        yield name, outputs
+
+
+def _inputs(model: Any) -> dict[str, tuple[tuple[int | None, ...], Any]]:
+    """Return shape and dtype of each input by name; raises SourceError where the model does not know them."""
+    tensors = getattr(model, "inputs", None)
+    if tensors:
+        names = _unique(str(tensor.name).partition(":")[0] for tensor in tensors)
+        return {name: (tuple(one.shape), one.dtype) for name, one in zip(names, tensors, strict=True)}
+    built = getattr(model, "_build_shapes_dict", None) or {}  # what Keras 3 keeps of a subclassed model's first call
+    shapes = {key.removesuffix("_shape"): shape for key, shape in built.items()}
+    if not shapes or not all(isinstance(shape, list | tuple) and shape for shape in shapes.values()):
+        raise SourceError("the model was saved before its input shape was known; call it once, and save it again")
+    return {name: ((None, *shape[1:]), "float32") for name, shape in shapes.items()}
 
 
 def _unique(names: Iterable[str]) -> list[str]:
@@ -125,8 +219,8 @@ def _unique(names: Iterable[str]) -> list[str]:
     return unique
 
 
-def _bytes_of_weights(model: Any) -> int:
-    return sum(int(np.prod(weight.shape)) * np.asarray(weight).itemsize for weight in model.weights)
+def _bytes_of_weights(function: Any) -> int:
+    return sum(variable.shape.num_elements() * variable.dtype.size for variable in function.graph.variables)
 
 
 def _frozen(tf: Any, function: Any) -> Any | None:
@@ -187,9 +281,15 @@ def _optimized(tf: Any, frozen: Any, outputs: Mapping[str, str]) -> Any:
 def _random_input(random: np.random.Generator, shape: tuple[int, ...], spec: TensorSpec) -> np.ndarray:
     if spec.dtype_name == "string":
         return random.choice(np.array([b"a", b"b", b"the quick brown fox", b""], object), shape)
-    if spec.dtype.kind in "iub":  # 0 and 1 are indices into any embedding
-        return random.integers(0, 2, shape).astype(spec.dtype)
+    if spec.dtype.kind in "iub":
+        return _random_indices(random, shape, spec)
     return random.standard_normal(shape).astype(spec.dtype)
+
+
+def _random_indices(random: np.random.Generator, shape: tuple[int, ...], spec: TensorSpec) -> np.ndarray:
+    if spec.dtype_name == "string":
+        return _random_input(random, shape, spec)
+    return random.integers(0, 2, shape).astype(spec.dtype)  # 0 and 1 are indices into any embedding
 
 
 def _difference(name: str, got: np.ndarray, expected: np.ndarray) -> float:

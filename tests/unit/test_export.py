@@ -1,5 +1,6 @@
 """``python -m export``: what it accepts, that the SavedModel answers as Keras does, and what it refuses."""
 
+import hashlib
 import json
 import zipfile
 from collections.abc import Callable
@@ -205,7 +206,7 @@ def test_of_two_models_in_a_folder_neither_is_exported(tmp_path: Path, keras: An
     for name in ("a.keras", "b.keras"):
         keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(tmp_path / name)
 
-    assert "holds no Keras model, or several" in refuse(tmp_path, capsys)
+    assert "and no other model; its model files are: a.keras, b.keras" in refuse(tmp_path, capsys)
 
 
 # --- any Keras model ---
@@ -314,6 +315,7 @@ def test_the_record_says_where_the_export_came_from(tmp_path: Path, tf: Any) -> 
         "tensorflow": tf.__version__,
         "independent_rows": True,
         "is_optimized": True,
+        "saved_model": hashlib.sha256((tmp_path / "saved_model.pb").read_bytes()).hexdigest(),
     }
 
 
@@ -394,14 +396,12 @@ def test_a_saved_model_that_disagrees_with_keras_is_not_written(
 ) -> None:
     keras_files.write_xor_of_2017(tmp_path)
     before = files_of(tmp_path)
-    call, calls = saved_model._call, []
+    predict = saved_model._predict
 
     def differing(model: Any, feeds: Any) -> dict[str, Any]:
-        calls.append(feeds)
-        shift = 0 if len(calls) == 1 else 0.01  # the first call is the one that is traced
-        return {name: value + shift for name, value in call(model, feeds).items()}
+        return {name: value + 0.01 for name, value in predict(model, feeds).items()}
 
-    monkeypatch.setattr(saved_model, "_call", differing)
+    monkeypatch.setattr(saved_model, "_predict", differing)
 
     assert main([str(tmp_path)]) == 1
 
@@ -450,12 +450,12 @@ def other_layers(folder: Path) -> None:
         pytest.param(write("model.json", b"{"), "model.json", "Expecting", id="model.json is not JSON"),
         pytest.param(write("model.json", b"\xff\xfe\xfd"), "model.json", "", id="model.json is not text"),
         pytest.param(write("model.json", b"[1, 2]"), "model.json", "describes no Keras model", id="some other JSON"),
-        pytest.param(write("model.json", b""), "model.json", "Expecting value", id="model.json is empty"),
+        pytest.param(write("model.json", b""), "model.json", "neither JSON", id="model.json is empty"),
         pytest.param(write("model.h5", b""), "model.h5", "", id="model.h5 is empty"),
-        pytest.param(write("model.h5", b"text"), "model.h5", "signature not found", id="model.h5 is not HDF5"),
+        pytest.param(write("model.h5", b"text"), "model.h5", "neither JSON, HDF5", id="model.h5 is not HDF5"),
         pytest.param(cut_off, "model.h5", "truncated", id="model.h5 is cut off"),
-        pytest.param(remove("model.h5"), "model.h5", "missing", id="model.h5 is missing"),
-        pytest.param(remove("model.json"), "model.h5", "model.json, the architecture", id="model.json is missing"),
+        pytest.param(remove("model.h5"), "", "and no other model", id="model.h5 is missing"),
+        pytest.param(remove("model.json"), "model.h5", "put the architecture, the JSON", id="model.json is missing"),
         pytest.param(other_shapes, "model.h5", "does not fit model.json", id="weights of other shapes"),
         pytest.param(other_layers, "model.h5", "does not fit model.json", id="weights of other layers"),
     ],
@@ -483,7 +483,7 @@ def test_a_damaged_archive_is_refused_by_name(tmp_path: Path, keras: Any, capsys
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path, capsys: Capture) -> None:
-    assert "holds no Keras model, or several; expected one of: model.json + model.h5" in refuse(tmp_path, capsys)
+    assert "must hold an architecture (.json) with its weights (.h5)" in refuse(tmp_path, capsys)
 
 
 def test_a_path_that_is_not_a_folder_is_refused(tmp_path: Path, capsys: Capture) -> None:
@@ -598,7 +598,7 @@ def test_a_tampered_archive_is_refused_before_keras_reads_it(
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     config = json.loads(members["config.json"])
-    config["config"]["layers"][1]["config"]["kernel_initializer"] = node
+    config["config"]["layers"][1]["config"]["activation"] = node
     members["config.json"] = json.dumps(config).encode()
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():

@@ -97,7 +97,7 @@ def test_a_failed_load_is_logged_once_and_tried_again(repository, folder, put, c
         repository.get("double")
     assert caplog.text.count("Model double/1 could not be loaded") == 1
     assert str(folder / "double") in caplog.text
-    assert "errors.OutOfRangeError" in caplog.text
+    assert "errors.DataLossError" in caplog.text
 
     (folder / "double" / "1" / "saved_model.pb").write_bytes(graph)
     assert answer(repository.get("double")) == [2]
@@ -153,7 +153,7 @@ def test_a_broken_version_leaves_the_newest_that_loads_and_says_why(repository, 
     [second, first] = repository.status("model")
     assert (first.state, first.error) == ("AVAILABLE", "")
     assert second.state == "END"
-    assert "OutOfRangeError" in second.error
+    assert "DataLossError" in second.error
 
 
 def test_a_broken_model_leaves_the_others_alone(repository, folder, put):
@@ -334,5 +334,5 @@ def test_a_corrupt_source_leaves_nothing_in_the_cache(repository, folder, tmp_pa
     with pytest.raises(ModelUnavailableError):
         repository.get("xor")
 
-    assert "model.h5: " in caplog.text
+    assert "model.h5 is no Keras model" in caplog.text
     assert list((tmp_path / "cache" / "xor").iterdir()) == []
