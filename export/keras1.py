@@ -74,6 +74,8 @@ def is_keras1(architecture: dict[str, Any]) -> bool:
     version = major_version(architecture)
     if version is not None:
         return version <= 1
+    if architecture.get("class_name") == "Graph":  # Keras 0 and 1 had it
+        return True
     if not isinstance(architecture.get("config"), dict | list):
         return False
     return any(_MARKS & set(layer["config"]) for layer in _all_layers(architecture))
@@ -81,7 +83,7 @@ def is_keras1(architecture: dict[str, Any]) -> bool:
 
 def modernized(description: dict[str, Any]) -> dict[str, Any]:
     """Return the description of a model of Keras 1 or 2 as today's ``tf_keras`` reads it; raises SourceError."""
-    if "class_name" not in description and isinstance(description.get("layers"), list):
+    if "class_name" not in description and {"layers", "nodes"} & set(description):
         raise SourceError(
             "it was written by Keras 0.x, which export can't read. Load it with Keras 0.3, and save it with Keras 1.2"
         )
