@@ -119,6 +119,8 @@ def with_defaults_of_their_time(layer: dict[str, Any]) -> dict[str, Any]:
         return {**layer, "config": _with_layers(config, inner)}
     if isinstance(config.get("layer"), dict):  # TimeDistributed, Bidirectional
         config = {**config, "layer": with_defaults_of_their_time(config["layer"])}
+    if layer["class_name"] == "Embedding" and str(config.get("dtype")).startswith("int"):  # that of its input
+        config = {key: value for key, value in config.items() if key != "dtype"}
     if layer["class_name"] == "GRU":  # Keras 2.1.3 brought the argument, TensorFlow 2 made it True
         config = {"reset_after": False, **config}
     return {**layer, "config": config}

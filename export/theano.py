@@ -52,6 +52,8 @@ def _has_tensorflow_names(weights: Path) -> bool:
 def _check_padding(model: Any) -> None:
     """Raise SourceError for padding that Theano does at other places than TensorFlow, so that answers would differ."""
     for layer in _layers(model):
+        if type(layer).__name__ == "ConvLSTM2D" and set(layer.dilation_rate) != {1}:
+            raise SourceError(f"layer {layer.name!r} is a dilated ConvLSTM2D, which Theano computed otherwise")
         if getattr(layer, "padding", None) != "same":
             continue
         kernel, strides = getattr(layer, "kernel_size", None), _numbers(getattr(layer, "strides", 1))
