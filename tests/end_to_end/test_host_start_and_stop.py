@@ -85,9 +85,7 @@ def test_it_listens_on_every_name_of_localhost(app_folder: AppFolder, start_host
         pytest.param(socket.AF_INET6, "::1", id="IPv6", marks=needs_ipv6),
     ],
 )
-def test_a_port_in_use_in_either_family_is_reported_in_one_line(
-    app_folder: AppFolder, family: socket.AddressFamily, address: str
-) -> None:
+def test_a_port_in_use_in_either_family_is_reported_in_one_line(app_folder, family, address):
     with socket.create_server((address, 0), family=family) as other_program:
         port = other_program.getsockname()[1]
         exit_code, errors = refused_start(app_folder, port)
@@ -114,9 +112,7 @@ def test_an_unknown_log_level_is_reported_in_one_line(app_folder: AppFolder) -> 
     assert re.fullmatch(r"host\.json: unknown log level 'Loud'; [^\n]+\n", errors)
 
 
-def test_a_request_in_flight_is_answered_before_it_ends(
-    app_folder: AppFolder, start_host: StartHost, gate: Gate
-) -> None:
+def test_a_request_in_flight_is_answered_before_it_ends(app_folder, start_host, gate):
     app_folder.add("Slow", SLOW)
     host = start_host(app_folder.root, GATE=gate.port)
     request = BackgroundRequest(f"{host.url}/api/Slow")
@@ -159,9 +155,7 @@ def test_it_can_be_ended_as_soon_as_it_announces_its_url(app_folder: AppFolder, 
     assert "Warning" not in host.log
 
 
-def test_a_second_interrupt_cuts_off_a_function_that_does_not_return(
-    app_folder: AppFolder, start_host: StartHost, gate: Gate
-) -> None:
+def test_a_second_interrupt_cuts_off_a_function_that_does_not_return(app_folder, start_host, gate):
     app_folder.add("Slow", SLOW)
     host = start_host(app_folder.root, GATE=gate.port)
     request = BackgroundRequest(f"{host.url}/api/Slow")
@@ -189,9 +183,7 @@ def test_sigterm_ends_it_as_an_interrupt_does(app_folder: AppFolder, start_host:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a process on Windows cannot handle SIGTERM")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_functions_are_imported_ends_it_without_a_traceback(
-    app_folder: AppFolder, start_host: StartHost, gate: Gate, number: signal.Signals
-) -> None:
+def test_a_signal_while_functions_are_imported_ends_it_without_a_traceback(app_folder, start_host, gate, number):
     app_folder.add("SlowImport", f"{WAIT_AT_GATE}\n{ANSWER}")
     host = start_host(app_folder.root, GATE=gate.port)
 
@@ -214,9 +206,7 @@ def test_a_client_that_disconnects_while_it_sends_does_no_harm(app_folder: AppFo
     assert "Traceback" not in host.log
 
 
-def test_a_client_that_disconnects_while_it_waits_does_no_harm(
-    app_folder: AppFolder, start_host: StartHost, gate: Gate
-) -> None:
+def test_a_client_that_disconnects_while_it_waits_does_no_harm(app_folder, start_host, gate):
     app_folder.add("Slow", SLOW)
     app_folder.add("Answer", ANSWER)
     host = start_host(app_folder.root, GATE=gate.port)

@@ -85,9 +85,7 @@ def test_a_disabled_function_is_not_imported(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_function_that_can_not_be_loaded_is_logged_with_the_reason(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, code: str, bindings: Any, reason: str
-) -> None:
+def test_a_function_that_can_not_be_loaded_is_logged_with_the_reason(tmp_path, caplog, code, bindings, reason):
     with caplog.at_level(logging.ERROR):
         assert load(tmp_path, code, bindings=bindings) is None
 

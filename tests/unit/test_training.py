@@ -157,9 +157,7 @@ def test_the_same_training_gives_the_same_plot(stuck: Any) -> None:
     assert plot.draw(stuck.losses, stuck.answers) == plot.draw(stuck.losses, stuck.answers)
 
 
-def test_the_defaults_lie_in_this_project_whatever_the_working_folder_is(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trains: Trains, solved: Any
-) -> None:
+def test_the_defaults_lie_in_this_project_whatever_the_working_folder_is(monkeypatch, tmp_path, trains, solved):
     trains(lambda seed: solved)
     written: list[Path] = []
     monkeypatch.setattr(files, "write_together", written.extend)
@@ -260,9 +258,7 @@ def test_xor_is_solved_when_all_four_answers_are_close(answers: Any, solved: Any
 # Getting stuck
 
 
-def test_a_seed_that_gets_stuck_is_reported_and_the_next_one_taken(
-    trains: Trains, solved: Any, stuck: Any, model: SimpleNamespace, capsys: Capture
-) -> None:
+def test_a_seed_that_gets_stuck_is_reported_and_the_next_one_taken(trains, solved, stuck, model, capsys):
     tried = trains(lambda seed: stuck if seed == 7 else solved)
 
     assert train.main(["--seed", "7", *model.arguments]) == 0
@@ -273,9 +269,7 @@ def test_a_seed_that_gets_stuck_is_reported_and_the_next_one_taken(
     assert "Seed 8 solved XOR" in output
 
 
-def test_after_ten_stuck_seeds_a_run_fails_with_one_line_that_says_what_to_do(
-    trains: Trains, stuck: Any, model: SimpleNamespace, capsys: Capture
-) -> None:
+def test_after_ten_stuck_seeds_a_run_fails_with_one_line_that_says_what_to_do(trains, stuck, model, capsys):
     tried = trains(lambda seed: stuck)
 
     assert train.main(["--seed", "5", *model.arguments]) == 1
@@ -314,13 +308,7 @@ def test_ctrl_c_while_training_ends_with_a_short_message_and_exit_code_130(model
     assert contents(model.folder) == model.content
 
 
-def test_ctrl_c_after_training_leaves_the_earlier_model_as_it_was(
-    monkeypatch: pytest.MonkeyPatch,
-    trains: Trains,
-    solved: Any,
-    model: SimpleNamespace,
-    capsys: Capture,
-) -> None:
+def test_ctrl_c_after_training_leaves_the_earlier_model_as_it_was(monkeypatch, trains, solved, model, capsys):
     trains(lambda seed: solved)
     monkeypatch.setattr(plot, "draw", raise_interrupt)
 
@@ -330,9 +318,7 @@ def test_ctrl_c_after_training_leaves_the_earlier_model_as_it_was(
     assert contents(model.folder) == model.content
 
 
-def test_a_folder_that_cannot_be_made_fails_with_one_line_that_names_it(
-    trains: Trains, solved: Any, model: SimpleNamespace, capsys: Capture
-) -> None:
+def test_a_folder_that_cannot_be_made_fails_with_one_line_that_names_it(trains, solved, model, capsys):
     trains(lambda seed: solved)
     impossible = model.folder / "model.json" / "below a file"
 
