@@ -26,9 +26,7 @@ def put(models, saved_model):
 
 
 def get(path="", method="GET"):
-    request = func.HttpRequest(
-        method=method, url="https://app/api/health", headers={}, params={}, route_params={"path": path}, body=b""
-    )
+    request = func.HttpRequest(method=method, url="https://app/api/health", route_params={"path": path}, body=b"")
     response = asyncio.run(Health.main(request))
     return response.status_code, json.loads(response.get_body())
 

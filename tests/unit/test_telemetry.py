@@ -29,9 +29,7 @@ PARTS = ["load", "parse", "predict", "encode"]
 # Run in the folder of an app.
 ASK = """
 import asyncio, sys, azure.functions as func, PredictParity
-request = func.HttpRequest(
-    method="POST", url="https://app/api/A", headers={}, params={}, route_params={}, body=b'{"X": "1 0"}'
-)
+request = func.HttpRequest(method="POST", url="https://app/api/A", body=b'{"X": "1 0"}')
 assert asyncio.run(PredictParity.main(request)).status_code == 200
 """
 
@@ -57,9 +55,7 @@ def on(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
 
 
 def post(body: str = '{"X": "1 2|3 4|5 6"}', model: str = "adder", context: Any = None) -> func.HttpResponse:
-    request = func.HttpRequest(
-        method="POST", url="https://app/api/A", headers={}, params={}, route_params={}, body=body.encode()
-    )
+    request = func.HttpRequest(method="POST", url="https://app/api/A", body=body.encode())
     return asyncio.run(http.handle(request, PredictX(model), context))
 
 

@@ -21,14 +21,9 @@ def scales(models, saved_model):
 
 
 def call(path, document=None, method="POST"):
-    request = func.HttpRequest(
-        method=method,
-        url=f"https://app/api/v1/models/{path}",
-        headers={},
-        params={},
-        route_params={"path": path},
-        body=b"" if document is None else json.dumps(document).encode(),
-    )
+    body = b"" if document is None else json.dumps(document).encode()
+    url = f"https://app/api/v1/models/{path}"
+    request = func.HttpRequest(method=method, url=url, route_params={"path": path}, body=body)
     response = asyncio.run(handle(request, TfServing()))
     assert response.mimetype == "application/json"
     return response.status_code, json.loads(response.get_body())
