@@ -20,18 +20,6 @@ def limit(monkeypatch):
     monkeypatch.setenv("SERVING_MAX_BODY_BYTES", "1000")
 
 
-@pytest.fixture
-def put(models, saved_model):
-    """Return a function that saves a TensorFlow function of ``x`` as version 1 of a model."""
-
-    def put_model(name, function, shape, dtype="float32"):
-        source = saved_model(lambda x: {"y": function(x)}, x=(shape, dtype))
-        (models / name).mkdir()
-        source.rename(models / name / "1")
-
-    return put_model
-
-
 def post(body='{"X": "1 2|0.5 0.25"}', method="POST", model="adder", **headers):
     return asyncio.run(http.handle(request_of(body, method, **headers), PredictX(model)))
 

@@ -11,12 +11,10 @@ from serving.http import handle
 
 
 @pytest.fixture
-def scales(models, saved_model):
+def scales(models, put):
     """A model ``scale`` with versions 1 and 3, each of which multiplies by its number, and a label."""
-    (models / "scale").mkdir()
     for version in (1, 3):
-        source = saved_model(lambda x, factor=version: {"y": x * factor}, x=([None, 2], "float32"))
-        source.rename(models / "scale" / f"{version:08}")
+        put("scale", lambda x, factor=version: x * factor, version=f"{version:08}")
     (models / "scale" / "labels.json").write_text('{"stable": 1}')
 
 
