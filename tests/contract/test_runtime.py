@@ -234,9 +234,7 @@ def test_the_context_names_function_folder_and_invocation(load: Callable[..., st
 
 
 @pytest.mark.parametrize("define", ["def", "async def"])
-def test_a_log_record_belongs_to_its_invocation_among_others(
-    load: Callable[..., str], worker: Worker, define: str
-) -> None:
+def test_a_log_record_belongs_to_its_invocation_among_others(load, worker, define):
     responses = worker.requests(load(LOG.format(define=define)), [Request()] * 20)
 
     assert len({response.invocation_id for response in responses}) == 20
@@ -277,9 +275,7 @@ def test_the_log_has_the_traceback_of_an_exception(ask: Ask) -> None:
 
 
 @pytest.mark.parametrize(("environment", "expected"), [({}, 0), ({"PYTHON_ENABLE_DEBUG_LOGGING": "1"}, 1)])
-def test_debug_records_are_logged_only_on_demand(
-    app: App, start_worker: StartWorker, environment: dict[str, str], expected: int
-) -> None:
+def test_debug_records_are_logged_only_on_demand(app, start_worker, environment, expected):
     name = app.write("""
         import logging
 
@@ -344,9 +340,7 @@ def test_a_module_imported_directly_and_from_the_package_app_is_two_modules(ask:
         pytest.param("def main(req) -> dict: pass", "does not match binding type", id="returns another type"),
     ],
 )
-def test_a_function_is_refused_with_the_runtime_s_message_if_it(
-    app: App, worker: Worker, code: str, message: str
-) -> None:
+def test_a_function_is_refused_with_the_runtime_s_message_if_it(app, worker, code, message):
     with pytest.raises(FunctionLoadError, match=message):
         worker.load(app.write(code))
 

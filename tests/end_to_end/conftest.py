@@ -43,9 +43,7 @@ def models() -> dict[str, KerasModel]:
 
 
 @pytest.fixture(scope="session")
-def models_host(
-    models: dict[str, KerasModel], app_root: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RunningHost]:
+def models_host(models, app_root, tmp_path_factory):
     """A host that serves those models."""
     folder = tmp_path_factory.mktemp("models")
     keras_models.export(models, folder)

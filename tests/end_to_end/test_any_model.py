@@ -111,9 +111,7 @@ def to_raw(feed: np.ndarray) -> bytes:
     return b"".join(len(value).to_bytes(4, "little") + value for value in encoded)
 
 
-def test_the_open_api_document_of_these_models_is_valid(
-    models_host: RunningHost, models: dict[str, KerasModel]
-) -> None:
+def test_the_open_api_document_of_these_models_is_valid(models_host, models):
     from openapi_spec_validator import validate
 
     document = httpx.get(f"{models_host.url}/api/openapi.json").json()
@@ -124,9 +122,7 @@ def test_the_open_api_document_of_these_models_is_valid(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_examples_in_the_document_are_answered(
-    models_host: RunningHost, models: dict[str, KerasModel], name: str
-) -> None:
+def test_the_examples_in_the_document_are_answered(models_host, models, name):
     paths = httpx.get(f"{models_host.url}/api/openapi.json").json()["paths"]
 
     for path in (f"/v1/models/{name}:predict", f"/v2/models/{name}/infer"):

@@ -51,7 +51,6 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHost]:
     app.write("local.settings.json", LOCAL_SETTINGS)
     app.add("Describe", DESCRIBE, route="models/{model}:predict")
     app.add("Echo", ECHO, methods=["post", "head"])
-    app.add("Async", "async def main(req): return 'async'")
     app.add("Together", TOGETHER)
     app.add("Raising", "def main(req): raise ValueError('raised by the function')")
     app.add("Broken", "raise ImportError('raised by the import')")
@@ -95,10 +94,6 @@ def test_headers_and_body_may_hold_any_text(client: httpx.Client) -> None:
     ]
     assert response.json()["header"] == "Größe ∑"
     assert response.json()["body"] == "Größe ∑"
-
-
-def test_an_async_function_is_awaited(client: httpx.Client) -> None:
-    assert client.get("/api/Async").text == "async"
 
 
 def test_functions_are_called_in_several_threads_at_once(client: httpx.Client) -> None:

@@ -19,6 +19,20 @@ WAIT_AT_GATE = "import os, socket; socket.create_connection(('127.0.0.1', int(os
 SLOW = f"def main(req):\n    {WAIT_AT_GATE}\n    return 'answered'"
 
 
+@pytest.fixture
+def host(app_folder: AppFolder, start_host: StartHost) -> RunningHost:
+    app_folder.add("Answer", ANSWER)
+    return start_host(app_folder.root)
+
+
+@pytest.fixture
+def slow_host(app_folder: AppFolder, start_host: StartHost, gate: Gate) -> RunningHost:
+    """A host with one function that answers at once and one that waits at the gate."""
+    app_folder.add("Answer", ANSWER)
+    app_folder.add("Slow", SLOW)
+    return start_host(app_folder.root, GATE=gate.port)
+
+
 class BackgroundRequest(threading.Thread):
     """A GET request that runs while the test continues."""
 
@@ -71,10 +85,7 @@ needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6
 
 
 @pytest.mark.parametrize("address", ["localhost", "127.0.0.1", pytest.param("[::1]", marks=needs_ipv6)])
-def test_it_listens_on_every_name_of_localhost(app_folder: AppFolder, start_host: StartHost, address: str) -> None:
-    app_folder.add("Answer", ANSWER)
-    host = start_host(app_folder.root)
-
+def test_it_listens_on_every_name_of_localhost(host: RunningHost, address: str) -> None:
     assert httpx.get(f"http://{address}:{host.port}/api/Answer").text == "answered"
 
 
@@ -85,9 +96,7 @@ def test_it_listens_on_every_name_of_localhost(app_folder: AppFolder, start_host
         pytest.param(socket.AF_INET6, "::1", id="IPv6", marks=needs_ipv6),
     ],
 )
-def test_a_port_in_use_in_either_family_is_reported_in_one_line(
-    app_folder: AppFolder, family: socket.AddressFamily, address: str
-) -> None:
+def test_a_port_in_use_in_either_family_is_reported_in_one_line(app_folder, family, address):
     with socket.create_server((address, 0), family=family) as other_program:
         port = other_program.getsockname()[1]
         exit_code, errors = refused_start(app_folder, port)
@@ -114,72 +123,47 @@ def test_an_unknown_log_level_is_reported_in_one_line(app_folder: AppFolder) -> 
     assert re.fullmatch(r"host\.json: unknown log level 'Loud'; [^\n]+\n", errors)
 
 
-def test_a_request_in_flight_is_answered_before_it_ends(
-    app_folder: AppFolder, start_host: StartHost, gate: Gate
-) -> None:
-    app_folder.add("Slow", SLOW)
-    host = start_host(app_folder.root, GATE=gate.port)
-    request = BackgroundRequest(f"{host.url}/api/Slow")
+def test_while_it_ends_a_request_in_flight_is_answered_and_no_new_connection_accepted(slow_host, gate):
+    request = BackgroundRequest(f"{slow_host.url}/api/Slow")
 
     with gate.reached():
-        interrupt_and_wait_until_it_is_ending(host)
+        interrupt_and_wait_until_it_is_ending(slow_host)
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{slow_host.url}/api/Slow")
 
     assert request.response().text == "answered"
-    assert host.wait() == 0
+    assert slow_host.wait() == 0
 
 
-def test_no_new_connection_is_accepted_while_it_ends(app_folder: AppFolder, start_host: StartHost, gate: Gate) -> None:
-    app_folder.add("Slow", SLOW)
-    host = start_host(app_folder.root, GATE=gate.port)
-    request = BackgroundRequest(f"{host.url}/api/Slow")
-
-    with gate.reached():
-        interrupt_and_wait_until_it_is_ending(host)
-        with pytest.raises(httpx.ConnectError):
-            httpx.get(f"{host.url}/api/Slow")
-
-    request.response()
-
-
-def test_it_ends_without_a_traceback(app_folder: AppFolder, start_host: StartHost) -> None:
-    app_folder.add("Answer", ANSWER)
-    host = start_host(app_folder.root)
+def test_it_ends_without_a_traceback(host: RunningHost) -> None:
     httpx.get(f"{host.url}/api/Answer")
 
     assert host.stop() == 0
     assert "Traceback" not in host.log
 
 
-def test_it_can_be_ended_as_soon_as_it_announces_its_url(app_folder: AppFolder, start_host: StartHost) -> None:
-    app_folder.add("Answer", ANSWER)
-    host = start_host(app_folder.root)
+def test_it_can_be_ended_as_soon_as_it_announces_its_url(host: RunningHost) -> None:
     assert host.url
 
     assert host.stop() == 0
     assert "Warning" not in host.log
 
 
-def test_a_second_interrupt_cuts_off_a_function_that_does_not_return(
-    app_folder: AppFolder, start_host: StartHost, gate: Gate
-) -> None:
-    app_folder.add("Slow", SLOW)
-    host = start_host(app_folder.root, GATE=gate.port)
-    request = BackgroundRequest(f"{host.url}/api/Slow")
+def test_a_second_interrupt_cuts_off_a_function_that_does_not_return(slow_host: RunningHost, gate: Gate) -> None:
+    request = BackgroundRequest(f"{slow_host.url}/api/Slow")
 
     with gate.reached():
-        interrupt_and_wait_until_it_is_ending(host)
-        host.interrupt()
-        assert host.wait() == 0
+        interrupt_and_wait_until_it_is_ending(slow_host)
+        slow_host.interrupt()
+        assert slow_host.wait() == 0
 
     assert request.response().status_code == 503
-    assert "Slow was cut off" in host.log
-    assert "Traceback" not in host.log
+    assert "Slow was cut off" in slow_host.log
+    assert "Traceback" not in slow_host.log
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a process on Windows cannot handle SIGTERM")
-def test_sigterm_ends_it_as_an_interrupt_does(app_folder: AppFolder, start_host: StartHost) -> None:
-    app_folder.add("Answer", ANSWER)
-    host = start_host(app_folder.root)
+def test_sigterm_ends_it_as_an_interrupt_does(host: RunningHost) -> None:
     assert httpx.get(f"{host.url}/api/Answer").text == "answered"
 
     host.process.send_signal(signal.SIGTERM)
@@ -189,9 +173,7 @@ def test_sigterm_ends_it_as_an_interrupt_does(app_folder: AppFolder, start_host:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a process on Windows cannot handle SIGTERM")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_functions_are_imported_ends_it_without_a_traceback(
-    app_folder: AppFolder, start_host: StartHost, gate: Gate, number: signal.Signals
-) -> None:
+def test_a_signal_while_functions_are_imported_ends_it_without_a_traceback(app_folder, start_host, gate, number):
     app_folder.add("SlowImport", f"{WAIT_AT_GATE}\n{ANSWER}")
     host = start_host(app_folder.root, GATE=gate.port)
 
@@ -202,30 +184,14 @@ def test_a_signal_while_functions_are_imported_ends_it_without_a_traceback(
     assert "Traceback" not in host.log
 
 
-def test_a_client_that_disconnects_while_it_sends_does_no_harm(app_folder: AppFolder, start_host: StartHost) -> None:
-    app_folder.add("Answer", ANSWER)
-    host = start_host(app_folder.root)
-
-    with socket.create_connection(("localhost", host.port), PATIENCE_SECONDS) as client:
-        client.sendall(b"POST /api/Answer HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nnot all of it")
-
-    assert httpx.get(f"{host.url}/api/Answer").text == "answered"
-    assert host.stop() == 0
-    assert "Traceback" not in host.log
-
-
-def test_a_client_that_disconnects_while_it_waits_does_no_harm(
-    app_folder: AppFolder, start_host: StartHost, gate: Gate
-) -> None:
-    app_folder.add("Slow", SLOW)
-    app_folder.add("Answer", ANSWER)
-    host = start_host(app_folder.root, GATE=gate.port)
-
-    with socket.create_connection(("localhost", host.port), PATIENCE_SECONDS) as client:
-        client.sendall(b"GET /api/Slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
+def test_clients_that_disconnect_while_they_send_or_wait_do_no_harm(slow_host: RunningHost, gate: Gate) -> None:
+    with socket.create_connection(("localhost", slow_host.port), PATIENCE_SECONDS) as sender:
+        sender.sendall(b"POST /api/Answer HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nnot all of it")
+    with socket.create_connection(("localhost", slow_host.port), PATIENCE_SECONDS) as waiting:
+        waiting.sendall(b"GET /api/Slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
         with gate.reached():
-            client.close()
+            waiting.close()
 
-    assert httpx.get(f"{host.url}/api/Answer").text == "answered"
-    assert host.stop() == 0
-    assert "Traceback" not in host.log
+    assert httpx.get(f"{slow_host.url}/api/Answer").text == "answered"
+    assert slow_host.stop() == 0
+    assert "Traceback" not in slow_host.log

@@ -53,9 +53,7 @@ def ask(http: httpx.Client, url: str, client: int) -> list[np.ndarray]:
     return answers
 
 
-def test_each_of_many_clients_gets_the_answers_to_its_own_rows(
-    app_host: RunningHost, alone: Callable[[np.ndarray], np.ndarray]
-) -> None:
+def test_each_of_many_clients_gets_the_answers_to_its_own_rows(app_host, alone):
     def client(number: int) -> list[np.ndarray]:
         with httpx.Client(timeout=60) as http:
             return ask(http, app_host.url, number)

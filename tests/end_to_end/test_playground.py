@@ -4,15 +4,12 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Literal
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.end_to_end.conftest import StartHost
-from tests.end_to_end.keras_models import KerasModel
 from tests.end_to_end.running_host import RunningHost
 
 OpenPage = Callable[..., Any]
@@ -184,9 +181,7 @@ def test_another_range_is_drawn(open_page: OpenPage) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 768, 1600])
-def test_text_fits_and_has_contrast_in_light_and_dark_narrow_and_wide(
-    open_page: OpenPage, width: int, scheme: str
-) -> None:
+def test_text_fits_and_has_contrast_in_light_and_dark_narrow_and_wide(open_page, width, scheme):
     page = open_page(width, scheme)
     page.click("#predict")
     answers(page)
@@ -198,9 +193,7 @@ def test_text_fits_and_has_contrast_in_light_and_dark_narrow_and_wide(
 
 
 @pytest.mark.parametrize("name", ["several", "normalized", "image", "recurrent", "embedding", "lookup", "vectorized"])
-def test_the_form_of_any_model_predicts_as_it_opens(
-    browser: Browser, models_host: RunningHost, models: dict[str, KerasModel], name: str
-) -> None:
+def test_the_form_of_any_model_predicts_as_it_opens(browser, models_host, models, name):
     page = browser.new_page()
     page.goto(f"{models_host.url}/api/playground")
     expect(page.locator("#predict")).to_be_enabled()
@@ -225,9 +218,7 @@ def test_a_server_that_is_gone_is_reported(open_page: OpenPage) -> None:
     page.errors.clear()  # the browser logs the failed request
 
 
-def test_an_app_without_models_says_what_to_do(
-    browser: Browser, start_host: StartHost, app_root: Path, tmp_path: Path
-) -> None:
+def test_an_app_without_models_says_what_to_do(browser, start_host, app_root, tmp_path):
     host = start_host(app_root, SERVING_MODEL_PATH=tmp_path)
     page = browser.new_page()
 

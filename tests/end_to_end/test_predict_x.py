@@ -1,8 +1,6 @@
 """A function of the 2017 format as its clients call it: a real HTTP client and the real host."""
 
 import json
-import re
-import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +12,7 @@ import pytest
 
 from tests.end_to_end.conftest import StartHost
 from tests.end_to_end.running_host import RunningHost
-from tests.fixtures import MODEL, PROJECT_ROOT
+from tests.fixtures import PROJECT_ROOT
 from tests.unit.keras_files import xor_answers
 
 JSON = {"Content-Type": "application/json"}
@@ -96,20 +94,6 @@ def test_first_requests_that_arrive_together_load_the_model_once(start_host: Sta
     np.testing.assert_allclose(labels, [labels[0]] * 32, rtol=1e-6)
     assert any("load;dur=" in response.headers["server-timing"] for response in responses)
     assert host.log.count("Loaded model parity/1") == 1
-
-
-def test_a_missing_model_is_503_until_it_is_there(start_host: StartHost, app_root: Path, tmp_path: Path) -> None:
-    host = start_host(app_root, SERVING_MODEL_PATH=tmp_path)
-
-    response = post(host)
-
-    assert response.status_code == 503
-    assert int(response.headers["retry-after"]) > 0
-    assert str(tmp_path) not in response.text
-    host.wait_for_log(re.compile(re.escape(str(tmp_path / "parity"))))
-
-    shutil.copytree(MODEL, tmp_path / "parity")
-    assert post(host).status_code == 200
 
 
 def test_the_python_engine_gives_the_same_answer(start_host: StartHost, app_root: Path, ask: Ask) -> None:

@@ -12,26 +12,10 @@ INFRA = Path(__file__).resolve().parents[2] / "infra"
 FILES = sorted(path.name for path in INFRA.glob("*.bicep"))
 
 # Bicep's own functions and decorators, of those that the files use. Any other name has to be declared.
-BUILT_IN = frozenset(
-    [
-        "empty",
-        "guid",
-        "loadTextContent",
-        "subscription",
-        "subscriptionResourceId",
-        "tenant",
-        "toLower",
-        "union",
-        "uniqueString",
-        "allowed",
-        "description",
-        "maxLength",
-        "maxValue",
-        "metadata",
-        "minLength",
-        "minValue",
-    ]
-)
+BUILT_IN = {
+    *("empty", "guid", "loadTextContent", "subscription", "subscriptionResourceId", "tenant", "toLower", "union"),
+    *("uniqueString", "allowed", "description", "maxLength", "maxValue", "metadata", "minLength", "minValue"),
+}
 
 _DECLARATIONS = {
     "parameter_declaration": "param",

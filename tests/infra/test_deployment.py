@@ -96,11 +96,8 @@ def test_kubernetes_probes_what_the_app_answers_without_a_key():
     probes = {name: container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "liveness", "readiness")}
 
     assert (function["authLevel"], function["route"]) == ("anonymous", "health/{path?}")
-    assert probes == {
-        "startup": "/api/health/live",
-        "liveness": "/api/health/live",
-        "readiness": "/api/health/ready",
-    }
+    live = "/api/health/live"
+    assert probes == {"startup": live, "liveness": live, "readiness": "/api/health/ready"}
 
 
 def test_kubernetes_scales_the_deployment_by_a_cpu_request_that_is_there():

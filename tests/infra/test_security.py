@@ -6,19 +6,9 @@ from tests.infra.bicep import FILES, INFRA, Bicep
 
 # "Flex Consumption plan deprecations" in Microsoft's reference of app settings, and what Resource Manager rejects.
 REFUSED = [
-    "FUNCTIONS_WORKER_RUNTIME",
-    "FUNCTIONS_EXTENSION_VERSION",
-    "WEBSITE_RUN_FROM_PACKAGE",
-    "WEBSITE_CONTENTSHARE",
-    "SCM_DO_BUILD_DURING_DEPLOYMENT",
-    "ENABLE_ORYX_BUILD",
-    "ftpsState",
-    "linuxFxVersion",
-    "alwaysOn",
-    "healthCheckPath",
-    "functionAppScaleLimit",
-    "preWarmedInstanceCount",
-    "use32BitWorkerProcess",
+    *("FUNCTIONS_WORKER_RUNTIME", "FUNCTIONS_EXTENSION_VERSION", "WEBSITE_RUN_FROM_PACKAGE", "WEBSITE_CONTENTSHARE"),
+    *("SCM_DO_BUILD_DURING_DEPLOYMENT", "ENABLE_ORYX_BUILD", "ftpsState", "linuxFxVersion", "alwaysOn"),
+    *("healthCheckPath", "functionAppScaleLimit", "preWarmedInstanceCount", "use32BitWorkerProcess"),
 ]
 
 

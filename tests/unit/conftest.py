@@ -52,8 +52,18 @@ def saved_model(tf: Any, tmp_path: Path) -> SaveModel:
 
 
 @pytest.fixture
-def adder(models: Path, saved_model: SaveModel, tf: Any) -> None:
+def put(models: Path, saved_model: SaveModel) -> Callable[..., None]:
+    """Return a function that saves a TensorFlow function of ``x`` as a version of a model in the model folder."""
+
+    def save(name: str, function: Any, shape: Any = (None, 2), dtype: str = "float32", version: object = 1) -> None:
+        source = saved_model(lambda x: {"y": function(x)}, x=(shape, dtype))
+        (models / name).mkdir(exist_ok=True)
+        source.rename(models / name / str(version))
+
+    return save
+
+
+@pytest.fixture
+def adder(put: Callable[..., None], tf: Any) -> None:
     """Put a model named ``adder``, version 3, into the model folder: it adds the two columns of its rows."""
-    source = saved_model(lambda x: {"y": tf.reduce_sum(x, 1, keepdims=True)}, x=([None, 2], "float32"))
-    (models / "adder").mkdir()
-    source.rename(models / "adder" / "3")
+    put("adder", lambda x: tf.reduce_sum(x, 1, keepdims=True), version=3)

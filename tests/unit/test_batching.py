@@ -79,6 +79,19 @@ def test_of_short_runs_the_first_is_made_at_once_and_the_others_of_that_moment_t
     assert run.shapes == [(1, 1), (7, 1)]
 
 
+def test_a_short_run_is_inline_again_once_the_loop_has_turned_since_the_last(run):
+    async def one_after_the_other():
+        runner = batcher(run, seconds=1e-6)
+        for number in (1, 2):
+            request = asyncio.create_task(runner.run(rows(number)))
+            await asyncio.sleep(0)  # one turn: enough for a run inline, too short for a batch
+            assert request.done()
+
+    asyncio.run(one_after_the_other())
+
+    assert run.shapes == [(1, 1), (1, 1)]
+
+
 def test_a_client_gets_its_answer_before_the_next_batch_is_run(run):
     runs_seen = []
 
@@ -169,7 +182,7 @@ def test_inputs_that_share_no_rows_and_empty_ones_are_run_as_they_are():
         {"a": np.ones((0, 1)), "b": np.ones((0, 1))},
     )
 
-    assert [float(fetches["y"]) for fetches, _ in answers] == [5, 5, 0]
+    assert [(float(fetches["y"]), batch_rows) for fetches, batch_rows in answers] == [(5, 0), (5, 0), (0, 0)]
 
 
 def test_outputs_without_the_batch_s_rows_are_never_cut_and_end_the_batches():

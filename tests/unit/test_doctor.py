@@ -15,8 +15,6 @@ from tools.doctor.interpreter import Machine
 from tools.doctor.libraries import TensorFlow
 
 LIBRARY = APP_ROOT / "libtensorflow_cc.so.2"
-
-
 MAIN = "import sys; from pathlib import Path; from tools.doctor.__main__ import main; "
 
 

@@ -15,6 +15,8 @@ HTTP = {
         {"type": "http", "direction": "out", "name": "$return"},
     ]
 }
+HTTP_IN = {"type": "http", "direction": "in", "name": "$return"}
+OLD_BUNDLE = '{"version": "2.0", "extensionBundle": {"id": "a", "version": "[3.3.0, 4.0.0)"}}'
 MAIN = "async def main(req): ..."
 PREDICT_XOR = f"from serving.endpoints.predict_x import PredictX\nendpoint = PredictX('xor')\n{MAIN}"
 HEALTH = f"from serving.endpoints.health import Health\nendpoint = Health()\n{MAIN}"
@@ -51,11 +53,8 @@ def bad(app):
 
 
 def test_functions_without_mistakes_are_listed_by_who_may_call_them(app):
-    add(
-        app / "Health",
-        HTTP | {"bindings": [HTTP["bindings"][0] | {"authLevel": "anonymous"}, HTTP["bindings"][1]]},
-        HEALTH,
-    )
+    add(app / "Health", HTTP, HEALTH)
+    change_trigger(app / "Health", authLevel="anonymous")
     assert bad(app) == []
 
     assert functions.check(app, {"xor"})[0].what == (
@@ -66,6 +65,8 @@ def test_functions_without_mistakes_are_listed_by_who_may_call_them(app):
 @pytest.mark.parametrize(
     ("breaks", "says"),
     [
+        (lambda folder: change(folder / "function.json", bindings=HTTP["bindings"][:1]), "with the direction out"),
+        (lambda folder: change(folder / "function.json", bindings=[HTTP["bindings"][0], HTTP_IN]), "direction out"),
         (lambda folder: (folder / "function.json").write_text('{"bindings": ['), "function.json is not JSON"),
         (lambda folder: (folder / "function.json").write_text("[]"), "does not hold a JSON object"),
         (lambda folder: (folder / "__init__.py").unlink(), "scriptFile __init__.py does not exist"),
@@ -88,33 +89,16 @@ def test_a_function_that_azure_cannot_load_is_a_problem(app, breaks, says):
     assert says in finding.what
 
 
-@pytest.mark.parametrize("others", [[], [{"type": "http", "direction": "in", "name": "$return"}]])
-def test_an_http_trigger_needs_an_answer(app, others):
-    content = json.loads((app / "PredictXor" / "function.json").read_text())
-    change(app / "PredictXor" / "function.json", bindings=[content["bindings"][0], *others])
-
-    [finding] = bad(app)
-
-    assert finding.level is Level.PROBLEM
-    assert "direction out" in finding.what
-
-
-def test_predictions_that_are_open_to_anyone_are_warned_of(app):
-    change_trigger(app / "PredictXor", authLevel="anonymous")
+@pytest.mark.parametrize(
+    ("level", "says"), [("anonymous", "PredictXor is anonymous"), (None, "does not state its authLevel")]
+)
+def test_predictions_that_are_or_may_be_open_to_anyone_are_warned_of(app, level, says):
+    change_trigger(app / "PredictXor", authLevel=level)
 
     [finding] = bad(app)
 
     assert finding.level is Level.WARNING
-    assert "PredictXor is anonymous" in finding.what
-
-
-def test_an_auth_level_that_is_not_stated_is_warned_of(app):
-    change_trigger(app / "PredictXor", authLevel=None)
-
-    [finding] = bad(app)
-
-    assert finding.level is Level.WARNING
-    assert "does not state its authLevel" in finding.what
+    assert says in finding.what
 
 
 def test_a_function_whose_model_is_not_there_is_a_problem(app):
@@ -150,11 +134,7 @@ def test_a_folder_without_functions_is_a_problem(tmp_path):
         ("{", Level.PROBLEM, "host.json is not JSON"),
         ('{"version": "1.0"}', Level.PROBLEM, "version '1.0'"),
         ('{"version": "2.0"}', Level.PROBLEM, "no extension bundle"),
-        (
-            '{"version": "2.0", "extensionBundle": {"id": "a", "version": "[3.3.0, 4.0.0)"}}',
-            Level.WARNING,
-            "an old extension bundle",
-        ),
+        (OLD_BUNDLE, Level.WARNING, "an old extension bundle"),
     ],
 )
 def test_host_json(app, content, level, says):

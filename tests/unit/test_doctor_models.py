@@ -12,6 +12,7 @@ from tools.doctor.children import ChildError, Loaded
 from tools.doctor.finding import Level
 from tools.doctor.plans import PLANS
 
+PROBLEM, WARNING = Level.PROBLEM, Level.WARNING
 XOR = APP_ROOT / "model" / "xor" / "1"
 
 
@@ -20,6 +21,19 @@ def folder(tmp_path):
     """A model path with the XOR model in it."""
     shutil.copytree(XOR, tmp_path / "models" / "xor" / "1")
     return tmp_path / "models"
+
+
+@pytest.fixture
+def check_function(folder, saved_model):
+    """Return a function that puts a TensorFlow function as a model that sorts before XOR, and checks it."""
+
+    def put_and_check(function, shape, dtype, variables=(), **settings):
+        source = saved_model(function, variables, x=(shape, dtype))
+        shutil.copytree(source, folder / "own" / "1")
+        [own, _] = check(folder, **settings)
+        return own
+
+    return put_and_check
 
 
 def check(model_path, can_export=True, load=children.load, **settings):
@@ -58,22 +72,21 @@ def test_a_corrupt_model_is_a_problem_in_the_engines_words(folder, content, says
 
     [finding] = check(folder)
 
-    assert finding.level is Level.PROBLEM
+    assert finding.level is PROBLEM
     assert "xor/1 can't be loaded and run: " in finding.what
     assert says in finding.what
     assert "\n" not in finding.what
 
 
-def test_a_saved_model_whose_variables_were_left_behind_is_a_problem(folder, saved_model, tf):
+def test_a_saved_model_whose_variables_were_left_behind_is_a_problem(folder, check_function, tf):
     weight = tf.Variable(2.0)
-    source = saved_model(lambda x: {"y": x * weight}, variables=[weight], x=([None], "float32"))
-    shutil.rmtree(source / "variables")
-    shutil.copytree(source, folder / "scale" / "1")
+    check_function(lambda x: {"y": x * weight}, [None], "float32", [weight])
+    shutil.rmtree(folder / "own" / "1" / "variables")
 
-    [scale, _] = check(folder)
+    [own, _] = check(folder)
 
-    assert scale.level is Level.PROBLEM
-    assert "variables" in scale.what
+    assert own.level is PROBLEM
+    assert "variables" in own.what
 
 
 @pytest.mark.parametrize(
@@ -87,144 +100,102 @@ def test_a_process_that_dies_is_a_problem(folder, tmp_path, monkeypatch, script,
 
     [finding] = check(folder)
 
-    assert finding.level is Level.PROBLEM
+    assert finding.level is PROBLEM
     assert says in finding.what
 
 
-@pytest.mark.parametrize(("can_export", "level"), [(True, Level.WARNING), (False, Level.PROBLEM)])
-def test_a_stale_export_is_as_bad_as_keras_is_far(folder, can_export, level):
+@pytest.mark.parametrize(("can_export", "level"), [(True, WARNING), (False, PROBLEM)])
+def test_a_missing_or_stale_export_is_as_bad_as_keras_is_far(folder, can_export, level):
     (folder / "xor" / "1" / "model.json").write_text("{}")
-
-    [finding] = check(folder, can_export)
-
-    assert finding.level is level
-    assert "its export is older than its files" in finding.what
-    assert "python -m export" in finding.todo
-
-
-@pytest.mark.parametrize(("can_export", "level"), [(True, Level.WARNING), (False, Level.PROBLEM)])
-def test_so_is_a_missing_one(folder, can_export, level):
+    [stale] = check(folder, can_export)
     (folder / "xor" / "1" / "saved_model.pb").unlink()
+    [missing] = check(folder, can_export)
 
-    [finding] = check(folder, can_export)
+    assert stale.level is missing.level is level
+    assert "its export is older than its files" in stale.what
+    assert "python -m export" in stale.todo
+    assert "xor/1: not exported" in missing.what
 
-    assert finding.level is level
-    assert "xor/1: not exported" in finding.what
 
-
-def test_an_empty_version_folder_is_a_problem(folder):
+def test_a_version_without_a_model_is_a_problem_and_a_model_without_a_version_a_warning(folder):
     (folder / "xor" / "2").mkdir()
-
-    [second, first] = check(folder)
-
-    assert second.level is Level.PROBLEM
-    assert "xor/2: no model in its folder" in second.what
-    assert first.level is Level.OK
-
-
-def test_a_model_without_a_version_folder_is_warned_of(folder):
     (folder / "iris").mkdir()
     (folder / "iris" / "model.keras").touch()
 
-    [finding, _] = check(folder)
+    [iris, second, first] = check(folder)
 
-    assert finding.level is Level.WARNING
-    assert "iris is not served" in finding.what
-    assert "iris/1/" in finding.todo
+    assert (iris.level, second.level, first.level) == (WARNING, PROBLEM, Level.OK)
+    assert "iris is not served" in iris.what
+    assert "iris/1/" in iris.todo
+    assert "xor/2: no model in its folder" in second.what
 
 
 def test_no_model_at_all_is_a_problem(tmp_path):
     [finding] = check(tmp_path / "nowhere")
 
-    assert finding.level is Level.PROBLEM
+    assert finding.level is PROBLEM
     assert "There is no model under" in finding.what
 
 
-def test_a_saved_model_from_elsewhere_is_not_batched(folder):
-    (folder / "xor" / "1" / "export.json").unlink()
+def test_a_saved_model_is_batched_only_if_the_record_of_its_export_shows_independent_rows(folder):
+    record = folder / "xor" / "1" / "export.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"independent_rows": False}))
+    [dependent] = check(folder, load=lambda _folders, _engine: loaded())
+    record.unlink()
+    [elsewhere] = check(folder)
 
-    [finding] = check(folder)
-
-    assert finding.level is Level.OK
-    assert "SavedModel made elsewhere" in finding.what
-    assert "not batched: its rows may depend on each other" in finding.what
-
-
-def test_nor_is_one_whose_signature_does_not_go_by_rows(folder, saved_model):
-    source = saved_model(lambda x: {"y": x * 2}, x=([2, 2], "float32"))
-    shutil.copytree(source, folder / "double" / "1")
-
-    [double, _] = check(folder, batch_rows=BatchRows(by_model={"double": 8}))
-
-    assert double.level is Level.OK
-    assert "not batched: its signature has no batch dimension" in double.what
+    assert elsewhere.level is Level.OK
+    assert "SavedModel made elsewhere" in elsewhere.what
+    for finding in (dependent, elsewhere):
+        assert "not batched: its rows may depend on each other" in finding.what
 
 
-def test_a_model_of_strings_is_run_too(folder, saved_model, tf):
-    source = saved_model(lambda x: {"y": tf.strings.upper(x)}, x=([None], "string"))
-    shutil.copytree(source, folder / "upper" / "1")
+def test_nor_is_one_whose_signature_does_not_go_by_rows(check_function):
+    own = check_function(lambda x: {"y": x * 2}, [2, 2], "float32", batch_rows=BatchRows(by_model={"own": 8}))
 
-    [upper, _] = check(folder)
-
-    assert upper.level is Level.OK
+    assert own.level is Level.OK
+    assert "not batched: its signature has no batch dimension" in own.what
 
 
-def test_a_model_of_images_is_run_at_a_size_that_it_takes(folder, saved_model, tf):
-    source = saved_model(lambda x: {"y": tf.nn.max_pool2d(x, 8, 8, "VALID")}, x=([None, None, None, 1], "float32"))
-    shutil.copytree(source, folder / "pool" / "1")
+def test_models_of_strings_and_images_are_run_with_values_that_they_take(check_function, folder, tf):
+    upper = check_function(lambda x: {"y": tf.strings.upper(x)}, [None], "string")
+    shutil.rmtree(folder / "own")
+    pool = check_function(lambda x: {"y": tf.nn.max_pool2d(x, 8, 8, "VALID")}, [None, None, None, 1], "float32")
 
-    [pool, _] = check(folder)
-
-    assert pool.level is Level.OK
-    assert "example values" not in pool.what
+    assert upper.level is pool.level is Level.OK
+    assert "example values" not in upper.what + pool.what
 
 
-def test_values_that_the_graph_refuses_are_no_failure(folder, saved_model, tf):
+def test_values_that_the_graph_refuses_are_no_failure(check_function, tf):
     def look_up(x):
         with tf.control_dependencies([tf.debugging.assert_greater(x, 5)]):
             return {"y": tf.identity(x)}
 
-    shutil.copytree(saved_model(look_up, x=([None], "int32")), folder / "picky" / "1")
-
-    [picky, _] = check(folder)
+    picky = check_function(look_up, [None], "int32")
 
     assert picky.level is Level.OK
     assert "refused the example values" in picky.what
 
 
-def test_a_model_that_fails_whatever_the_values_is_a_problem(folder, saved_model, tf):
-    source = saved_model(lambda x: {"y": tf.io.read_file(x)}, x=([], "string"))
-    shutil.copytree(source, folder / "reader" / "1")
+def test_a_model_that_fails_whatever_the_values_is_a_problem(check_function, tf):
+    reader = check_function(lambda x: {"y": tf.io.read_file(x)}, [], "string")
 
-    [reader, _] = check(folder)
-
-    assert reader.level is Level.PROBLEM
+    assert reader.level is PROBLEM
     assert "NOT_FOUND" in reader.what
 
 
-def test_the_only_model_is_the_default(folder):
-    [finding] = models.default(Settings(), models.find(folder))
-
-    assert (finding.level, finding.what) == (Level.OK, "xor is the default model: it is the only one")
-
-
-def test_a_model_that_is_the_default_only_by_its_name_is_warned_of(folder):
+def test_the_default_model_is_the_only_one_or_that_of_the_setting_and_else_warned_of(folder):
+    [only] = models.default(Settings(), models.find(folder))
     put(folder, "iris")
+    [first] = models.default(Settings(), models.find(folder))
+    [chosen] = models.default(Settings(default_model="xor"), models.find(folder))
 
-    [finding] = models.default(Settings(), models.find(folder))
-
-    assert finding.level is Level.WARNING
-    assert "iris is the default model only because its name sorts first" in finding.what
-    assert finding.todo == "set SERVING_DEFAULT_MODEL to one of iris, xor"
-
-
-def test_the_setting_names_the_default_model(folder):
-    put(folder, "iris")
-
-    [finding] = models.default(Settings(default_model="xor"), models.find(folder))
-
-    assert finding.level is Level.OK
-    assert "SERVING_DEFAULT_MODEL" in finding.what
+    assert (only.level, only.what) == (Level.OK, "xor is the default model: it is the only one")
+    assert first.level is WARNING
+    assert "iris is the default model only because its name sorts first" in first.what
+    assert first.todo == "set SERVING_DEFAULT_MODEL to one of iris, xor"
+    assert chosen.level is Level.OK
+    assert "SERVING_DEFAULT_MODEL" in chosen.what
 
 
 def test_no_model_is_no_default(folder, tmp_path):
@@ -241,7 +212,7 @@ def test_labels_that_lead_nowhere_are_a_problem(folder, labels, says):
 
     [_, finding] = check(folder)
 
-    assert finding.level is Level.PROBLEM
+    assert finding.level is PROBLEM
     assert says in finding.what
 
 
@@ -263,12 +234,13 @@ def memory(found, plan="flex", memory_mb=None, environ=None, together=None):
     ("plan", "memory_mb", "resident_mb", "level", "says"),
     [
         ("flex", None, 400, Level.OK, "400 MB of an instance's 2048 MB"),
-        ("flex", 512, 400, Level.WARNING, "the Functions host and requests need the rest"),
-        ("flex", 512, 600, Level.PROBLEM, "600 MB of an instance's 512 MB"),
-        ("consumption", None, 1400, Level.WARNING, "1536 MB"),
-        ("premium", None, 3600, Level.PROBLEM, "3584 MB"),
+        ("flex", 512, 400, WARNING, "the Functions host and requests need the rest"),
+        ("flex", 512, 600, PROBLEM, "600 MB of an instance's 512 MB"),
+        ("flex", 512, 600, PROBLEM, "--instance-memory 2048"),
+        ("consumption", None, 1400, WARNING, "1536 MB"),
+        ("premium", None, 3600, PROBLEM, "3584 MB"),
         ("container", None, 9000, Level.OK, "pass --memory"),
-        ("container", 8000, 9000, Level.PROBLEM, "8000 MB"),
+        ("container", 8000, 9000, PROBLEM, "8000 MB"),
     ],
 )
 def test_memory_is_held_against_an_instances(tmp_path, plan, memory_mb, resident_mb, level, says):
@@ -277,21 +249,15 @@ def test_memory_is_held_against_an_instances(tmp_path, plan, memory_mb, resident
     [_, finding] = memory(found, plan, memory_mb)
 
     assert finding.level is level
-    assert says in finding.what
+    assert says in f"{finding.what}; {finding.todo}"
 
 
 def test_flex_has_instances_of_certain_sizes(tmp_path):
     [finding, *_] = memory(put(tmp_path, "xor"), memory_mb=1024)
 
-    assert finding.level is Level.PROBLEM
+    assert finding.level is PROBLEM
     assert "no instances of 1024 MB" in finding.what
     assert "512, 2048, 4096" in finding.todo
-
-
-def test_a_larger_instance_is_named_where_there_is_one(tmp_path):
-    [_, finding] = memory(put(tmp_path, "xor", resident_mb=600.0), memory_mb=512)
-
-    assert "--instance-memory 2048" in finding.todo
 
 
 def test_each_worker_process_has_models_of_its_own_and_shares_the_library(tmp_path):
@@ -299,20 +265,26 @@ def test_each_worker_process_has_models_of_its_own_and_shares_the_library(tmp_pa
 
     [_, finding] = memory(found, "premium", environ={"FUNCTIONS_WORKER_PROCESS_COUNT": "5"})
 
-    assert finding.level is Level.PROBLEM
+    assert finding.level is PROBLEM
     assert "in 5 worker processes take 3800 MB" in finding.what
 
 
 def test_several_models_are_measured_in_one_process(tmp_path):
     found = put(tmp_path, "a", "b", resident_mb=1500.0)
 
+    def fail(_folders, _engine):
+        raise ChildError("the process that loaded it was killed by SIGKILL")
+
     [_, finding] = memory(found, together=loaded(resident_mb=1900.0))
+    [_, failure] = limits.check(PLANS["flex"], None, {}, found, "auto", fail)
 
-    assert finding.level is Level.WARNING
+    assert finding.level is WARNING
     assert "1900 MB" in finding.what
+    assert failure.level is PROBLEM
+    assert "not all of them in one process" in failure.what
 
 
-def test_versions_that_are_not_the_latest_are_not_counted(tmp_path):
+def test_only_the_latest_version_that_loads_is_counted(tmp_path):
     shutil.copytree(XOR, tmp_path / "xor" / "2")
     latest, old = put(tmp_path, "xor", resident_mb=400.0)
     old.loaded = loaded(resident_mb=5000.0)
@@ -321,27 +293,11 @@ def test_versions_that_are_not_the_latest_are_not_counted(tmp_path):
 
     assert (latest.number, finding.level) == (2, Level.OK)
     assert "400 MB" in finding.what
-
-
-def test_an_older_version_is_served_where_the_latest_does_not_load(tmp_path):
-    shutil.copytree(XOR, tmp_path / "xor" / "2")
-    latest, old = put(tmp_path, "xor")
     latest.loaded = None
-
     assert models.served([latest, old]) == [old]
 
 
-def test_models_that_load_alone_but_not_together_are_a_problem(tmp_path):
-    def fail(_folders, _engine):
-        raise ChildError("the process that loaded it was killed by SIGKILL")
-
-    [_, finding] = limits.check(PLANS["flex"], None, {}, put(tmp_path, "a", "b"), "auto", fail)
-
-    assert finding.level is Level.PROBLEM
-    assert "not all of them in one process" in finding.what
-
-
-@pytest.mark.parametrize(("plan", "level"), [("flex", Level.PROBLEM), ("premium", Level.OK)])
+@pytest.mark.parametrize(("plan", "level"), [("flex", PROBLEM), ("premium", Level.OK)])
 def test_flex_gives_an_app_half_a_minute_to_start(tmp_path, plan, level):
     finding = memory(put(tmp_path, "xor", seconds=36.0, import_seconds=35.0), plan)[0]
 
@@ -352,14 +308,5 @@ def test_flex_gives_an_app_half_a_minute_to_start(tmp_path, plan, level):
 def test_a_slow_cold_start_is_warned_of(tmp_path):
     [_, finding, _] = memory(put(tmp_path, "xor", seconds=40.0))
 
-    assert finding.level is Level.WARNING
+    assert finding.level is WARNING
     assert "xor/1 waits 40 s" in finding.what
-
-
-def test_the_record_of_an_export_decides_on_batches(folder):
-    path = folder / "xor" / "1" / "export.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"independent_rows": False}))
-
-    [finding] = check(folder, load=lambda _folders, _engine: loaded())
-
-    assert "not batched: its rows may depend on each other" in finding.what

@@ -8,6 +8,8 @@ import pytest
 from serving.models import export_record
 from serving.models.export_record import ExportRecord
 
+SOURCES = ("model.json", "model.h5")
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -20,32 +22,40 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_an_export_of_the_files_beside_it_is_fresh(folder):
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda folder: None, id="nothing"),
+        pytest.param(
+            lambda folder: (folder / "model.h5").write_bytes(b"weights"), id="a source's time, not its content"
+        ),
+        pytest.param(lambda folder: [(folder / name).unlink() for name in SOURCES], id="no sources beside it"),
+        pytest.param(lambda folder: (folder / "export.json").unlink(), id="no record"),
+    ],
+)
+def test_an_export_is_fresh_after(folder, change):
+    change(folder)
+
     assert export_record.is_fresh(folder)
 
 
-def test_freshness_depends_on_content_not_on_time(folder):
-    (folder / "model.h5").write_bytes(b"weights")
-
-    assert export_record.is_fresh(folder)
-
-
-@pytest.mark.parametrize("name", ["model.json", "model.h5"])
-def test_a_changed_source_makes_it_stale(folder, name):
-    (folder / name).write_bytes(b"changed")
-
-    assert not export_record.is_fresh(folder)
-
-
-def test_a_source_of_another_kind_makes_it_stale(folder):
+def replace_by_another_kind(folder):
     (folder / "model.json").unlink()
     (folder / "model.h5").rename(folder / "model.keras")
 
-    assert not export_record.is_fresh(folder)
 
-
-def test_an_export_that_was_being_replaced_is_stale(folder):
-    export_record.mark_incomplete(folder)
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda folder: (folder / "model.json").write_text("changed"), id="a changed model.json"),
+        pytest.param(lambda folder: (folder / "model.h5").write_bytes(b"changed"), id="a changed model.h5"),
+        pytest.param(replace_by_another_kind, id="a source of another kind"),
+        pytest.param(export_record.mark_incomplete, id="the beginning of another export"),
+        pytest.param(lambda folder: (folder / "saved_model.pb").unlink(), id="the loss of its SavedModel"),
+    ],
+)
+def test_an_export_is_stale_after(folder, change):
+    change(folder)
 
     assert not export_record.is_fresh(folder)
 
@@ -55,25 +65,6 @@ def test_an_unreadable_record_makes_it_stale(folder, content):
     (folder / "export.json").write_text(content)
 
     assert not export_record.is_fresh(folder)
-
-
-def test_a_folder_without_a_saved_model_is_not_fresh(folder):
-    (folder / "saved_model.pb").unlink()
-
-    assert not export_record.is_fresh(folder)
-
-
-def test_an_export_without_its_sources_is_fresh(folder):
-    (folder / "model.json").unlink()
-    (folder / "model.h5").unlink()
-
-    assert export_record.is_fresh(folder)
-
-
-def test_a_saved_model_without_a_record_is_fresh(folder):
-    (folder / "export.json").unlink()
-
-    assert export_record.is_fresh(folder)
 
 
 def test_hashes_are_sha_256(folder):

@@ -78,9 +78,7 @@ def test_all_functions_are_found_by_name_but_those_that_azure_cannot_load(tmp_pa
         ("", [HTTP_IN], {}, "no binding of type http with the direction out"),
     ],
 )
-def test_a_function_that_azure_cannot_load_is_refused_in_one_line(
-    tmp_path: Path, script: str, bindings: object, content: dict[str, object], says: str
-) -> None:
+def test_a_function_that_azure_cannot_load_is_refused_in_one_line(tmp_path, script, bindings, content, says):
     folder = write(tmp_path, "Function", script, bindings, **content)
 
     with pytest.raises(FunctionError) as caught:

@@ -13,28 +13,18 @@ import Warmup
 from serving.models import repository
 
 
-@pytest.fixture
-def put(models, saved_model):
-    """Return a function that saves a TensorFlow function as version 1 of a model."""
-
-    def put_model(name, function=lambda x: {"y": x * 2}, shape=(None, 2), dtype="float32"):
-        source = saved_model(function, x=(shape, dtype))
-        (models / name).mkdir()
-        source.rename(models / name / "1")
-
-    return put_model
+def double(x):
+    return x * 2
 
 
 def get(path="", method="GET"):
-    request = func.HttpRequest(
-        method=method, url="https://app/api/health", headers={}, params={}, route_params={"path": path}, body=b""
-    )
+    request = func.HttpRequest(method=method, url="https://app/api/health", route_params={"path": path}, body=b"")
     response = asyncio.run(Health.main(request))
     return response.status_code, json.loads(response.get_body())
 
 
 def test_live_touches_no_model(put):
-    put("model")
+    put("model", double)
 
     assert get("live") == (200, {"status": "live"})
     assert repository.shared().loaded("model") is None
@@ -42,8 +32,8 @@ def test_live_touches_no_model(put):
 
 @pytest.mark.parametrize("path", ["", "ready"])
 def test_ready_once_the_default_model_has_answered(put, path):
-    put("a_model")
-    put("b_model")
+    put("a_model", double)
+    put("b_model", double)
 
     assert get(path) == (
         200,
@@ -54,8 +44,8 @@ def test_ready_once_the_default_model_has_answered(put, path):
 
 def test_the_default_model_is_a_setting(put, monkeypatch):
     monkeypatch.setenv("SERVING_DEFAULT_MODEL", "b_model")
-    put("a_model")
-    put("b_model")
+    put("a_model", double)
+    put("b_model", double)
 
     status, body = get()
 
@@ -69,7 +59,7 @@ def test_not_ready_without_a_model(models):
 
 
 def test_not_ready_while_the_model_cannot_be_loaded_and_ready_once_it_can(put, models):
-    put("model")
+    put("model", double)
     graph = (models / "model" / "1" / "saved_model.pb").read_bytes()
     (models / "model" / "1" / "saved_model.pb").write_bytes(b"broken")
 
@@ -85,9 +75,9 @@ def test_not_ready_while_the_model_cannot_be_loaded_and_ready_once_it_can(put, m
 @pytest.mark.parametrize(
     ("function", "shape", "dtype"),
     [
-        pytest.param(lambda x: {"y": x}, (None,), "string", id="strings"),
-        pytest.param(lambda x: {"y": x}, (), "int64", id="a scalar"),
-        pytest.param(lambda x: {"y": x}, None, "float32", id="unknown rank"),
+        pytest.param(lambda x: x, (None,), "string", id="strings"),
+        pytest.param(lambda x: x, (), "int64", id="a scalar"),
+        pytest.param(lambda x: x, None, "float32", id="unknown rank"),
         pytest.param("needs 30 columns", (None, None), "float32", id="refuses small shapes"),
         pytest.param("pools by 64", (None, None, None, 1), "float32", id="halves an image six times"),
         pytest.param("refuses zeros", (None,), "float32", id="refuses zeros"),
@@ -96,11 +86,11 @@ def test_not_ready_while_the_model_cannot_be_loaded_and_ready_once_it_can(put, m
 def test_a_warm_up_suits_any_signature(put, tf, function, shape, dtype):
     def refuse(condition, x):
         with tf.control_dependencies([tf.debugging.Assert(condition, [x])]):
-            return {"y": tf.identity(x)}
+            return tf.identity(x)
 
     functions = {
         "needs 30 columns": lambda x: refuse(tf.shape(x)[1] >= 30, x),
-        "pools by 64": lambda x: {"y": tf.reshape(tf.nn.max_pool2d(x, 64, 64, "VALID")[:, 0, 0, 0], [-1])},
+        "pools by 64": lambda x: tf.reshape(tf.nn.max_pool2d(x, 64, 64, "VALID")[:, 0, 0, 0], [-1]),
         "refuses zeros": lambda x: refuse(tf.reduce_all(x > 0), x),
     }
     put("model", functions.get(function, function), shape, dtype)
@@ -116,7 +106,7 @@ def test_a_request_that_is_not_a_probe_is_a_problem(models, path, method, status
 
 
 def test_the_warm_up_trigger_loads_the_default_model_and_has_it_answer(put):
-    put("model")
+    put("model", double)
 
     Warmup.main(None)
 
@@ -126,7 +116,7 @@ def test_the_warm_up_trigger_loads_the_default_model_and_has_it_answer(put):
 def test_the_warm_up_trigger_loads_the_models_that_the_setting_names(put, monkeypatch, caplog):
     monkeypatch.setenv("SERVING_PRELOAD", "b, c ,missing")
     for name in "abc":
-        put(name)
+        put(name, double)
 
     Warmup.main(None)
 
@@ -136,7 +126,7 @@ def test_the_warm_up_trigger_loads_the_models_that_the_setting_names(put, monkey
 
 def test_models_to_preload_begin_to_load_when_a_function_is_imported(put, monkeypatch):
     monkeypatch.setenv("SERVING_PRELOAD", "model")
-    put("model")
+    put("model", double)
 
     repository.preload_in_background()
     for thread in threading.enumerate():
@@ -149,7 +139,7 @@ def test_models_to_preload_begin_to_load_when_a_function_is_imported(put, monkey
 
 
 def test_nothing_is_preloaded_unless_the_setting_says_so(put):
-    put("model")
+    put("model", double)
 
     repository.preload_in_background()
 

@@ -20,24 +20,14 @@ def limit(monkeypatch):
     monkeypatch.setenv("SERVING_MAX_BODY_BYTES", "1000")
 
 
-@pytest.fixture
-def adder(models, saved_model, tf):
-    """A model named ``adder`` that adds the two columns of its rows."""
-    source = saved_model(lambda x: {"y": tf.reduce_sum(x, 1, keepdims=True)}, x=([None, 2], "float32"))
-    (models / "adder").mkdir()
-    source.rename(models / "adder" / "3")
-
-
 def post(body='{"X": "1 2|0.5 0.25"}', method="POST", model="adder", **headers):
     return asyncio.run(http.handle(request_of(body, method, **headers), PredictX(model)))
 
 
-def request_of(body, method, **headers):
+def request_of(body, method="POST", **headers):
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
     body = body if isinstance(body, bytes) else body.encode()
-    return func.HttpRequest(
-        method=method, url="https://app/api/Adder", headers=headers, params={}, route_params={}, body=body
-    )
+    return func.HttpRequest(method=method, url="https://app/api/Adder", headers=headers, body=body)
 
 
 def problem(response):
@@ -69,8 +59,7 @@ def test_server_timing_has_load_on_the_first_request_only():
 
 @pytest.mark.usefixtures("adder")
 @pytest.mark.parametrize(
-    "content_type",
-    ["application/json", "application/json; charset=utf-8", "Application/JSON", "text/json", "application/x+json", ""],
+    "content_type", ["application/json; charset=utf-8", "Application/JSON", "text/json", "application/x+json", ""]
 )
 def test_json_content_types_and_a_missing_one_are_taken(content_type):
     assert post(content_type=content_type).status_code == 200
@@ -150,11 +139,8 @@ def test_a_bad_app_setting_is_500_and_named_in_the_log(monkeypatch, caplog):
     assert "SERVING_ENGINE is 'gpu'" in caplog.text
 
 
-@pytest.mark.usefixtures("models")
-def test_values_that_the_graph_refuses_are_400(models, saved_model, tf):
-    source = saved_model(lambda x: {"y": tf.gather([1.0, 2.0], x)}, x=([None, 1], "int32"))
-    (models / "lookup").mkdir()
-    source.rename(models / "lookup" / "1")
+def test_values_that_the_graph_refuses_are_400(put, tf):
+    put("lookup", lambda x: tf.gather([1.0, 2.0], x), [None, 1], "int32")
 
     response = post('{"X": "5"}', model="lookup")
 
@@ -162,11 +148,8 @@ def test_values_that_the_graph_refuses_are_400(models, saved_model, tf):
     assert "5 is not in [0, 2)" in problem(response)["detail"]
 
 
-@pytest.mark.usefixtures("models")
-def test_an_answer_that_json_cannot_carry_is_500(models, saved_model, tf):
-    source = saved_model(lambda x: {"y": tf.math.log(x)}, x=([None, 1], "float32"))
-    (models / "log").mkdir()
-    source.rename(models / "log" / "1")
+def test_an_answer_that_json_cannot_carry_is_500(put, tf):
+    put("log", tf.math.log, [None, 1])
 
     response = post('{"X": "-1"}', model="log")
 
@@ -214,10 +197,8 @@ def test_one_log_line_of_json_tells_the_outcome_and_nothing_of_the_data(caplog, 
     assert "41" not in json.dumps({**line, **dict.fromkeys(timings)})
 
 
-def test_an_answer_equals_the_engines(models, saved_model, tf):
-    source = saved_model(lambda x: {"y": tf.sigmoid(x)}, x=([None, 3], "float32"))
-    (models / "sigmoid").mkdir()
-    source.rename(models / "sigmoid" / "1")
+def test_an_answer_equals_the_engines(put, tf):
+    put("sigmoid", tf.sigmoid, [None, 3])
     rows = np.random.default_rng(0).standard_normal((10, 3)).astype(np.float32)
 
     response = post(json.dumps({"X": rows.tolist()}), model="sigmoid")
@@ -230,19 +211,17 @@ def test_an_answer_equals_the_engines(models, saved_model, tf):
 
 
 @pytest.fixture
-def ask_together(models, saved_model, tf, monkeypatch):
+def ask_together(put, tf, monkeypatch):
     """Return a function that sends requests at once to a model which looks rows of ten numbers up, by index."""
     table = tf.range(10.0)
-    source = saved_model(lambda x: {"y": tf.gather(table, x)}, x=([None, 1], "int32"))
-    (models / "table").mkdir()
-    source.rename(models / "table" / "1")
+    put("table", lambda x: tf.gather(table, x), [None, 1], "int32")
 
     def ask(setting, *bodies):
         monkeypatch.setenv("SERVING_BATCH_ROWS", setting)
         post('{"X": [[0]]}', model="table")  # loads it
 
         async def together():
-            return await asyncio.gather(*(http.handle(request_of(body, "POST"), PredictX("table")) for body in bodies))
+            return await asyncio.gather(*(http.handle(request_of(body), PredictX("table")) for body in bodies))
 
         return asyncio.run(together())
 

@@ -7,7 +7,7 @@ import pytest
 
 from serving.errors import BadRequestError
 from serving.wire import json_rows, tf_serving, x_labels
-from tests.unit.specs import signature, spec
+from tests.unit.specs import refused, signature, spec
 
 ROWS = np.random.default_rng(0).standard_normal((9000, 3)).astype(np.float32)
 CUBE = np.random.default_rng(1).random((500, 20, 4)).astype(np.float32)
@@ -83,10 +83,8 @@ def broken(value):
     ],
 )
 def test_errors_are_those_of_small_bodies_and_count_rows_from_the_first(body, says):
-    with pytest.raises(BadRequestError) as caught:
+    with refused(says):
         decode(body)
-
-    assert says in str(caught.value)
 
 
 def test_brackets_in_strings_are_ignored():

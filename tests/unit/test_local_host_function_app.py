@@ -42,9 +42,7 @@ def http_function(**trigger: Any) -> dict[str, Any]:
         ({"extensions": {"http": {"routePrefix": "v1/app/"}}}, {}, "v1/app/Predict"),
     ],
 )
-def test_the_route_is_the_prefix_and_the_trigger_s_route_or_the_function_s_name(
-    tmp_path: Path, host: Any, trigger: Any, route: str
-) -> None:
+def test_the_route_is_the_prefix_and_the_trigger_s_route_or_the_function_s_name(tmp_path, host, trigger, route):
     http = read_app(tmp_path, host, Predict=http_function(**trigger)).functions[0].http
 
     assert http is not None
@@ -117,9 +115,7 @@ def test_a_folder_without_function_json_is_not_a_function(tmp_path: Path) -> Non
         (http_function(route="{"), "\"route\": segment '{' has unbalanced braces"),
     ],
 )
-def test_an_invalid_function_json_is_reported_in_one_line_that_names_the_file(
-    tmp_path: Path, function_json: Any, problem: str
-) -> None:
+def test_an_invalid_function_json_is_reported_in_one_line_that_names_the_file(tmp_path, function_json, problem):
     with pytest.raises(HostError) as caught:
         read_app(tmp_path, Predict=function_json)
 

@@ -38,27 +38,14 @@ def load(root: Path, code: str, script: str = "__init__.py", **function_json: An
     ("script", "module"),
     [("__init__.py", "__app__.F"), ("predict.py", "__app__.F.predict"), ("../beside.py", "__app__.beside")],
 )
-def test_a_function_is_a_module_of_the_app_package(tmp_path: Path, script: str, module: str) -> None:
-    entry_point = load(tmp_path, "def main(req): return __name__", script)
-
-    assert entry_point is not None
-    assert entry_point(None) == module
-
-
-def test_a_function_can_import_from_the_app_s_root(tmp_path: Path) -> None:
+def test_a_function_is_a_module_of_the_app_package_that_can_import_from_its_root(tmp_path, script, module):
     (tmp_path / "beside_the_functions.py").write_text("answer = 42")
+    code = "import beside_the_functions as b\ndef predict(req): return __name__, b.answer"
 
-    entry_point = load(tmp_path, "import beside_the_functions as b\ndef main(req): return b.answer")
-
-    assert entry_point is not None
-    assert entry_point(None) == 42
-
-
-def test_a_function_is_called_by_its_entry_point(tmp_path: Path) -> None:
-    entry_point = load(tmp_path, "def predict(req): return 'predicted'", entryPoint="predict")
+    entry_point = load(tmp_path, code, script, entryPoint="predict")
 
     assert entry_point is not None
-    assert entry_point(None) == "predicted"
+    assert entry_point(None) == (module, 42)
 
 
 def test_a_function_may_take_a_context_without_a_binding(tmp_path: Path) -> None:
@@ -85,9 +72,7 @@ def test_a_disabled_function_is_not_imported(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_function_that_can_not_be_loaded_is_logged_with_the_reason(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, code: str, bindings: Any, reason: str
-) -> None:
+def test_a_function_that_can_not_be_loaded_is_logged_with_the_reason(tmp_path, caplog, code, bindings, reason):
     with caplog.at_level(logging.ERROR):
         assert load(tmp_path, code, bindings=bindings) is None
 

@@ -75,9 +75,7 @@ def test_a_path_is_decoded_for_routing_except_for_slashes(raw_path: bytes, path:
         (func.HttpResponse("a", headers={"Content-Type": "text/csv"}), b"text/csv"),
     ],
 )
-def test_the_content_type_is_that_of_the_header_or_of_the_mimetype(
-    response: func.HttpResponse, content_type: bytes
-) -> None:
+def test_the_content_type_is_that_of_the_header_or_of_the_mimetype(response, content_type):
     assert [value for name, value in answer_from(response).headers if name == b"content-type"] == [content_type]
 
 

@@ -34,9 +34,7 @@ def test_the_page_has_a_query_for_each_of_its_questions() -> None:
 
 
 @pytest.mark.usefixtures("adder")
-def test_every_field_of_the_queries_is_logged_and_every_logged_one_is_asked_for(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_field_of_the_queries_is_logged_and_every_logged_one_is_asked_for(caplog, monkeypatch):
     alone = Model.predict
 
     async def with_others(self: Model, feeds: Any, signature: str) -> tuple[Any, int]:

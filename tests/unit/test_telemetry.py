@@ -29,9 +29,7 @@ PARTS = ["load", "parse", "predict", "encode"]
 # Run in the folder of an app.
 ASK = """
 import asyncio, sys, azure.functions as func, PredictParity
-request = func.HttpRequest(
-    method="POST", url="https://app/api/A", headers={}, params={}, route_params={}, body=b'{"X": "1 0"}'
-)
+request = func.HttpRequest(method="POST", url="https://app/api/A", body=b'{"X": "1 0"}')
 assert asyncio.run(PredictParity.main(request)).status_code == 200
 """
 
@@ -57,9 +55,7 @@ def on(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
 
 
 def post(body: str = '{"X": "1 2|3 4|5 6"}', model: str = "adder", context: Any = None) -> func.HttpResponse:
-    request = func.HttpRequest(
-        method="POST", url="https://app/api/A", headers={}, params={}, route_params={}, body=body.encode()
-    )
+    request = func.HttpRequest(method="POST", url="https://app/api/A", body=body.encode())
     return asyncio.run(http.handle(request, PredictX(model), context))
 
 
@@ -113,9 +109,7 @@ def test_a_span_belongs_to_the_worker_s_invocation(on: Recorded, adder: None) ->
     ("model", "status", "code"), [("broken", 503, trace.StatusCode.ERROR), ("adder", 400, trace.StatusCode.UNSET)]
 )
 @pytest.mark.usefixtures("adder")
-def test_a_failure_of_the_app_is_an_error_and_a_mistake_of_a_client_is_not(
-    on: Recorded, models: Path, model: str, status: int, code: trace.StatusCode
-) -> None:
+def test_a_failure_of_the_app_is_an_error_and_a_mistake_of_a_client_is_not(on, models, model, status, code):
     spans, _ = on
     (models / "broken" / "1").mkdir(parents=True)
     (models / "broken" / "1" / "saved_model.pb").write_bytes(b"no model")
@@ -153,9 +147,7 @@ def test_nothing_of_opentelemetry_is_imported_when_it_is_off(tmp_path: Path) -> 
     subprocess.run([sys.executable, "-c", code], cwd=lay_out_app(tmp_path), env=environment, check=True)
 
 
-def test_telemetry_without_its_packages_is_logged_once_and_breaks_nothing(
-    monkeypatch: pytest.MonkeyPatch, adder: None, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_telemetry_without_its_packages_is_logged_once_and_breaks_nothing(monkeypatch, adder, caplog):
     monkeypatch.setenv("PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY", "1")
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     monkeypatch.delitem(sys.modules, "serving.telemetry")
@@ -169,9 +161,7 @@ def test_telemetry_without_its_packages_is_logged_once_and_breaks_nothing(
     http._telemetry.cache_clear()
 
 
-def test_the_log_of_the_thread_that_loads_carries_the_invocation_s_id(
-    adder: None, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_log_of_the_thread_that_loads_carries_the_invocation_s_id(adder, caplog):
     class Storage:
         invocation_id: str | None = None
 

@@ -11,24 +11,17 @@ from serving.http import handle
 
 
 @pytest.fixture
-def scales(models, saved_model):
+def scales(models, put):
     """A model ``scale`` with versions 1 and 3, each of which multiplies by its number, and a label."""
-    (models / "scale").mkdir()
     for version in (1, 3):
-        source = saved_model(lambda x, factor=version: {"y": x * factor}, x=([None, 2], "float32"))
-        source.rename(models / "scale" / f"{version:08}")
+        put("scale", lambda x, factor=version: x * factor, version=f"{version:08}")
     (models / "scale" / "labels.json").write_text('{"stable": 1}')
 
 
 def call(path, document=None, method="POST"):
-    request = func.HttpRequest(
-        method=method,
-        url=f"https://app/api/v1/models/{path}",
-        headers={},
-        params={},
-        route_params={"path": path},
-        body=b"" if document is None else json.dumps(document).encode(),
-    )
+    body = b"" if document is None else json.dumps(document).encode()
+    url = f"https://app/api/v1/models/{path}"
+    request = func.HttpRequest(method=method, url=url, route_params={"path": path}, body=body)
     response = asyncio.run(handle(request, TfServing()))
     assert response.mimetype == "application/json"
     return response.status_code, json.loads(response.get_body())

@@ -112,9 +112,11 @@ def answers_of_tf_keras(folder: Path) -> Any:
 # What a run writes
 
 
-def test_a_run_writes_a_model_and_a_plot_and_nothing_else(run: SimpleNamespace) -> None:
-    assert run.code == 0
+def test_a_run_solves_xor_at_once_writes_a_model_and_a_plot_and_says_what_comes_next(run: SimpleNamespace) -> None:
+    assert (run.code, run.stderr) == (0, "")
     assert set(contents(run.folder)) == {"model.json", "model.h5", "plot.png"}
+    assert run.stdout.count("Training with seed") == 1
+    assert run.stdout.endswith(f"Next: python -m export {run.folder}\n")
 
 
 @pytest.mark.parametrize("answers", [answers_of_keras_3, answers_of_tf_keras])
@@ -133,16 +135,12 @@ def test_the_answers_printed_are_those_of_the_written_model(run: SimpleNamespace
     np.testing.assert_allclose([[float(line[2])] for line in lines], answers_of_keras_3(run.folder), atol=1e-5)
 
 
-def test_model_json_names_the_input_x_and_the_output_layer_labels(run: SimpleNamespace) -> None:
-    layers = json.loads((run.folder / "model.json").read_text())["config"]["layers"]
-
-    assert [layer["config"]["name"] for layer in layers] == ["X", "hidden", "labels"]
-
-
-def test_model_json_is_indented_text_that_ends_with_a_newline(run: SimpleNamespace) -> None:
+def test_model_json_is_indented_and_names_the_input_x_and_the_output_layer_labels(run: SimpleNamespace) -> None:
     text = (run.folder / "model.json").read_text()
+    content = json.loads(text)
 
-    assert text == json.dumps(json.loads(text), indent=2) + "\n"
+    assert [layer["config"]["name"] for layer in content["config"]["layers"]] == ["X", "hidden", "labels"]
+    assert text == json.dumps(content, indent=2) + "\n"
 
 
 def test_the_plot_is_a_png_image_of_1200_by_500_pixels_below_150_kb(run: SimpleNamespace) -> None:
@@ -157,9 +155,7 @@ def test_the_same_training_gives_the_same_plot(stuck: Any) -> None:
     assert plot.draw(stuck.losses, stuck.answers) == plot.draw(stuck.losses, stuck.answers)
 
 
-def test_the_defaults_lie_in_this_project_whatever_the_working_folder_is(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trains: Trains, solved: Any
-) -> None:
+def test_the_defaults_lie_in_this_project_whatever_the_working_folder_is(monkeypatch, tmp_path, trains, solved):
     trains(lambda seed: solved)
     written: list[Path] = []
     monkeypatch.setattr(files, "write_together", written.extend)
@@ -173,18 +169,6 @@ def test_the_defaults_lie_in_this_project_whatever_the_working_folder_is(
 
 
 # What a run says
-
-
-def test_the_default_seed_solves_xor_at_the_first_attempt(run: SimpleNamespace) -> None:
-    assert run.stdout.count("Training with seed") == 1
-
-
-def test_a_run_that_succeeds_says_nothing_on_standard_error(run: SimpleNamespace) -> None:
-    assert run.stderr == ""
-
-
-def test_a_run_ends_with_the_next_step(run: SimpleNamespace) -> None:
-    assert run.stdout.endswith(f"Next: python -m export {run.folder}\n")
 
 
 def test_help_names_every_option_without_loading_keras() -> None:
@@ -233,15 +217,11 @@ def test_each_epoch_shows_every_point_once_one_at_a_time(network: Any, monkeypat
     assert trained.losses.shape == (TOO_FEW,)
 
 
-def test_the_same_seed_gives_the_same_files(network: Any, stuck: Any) -> None:
-    again = network.train(seed=stuck.seed, epochs=TOO_FEW)
+def test_the_same_seed_gives_the_same_files_and_another_one_other_weights(network: Any, stuck: Any) -> None:
+    again, other = (network.train(seed, epochs=TOO_FEW) for seed in (stuck.seed, stuck.seed + 1))
 
     assert again.architecture() == stuck.architecture()
-    assert again.weights() == stuck.weights()
-
-
-def test_another_seed_gives_other_weights(network: Any, stuck: Any) -> None:
-    assert network.train(seed=stuck.seed + 1, epochs=TOO_FEW).weights() != stuck.weights()
+    assert again.weights() == stuck.weights() != other.weights()
 
 
 @pytest.mark.parametrize(
@@ -260,9 +240,7 @@ def test_xor_is_solved_when_all_four_answers_are_close(answers: Any, solved: Any
 # Getting stuck
 
 
-def test_a_seed_that_gets_stuck_is_reported_and_the_next_one_taken(
-    trains: Trains, solved: Any, stuck: Any, model: SimpleNamespace, capsys: Capture
-) -> None:
+def test_a_seed_that_gets_stuck_is_reported_and_the_next_one_taken(trains, solved, stuck, model, capsys):
     tried = trains(lambda seed: stuck if seed == 7 else solved)
 
     assert train.main(["--seed", "7", *model.arguments]) == 0
@@ -273,9 +251,7 @@ def test_a_seed_that_gets_stuck_is_reported_and_the_next_one_taken(
     assert "Seed 8 solved XOR" in output
 
 
-def test_after_ten_stuck_seeds_a_run_fails_with_one_line_that_says_what_to_do(
-    trains: Trains, stuck: Any, model: SimpleNamespace, capsys: Capture
-) -> None:
+def test_after_ten_stuck_seeds_a_run_fails_with_one_line_that_says_what_to_do(trains, stuck, model, capsys):
     tried = trains(lambda seed: stuck)
 
     assert train.main(["--seed", "5", *model.arguments]) == 1
@@ -284,13 +260,6 @@ def test_after_ten_stuck_seeds_a_run_fails_with_one_line_that_says_what_to_do(
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "no seed from 5 to 14 solved XOR in 400 epochs; try more --epochs or another --seed" in error
-
-
-def test_a_run_that_fails_writes_nothing(trains: Trains, stuck: Any, model: SimpleNamespace) -> None:
-    trains(lambda seed: stuck)
-
-    train.main(model.arguments)
-
     assert contents(model.folder) == model.content
 
 
@@ -314,13 +283,7 @@ def test_ctrl_c_while_training_ends_with_a_short_message_and_exit_code_130(model
     assert contents(model.folder) == model.content
 
 
-def test_ctrl_c_after_training_leaves_the_earlier_model_as_it_was(
-    monkeypatch: pytest.MonkeyPatch,
-    trains: Trains,
-    solved: Any,
-    model: SimpleNamespace,
-    capsys: Capture,
-) -> None:
+def test_ctrl_c_after_training_leaves_the_earlier_model_as_it_was(monkeypatch, trains, solved, model, capsys):
     trains(lambda seed: solved)
     monkeypatch.setattr(plot, "draw", raise_interrupt)
 
@@ -330,9 +293,7 @@ def test_ctrl_c_after_training_leaves_the_earlier_model_as_it_was(
     assert contents(model.folder) == model.content
 
 
-def test_a_folder_that_cannot_be_made_fails_with_one_line_that_names_it(
-    trains: Trains, solved: Any, model: SimpleNamespace, capsys: Capture
-) -> None:
+def test_a_folder_that_cannot_be_made_fails_with_one_line_that_names_it(trains, solved, model, capsys):
     trains(lambda seed: solved)
     impossible = model.folder / "model.json" / "below a file"
 

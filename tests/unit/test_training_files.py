@@ -64,9 +64,7 @@ def test_missing_folders_are_made(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("renaming", [1, 2, 3])
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("the disk is gone")], ids=["Ctrl-C", "an error"])
-def test_whatever_stops_the_writing_leaves_all_files_as_they_were(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, renaming: int, error: BaseException
-) -> None:
+def test_whatever_stops_the_writing_leaves_all_files_as_they_were(folder, monkeypatch, renaming, error):
     before = contents(folder)
     monkeypatch.setattr(Path, "replace", before_renaming(renaming, raiser(error)))
 
@@ -77,9 +75,7 @@ def test_whatever_stops_the_writing_leaves_all_files_as_they_were(
 
 
 @pytest.mark.parametrize("renaming", [1, 2, 3])
-def test_while_files_are_replaced_the_first_is_missing(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, renaming: int
-) -> None:
+def test_while_files_are_replaced_the_first_is_missing(folder, monkeypatch, renaming):
     seen: list[bool] = []
 
     def look() -> NoReturn:

@@ -7,7 +7,7 @@ import pytest
 
 from serving.errors import BadRequestError, PredictionError
 from serving.wire import x_labels
-from tests.unit.specs import signature, spec
+from tests.unit.specs import refused, signature, spec
 
 
 def decode(body, **kwargs):
@@ -128,10 +128,9 @@ def test_lists_may_have_any_rank_that_the_signature_has(shape, x):
     ],
 )
 def test_a_bad_body_is_refused_with_its_place(body, detail, members):
-    with pytest.raises(BadRequestError) as caught:
+    with refused(detail) as caught:
         decode(body)
 
-    assert detail in str(caught.value)
     assert members.items() <= caught.value.extra.items()
 
 
@@ -153,10 +152,8 @@ def test_a_bad_body_is_refused_with_its_place(body, detail, members):
     ],
 )
 def test_a_value_that_the_dtype_cannot_hold_is_refused(dtype, x, detail):
-    with pytest.raises(BadRequestError) as caught:
+    with refused(detail):
         decode({"X": x}, dtype=dtype)
-
-    assert detail in str(caught.value)
 
 
 def test_an_error_repeats_only_the_beginning_of_a_long_value():
