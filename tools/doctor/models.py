@@ -23,7 +23,7 @@ class Export(StrEnum):
 
     FRESH = "export matches its files"
     FOREIGN = "SavedModel made elsewhere"
-    STALE = "its export is older than its files"
+    STALE = "its export does not match its files"
     MISSING = "not exported"
     EMPTY = "no model in its folder"
 

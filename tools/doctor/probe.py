@@ -58,8 +58,10 @@ def _answer_once(folder: Path, engine: str) -> tuple[object, bool, str]:
     from serving.engines.signature import DEFAULT_SIGNATURE
     from serving.models import trial
     from serving.models.export_record import ExportRecord
+    from serving.settings import Settings
 
-    session = load_session(folder, engine, ExportRecord.read(folder).is_optimized)
+    any_op = folder.parent.name in Settings.from_environment().any_op
+    session = load_session(folder, engine, ExportRecord.read(folder).is_optimized, any_op)
     if not session.signatures:
         raise ValueError("it has no signature that can be served")
     key = DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in session.signatures else next(iter(session.signatures))
