@@ -314,3 +314,12 @@ def test_a_corrupt_source_leaves_nothing_in_the_cache(repository, models, tmp_pa
 
     assert "model.h5 is no Keras model" in caplog.text
     assert list((tmp_path / "cache" / "xor").iterdir()) == []
+
+
+def test_a_model_without_a_signature_is_unavailable(repository, models, tf, caplog):
+    tf.saved_model.save(tf.Module(), str(models / "empty" / "1"))
+
+    with pytest.raises(ModelUnavailableError):
+        repository.get("empty")
+
+    assert "has no signature that can be served" in caplog.text
