@@ -37,10 +37,8 @@ async def _predict(exchange: Exchange, route: Route) -> Reply:
 
 async def _run_examples(exchange: Exchange, route: Route) -> Reply:
     model = await _model(exchange, route)
-    is_classify = route.action == "classify"
-    method = tf_serving.CLASSIFY if is_classify else tf_serving.REGRESS
-    encode = tf_serving.encode_classification if is_classify else tf_serving.encode_regression
-    request = await exchange.decode(tf_serving.decode_examples, exchange.body, model.signatures, method)
+    encode = tf_serving.encode_classification if route.action == "classify" else tf_serving.encode_regression
+    request = await exchange.decode(tf_serving.decode_examples, exchange.body, model.signatures)
     fetches = await exchange.run(model, request.signature, request.feeds)
     return Reply(await exchange.encode(encode, fetches))
 

@@ -13,16 +13,26 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from serving.engines.errors import FailedPreconditionError
 from serving.engines.protobuf import fields, map_entry, text
-from serving.engines.signature import find_meta_graph
+from serving.engines.signature import INTERNAL_PREFIX, find_meta_graph
 
 # What the loader itself runs to read the variables, which TensorFlow writes into every SavedModel.
 _RESTORE = frozenset({"RestoreV2", "Restore", "RestoreSlice", "ShardedFilename"})
 
-# Reads a vocabulary: allowed of the SavedModel's own assets only.
+# Reads a vocabulary: allowed while the SavedModel is loaded, of its own assets only. TensorFlow then replaces the path
+# in the graph by that of the asset.
 _READS_ASSETS = frozenset({"InitializeTableFromTextFile", "InitializeTableFromTextFileV2"})
 
+# What a run needs to be there. Other tables are empty at first.
+_STATE = frozenset({"VarHandleOp", "Variable", "VariableV2", "HashTable", "HashTableV2"})
+_ASSIGNS = frozenset({"Assign", "AssignVariableOp"})
+
+# What passes an asset's path on to what reads it, unchanged.
+_PASSES = frozenset({"Identity", "VarHandleOp", "AssignVariableOp", "ReadVariableOp", "VarIsInitializedOp", "NoOp"})
+
 _INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")
+_OLD_ASSETS = "saved_model_assets"
 
 
 class UnsafeGraphError(Exception):
@@ -32,17 +42,37 @@ class UnsafeGraphError(Exception):
 @dataclass
 class _Node:
     op: str = ""
+    name: str = ""
     inputs: list[str] = field(default_factory=list)
     functions: list[str] = field(default_factory=list)
+    shared_name: str = ""
+
+    @property
+    def state(self) -> str:
+        """The name of a variable or table, under which other nodes have it too."""
+        return self.shared_name or self.name
 
 
 @dataclass
 class _Graph:
     nodes: dict[str, _Node] = field(default_factory=dict)
-    functions: dict[str, list[_Node]] = field(default_factory=dict)
-    outputs: list[str] = field(default_factory=list)  # of signatures and of what initializes
-    restore: str = ""
-    assets: set[str] = field(default_factory=set)  # names of nodes that hold an asset's path
+    functions: dict[str, memoryview] = field(default_factory=dict)
+    outputs: list[str] = field(default_factory=list)  # of signatures
+    init: list[str] = field(default_factory=list)  # what initializes
+    restore: list[str] = field(default_factory=list)
+    assets: dict[str, str] = field(default_factory=dict)  # file names by the node that holds the path
+    bodies: dict[str, list[_Node]] = field(default_factory=dict)
+
+    def body(self, function: str) -> list[_Node]:
+        """Return a function's nodes, which are read when they are first asked for: most functions are never called."""
+        if function not in self.bodies:
+            nodes = [value for number, value in fields(self.functions[function]) if number == 3]  # NodeDef node_def
+            self.bodies[function] = list(map(_read_node, nodes))
+        return self.bodies[function]
+
+    def called(self, node: _Node) -> list[str]:
+        """Return the functions that a node calls."""
+        return [name for name in (node.op, *node.functions) if name in self.functions]
 
 
 @cache
@@ -51,42 +81,81 @@ def allowed_ops() -> frozenset[str]:
     return frozenset(Path(__file__).with_name("allowed_ops.txt").read_text(encoding="ascii").split())
 
 
-def check(saved_model: bytes | memoryview, tag: str) -> None:
-    """Raise UnsafeGraphError for a ``saved_model.pb`` with operations beyond those; ValueError where it is none."""
-    graph = _read(find_meta_graph(saved_model, tag))
-    _check_ops(_reachable(graph, graph.outputs), allowed_ops())
-    _check_ops(_reachable(graph, [graph.restore]), allowed_ops() | _RESTORE)
-    _check_assets(graph)
+def check(saved_model: Path, tag: str) -> None:
+    """Check the graph that TensorFlow loads from a SavedModel's folder by a tag.
+
+    Raises UnsafeGraphError for operations beyond ``allowed_ops``, FailedPreconditionError where every run would lack a
+    variable or a table, OSError or ValueError where ``saved_model.pb`` can't be read.
+    """
+    graph = _read(find_meta_graph((saved_model / "saved_model.pb").read_bytes(), tag))
+    runs, inits, restores = (list(_reachable(graph, names)) for names in (graph.outputs, graph.init, graph.restore))
+    _check_ops(graph, runs, allowed_ops() - _READS_ASSETS)
+    _check_ops(graph, inits, allowed_ops())
+    _check_ops(graph, restores, (allowed_ops() | _RESTORE) - _READS_ASSETS)
+    _check_assets(graph, inits, saved_model / "assets")
+    _check_state(runs, [*inits, *restores])
 
 
-def _check_ops(nodes: Iterable[_Node], allowed: frozenset[str]) -> None:
-    found = sorted({node.op for node in nodes} - allowed)
+def _check_ops(graph: _Graph, nodes: Iterable[_Node], allowed: frozenset[str]) -> None:
+    found = sorted({node.op for node in nodes} - allowed - graph.functions.keys())
     if found:
         raise UnsafeGraphError(f"its graph has the operation {found[0]}, which may do more than compute")
 
 
-def _check_assets(graph: _Graph) -> None:
-    readers = {name for name, nodes in graph.functions.items() if any(node.op in _READS_ASSETS for node in nodes)}
-    for node in graph.nodes.values():
-        paths = node.inputs[1:2] if node.op in _READS_ASSETS else []
-        if readers & {node.op, *node.functions}:
-            paths = node.inputs
-        for path in map(_node_name, paths):
-            if path not in graph.assets and graph.nodes.get(path, _Node()).op in ("Const", "Placeholder", "Identity"):
-                raise UnsafeGraphError("its graph reads a file that is not among its assets")
-    called = {name for nodes in graph.functions.values() for node in nodes for name in (node.op, *node.functions)}
-    constant = any(
-        node.op in _READS_ASSETS and any(_node_name(path) in constants for path in node.inputs[1:2])
-        for name in readers
-        for constants in [_constants(graph.functions[name])]
-        for node in graph.functions[name]
-    )
-    if readers & called or constant:
-        raise UnsafeGraphError("its graph reads a file that is not among its assets")
+def _check_assets(graph: _Graph, nodes: Iterable[_Node], folder: Path) -> None:
+    """Raise UnsafeGraphError for a vocabulary whose path may be another than that of an asset."""
+    for node in nodes:
+        calls_reader = any(inner.op in _READS_ASSETS for name in graph.called(node) for inner in graph.body(name))
+        paths = node.inputs[1:2] if node.op in _READS_ASSETS else node.inputs if calls_reader else []
+        if graph.nodes.get(node.name) is node:
+            is_safe = all(_is_asset(graph, path) or _is_table(graph, path) for path in paths)
+        else:  # in a function, which gets the path as an argument: only the names of other tensors have a colon
+            is_safe = not calls_reader and not any(":" in path for path in paths)
+        if not is_safe:
+            raise UnsafeGraphError("its graph reads a file that is not among its assets")
+    for name in graph.assets.values():
+        if (folder / name).resolve().parent != folder.resolve():
+            raise UnsafeGraphError(f"its asset {name} lies outside of its folder")
 
 
-def _constants(nodes: Iterable[_Node]) -> set[str]:
-    return {node.inputs[0] for node in nodes if node.op == "Const" and node.inputs}
+def _is_table(graph: _Graph, tensor: str) -> bool:
+    node = graph.nodes.get(_node_name(tensor))
+    return node is not None and node.op == "HashTableV2"
+
+
+def _is_asset(graph: _Graph, tensor: str) -> bool:
+    """Whether a tensor can be nothing but an asset's path, on the ways that TensorFlow writes: also by a variable."""
+    waiting, seen, assets = [_node_name(tensor)], set[str](), 0
+    while waiting:
+        name = waiting.pop()
+        if name in graph.assets:
+            assets += 1
+        elif name not in seen:
+            seen.add(name)
+            node = graph.nodes.get(name, _Node())
+            if node.op not in _PASSES:
+                return False
+            waiting += map(_node_name, node.inputs)
+            waiting += _users(graph, node) if node.op == "VarHandleOp" else []
+    return assets > 0
+
+
+def _users(graph: _Graph, variable: _Node) -> list[str]:
+    """Return the nodes that use a variable, which may have several nodes; nodes in functions pass it on to nothing."""
+    handles = {node.name for node in graph.nodes.values() if node.op in _STATE and node.state == variable.state}
+    return [node.name for node in graph.nodes.values() if handles & set(map(_node_name, node.inputs))]
+
+
+def _check_state(runs: Iterable[_Node], loads: Iterable[_Node]) -> None:
+    """Raise FailedPreconditionError where a run needs a variable or table that nothing restores or initializes."""
+    found = {node.state for node in loads}
+    missing = [node for node in runs if node.op in _STATE and node.state not in found]
+    if missing and not any(node.op in _ASSIGNS for node in runs):
+        kind = "table" if "Table" in missing[0].op else "variable"
+        raise FailedPreconditionError(
+            f"nothing restores or initializes its {kind} {missing[0].state!r}; save the model again, "
+            "with its variables and an operation that initializes its tables"
+        )
 
 
 def _reachable(graph: _Graph, outputs: Iterable[str]) -> Iterator[_Node]:
@@ -103,13 +172,12 @@ def _reachable(graph: _Graph, outputs: Iterable[str]) -> Iterator[_Node]:
 
 
 def _expanded(graph: _Graph, node: _Node, seen: set[str]) -> Iterator[_Node]:
-    if node.op not in graph.functions:
-        yield node
-    for function in (node.op, *node.functions):
+    yield node
+    for function in graph.called(node):
         key = f"function {function}"
-        if function in graph.functions and key not in seen:
+        if key not in seen:
             seen.add(key)
-            for inner in graph.functions[function]:
+            for inner in graph.body(function):
                 yield from _expanded(graph, inner, seen)
 
 
@@ -118,76 +186,99 @@ def _node_name(tensor: str) -> str:
 
 
 def _read(meta_graph: memoryview) -> _Graph:
-    graph = _Graph()
-    for number, value in fields(meta_graph):
+    graph, assets, old_assets = _Graph(), [], []
+    for number, value in fields(meta_graph, once=(1, 2, 3)):
         if number == 2:  # GraphDef graph_def
             _read_graph(graph, value)
         elif number == 3:  # SaverDef saver_def, whose field 3 is restore_op_name
-            graph.restore = next((text(name) for key, name in fields(value) if key == 3), "")
+            graph.restore = _texts(value, 3)
         elif number == 4:  # map<string, CollectionDef> collection_def
             key, collection = map_entry(value)
             if key in _INIT_COLLECTIONS:  # NodeList node_list, of strings
-                graph.outputs += [text(name) for _, nodes in fields(collection) for _, name in fields(nodes)]
-        elif number == 5:  # map<string, SignatureDef> signature_def, with outputs in field 2
-            outputs = [map_entry(entry)[1] for key, entry in fields(map_entry(value)[1]) if key == 2]
-            graph.outputs += [text(name) for info in outputs for key, name in fields(info) if key == 1]
-        elif number == 6:  # AssetFileDef: TensorInfo tensor_info, string filename
-            _read_asset(graph, value)
+                graph.init += [text(name) for _, nodes in fields(collection) for _, name in fields(nodes)]
+            elif key == _OLD_ASSETS:
+                old_assets = _any_list(collection)
+        elif number == 5:  # map<string, SignatureDef> signature_def
+            _read_signature(graph, *map_entry(value))
+        elif number == 6:  # AssetFileDef asset_file_def
+            assets.append(value)
+    for asset in assets or old_assets:  # TensorFlow reads the collection of TensorFlow 1 only without the others
+        _read_asset(graph, asset)
     return graph
 
 
+def _any_list(collection: memoryview) -> list[memoryview]:
+    """Return the values of a CollectionDef's AnyList any_list; raises ValueError where it may be another list."""
+    kinds = list(fields(collection))
+    if [number for number, _ in kinds] not in ([], [5]):
+        raise ValueError(f"the collection {_OLD_ASSETS} has no list of assets")
+    anys = [entry for _, entries in kinds for _, entry in fields(entries)]
+    return [value for entry in anys for number, value in fields(entry, once=(2,)) if number == 2]
+
+
+def _read_signature(graph: _Graph, key: str, signature: memoryview) -> None:
+    outputs = [map_entry(entry)[1] for number, entry in fields(signature) if number == 2]
+    names = graph.init if key.startswith(INTERNAL_PREFIX) else graph.outputs
+    names += [name for info in outputs for name in _texts(info, 1)]
+
+
+def _texts(data: memoryview, wanted: int) -> list[str]:
+    """Return the text of a field, which occurs once; nothing where it is absent."""
+    return [text(value) for number, value in fields(data, once=(wanted,)) if number == wanted]
+
+
 def _read_asset(graph: _Graph, data: memoryview) -> None:
-    for number, value in fields(data):
-        if number == 1:
-            graph.assets |= {_node_name(text(name)) for key, name in fields(value) if key == 1}
-        elif number == 2 and ("/" in text(value) or "\\" in text(value)):
-            raise UnsafeGraphError("one of its assets lies outside of its folder")
+    for number, info in fields(data, once=(1, 2)):
+        if number == 1:  # TensorInfo tensor_info; the other field is string filename
+            for tensor in _texts(info, 1):
+                graph.assets[_node_name(tensor)] = "".join(_texts(data, 2))
 
 
 def _read_graph(graph: _Graph, data: memoryview) -> None:
-    for number, value in fields(data):
+    for number, value in fields(data, once=(2,)):
         if number == 1:  # NodeDef node
-            name, node = _read_node(value)
-            graph.nodes[name] = node
+            node = _read_node(value)
+            graph.nodes[node.name] = node
         elif number == 2:  # FunctionDefLibrary library, with FunctionDef function in field 1
             for key, function in fields(value):
                 if key == 1:
-                    name, nodes = _read_function(function)
-                    graph.functions[name] = nodes
+                    _read_function(graph, function)
 
 
-def _read_function(data: memoryview) -> tuple[str, list[_Node]]:
-    name, nodes = "", []
-    for number, value in fields(data):
-        if number == 1:  # OpDef signature, whose field 1 is the name
-            name = next((text(part) for key, part in fields(value) if key == 1), "")
-        elif number == 3:  # NodeDef node_def
-            node_name, node = _read_node(value)
-            if node.op == "Const":
-                node.inputs = [node_name]  # it has none; kept to find what reads a constant path
-            nodes.append(node)
-    return name, nodes
+def _read_function(graph: _Graph, data: memoryview) -> None:
+    # OpDef signature, whose field 1 is the name
+    names = [name for key, value in fields(data, once=(1,)) if key == 1 for name in _texts(value, 1)]
+    for name in names:
+        if name in graph.functions:
+            raise ValueError(f"the function {name} occurs twice")
+        graph.functions[name] = data
 
 
-def _read_node(data: memoryview) -> tuple[str, _Node]:
-    name, node = "", _Node()
-    for number, value in fields(data):
+def _read_node(data: memoryview) -> _Node:
+    node = _Node()
+    for number, value in fields(data, once=(1, 2)):
         if number == 1:
-            name = text(value)
+            node.name = text(value)
         elif number == 2:
             node.op = text(value)
         elif number == 3:
             node.inputs.append(text(value))
         elif number == 5:  # map<string, AttrValue> attr
-            node.functions += _functions(map_entry(value)[1])
-    return name, node
+            key, attribute = map_entry(value)
+            node.functions += _functions(attribute)
+            if key == "shared_name":  # AttrValue's field 2 is bytes s
+                node.shared_name = "".join(_texts(attribute, 2))
+    return node
 
 
 def _functions(attribute: memoryview) -> Iterator[str]:
-    """Yield the functions that an attribute names: NameAttrList func, or a list of them."""
+    """Yield the functions that an attribute names, and those in the attributes that it passes to them."""
     for number, value in fields(attribute):
-        if number == 10:
-            yield from (text(name) for key, name in fields(value) if key == 1)
-        elif number == 1:  # ListValue list, whose field 9 is func
-            lists = [entry for key, entry in fields(value) if key == 9]
-            yield from (text(name) for entry in lists for key, name in fields(entry) if key == 1)
+        functions = [value] if number == 10 else []  # NameAttrList func
+        if number == 1:  # ListValue list, whose field 9 is func
+            functions = [function for key, function in fields(value) if key == 9]
+        for function in functions:
+            yield from _texts(function, 1)
+            for key, entry in fields(function):
+                if key == 2:  # map<string, AttrValue> attr
+                    yield from _functions(map_entry(entry)[1])

@@ -61,7 +61,7 @@ def load_session(saved_model: Path, engine: str, is_optimized: bool = False, any
     can't be served.
     """
     if not any_op:
-        _check(saved_model / "saved_model.pb")
+        _check(saved_model)
     for name, module in ENGINES.items():
         if engine in (name, "auto"):
             # Imported here, because each engine loads libraries that the others do not need.
@@ -72,10 +72,10 @@ def load_session(saved_model: Path, engine: str, is_optimized: bool = False, any
     raise EngineNotFoundError(f"There is no engine for {engine!r}; install the packages in requirements.txt.")
 
 
-def _check(path: Path) -> None:
+def _check(saved_model: Path) -> None:
     try:
-        graph.check(path.read_bytes(), SERVE_TAG)
+        graph.check(saved_model, SERVE_TAG)
     except OSError as error:
-        raise NotFoundError(f"{path} can't be read: {error.strerror}") from error
+        raise NotFoundError(f"{saved_model} can't be read: {error.strerror}") from error
     except ValueError as error:
-        raise DataLossError(f"{path} is not a SavedModel: {error}") from error
+        raise DataLossError(f"{saved_model} is not a SavedModel: {error}") from error

@@ -24,7 +24,7 @@ DEFAULT_SIGNATURE = "serving_default"
 SERVE_TAG = "serve"
 
 # Prefix of signatures that SavedModel uses itself, such as the one that names the init op.
-_INTERNAL_PREFIX = "__saved_model"
+INTERNAL_PREFIX = "__saved_model"
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class TensorSpec:
     """One input or output of a signature.
 
     ``tensor`` is its name in the graph, such as ``"serving_default_X:0"``. ``dtype`` is NumPy's type, ``dtype_number``
-    and ``dtype_name`` are TensorFlow's. A dimension of None may vary; a ``shape`` of None is of unknown rank.
+    and ``dtype_name`` are TensorFlow's. A dimension of None may vary; a ``shape`` of None is of unknown rank. With
+    ``any_shape`` the shape is only what the model's author stated, and TensorFlow decides what the graph takes.
     """
 
     tensor: str
@@ -40,6 +41,12 @@ class TensorSpec:
     dtype: np.dtype
     dtype_name: str
     shape: tuple[int | None, ...] | None
+    any_shape: bool = False
+
+    @property
+    def accepted_shape(self) -> tuple[int | None, ...] | None:
+        """The shape that an input must have; None for any."""
+        return None if self.any_shape else self.shape
 
     def typed(self, number: int) -> TensorSpec:
         """Return the spec with the DataType that its tensor has in the graph; raises TypeError if NumPy has none."""
@@ -62,6 +69,10 @@ class Signature:
         """Whether the first dimension of every input and output may vary, like that of a batch."""
         specs = (*self.inputs.values(), *self.outputs.values())
         return bool(self.inputs) and all(spec.shape and spec.shape[0] is None for spec in specs)
+
+    def with_any_shape(self) -> Signature:
+        """Return the signature with inputs that need not have the stated shapes."""
+        return replace(self, inputs={name: replace(spec, any_shape=True) for name, spec in self.inputs.items()})
 
 
 def shape_fits(shape: tuple[int, ...], expected: tuple[int | None, ...] | None) -> bool:
@@ -93,19 +104,24 @@ def read_signatures(saved_model: bytes | memoryview, tag: str) -> dict[str, Sign
 
 
 def find_meta_graph(saved_model: bytes | memoryview, tag: str) -> memoryview:
-    """Return the serialized MetaGraphDef with a tag in a ``saved_model.pb``; raises ValueError where there is none."""
+    """Return the serialized MetaGraphDef with only this tag, which TensorFlow loads, in a ``saved_model.pb``.
+
+    Raises ValueError where there is none.
+    """
+    found: list[set[str]] = []
     for number, meta_graph in fields(memoryview(saved_model)):
-        if number == 2 and tag in _tags(meta_graph):  # repeated MetaGraphDef meta_graphs (saved_model.proto)
-            found: memoryview = meta_graph
-            return found
-    raise ValueError(f"no MetaGraph has the tag {tag!r}")
+        if number == 2:  # repeated MetaGraphDef meta_graphs (saved_model.proto)
+            found.append(_tags(meta_graph))
+            if found[-1] == {tag}:
+                return memoryview(meta_graph)
+    tags = " and ".join(f"[{', '.join(sorted(tags))}]" for tags in found) or "no MetaGraph"
+    raise ValueError(f"no MetaGraph has the tag {tag!r} alone; it has {tags}")
 
 
-def _tags(meta_graph: memoryview) -> list[str]:
-    for number, meta_info in fields(meta_graph):
-        if number == 1:  # MetaInfoDef meta_info_def, whose field 4 is repeated string tags
-            return [text(value) for field, value in fields(meta_info) if field == 4]
-    return []
+def _tags(meta_graph: memoryview) -> set[str]:
+    # MetaInfoDef meta_info_def, whose field 4 is repeated string tags
+    infos = [meta_info for number, meta_info in fields(meta_graph, once=(1,)) if number == 1]
+    return {text(value) for meta_info in infos for number, value in fields(meta_info) if number == 4}
 
 
 def decode_signatures(meta_graph_def: bytes | memoryview) -> dict[str, Signature]:
@@ -118,7 +134,7 @@ def decode_signatures(meta_graph_def: bytes | memoryview) -> dict[str, Signature
     for number, entry in fields(memoryview(meta_graph_def)):
         if number == 5:  # map<string, SignatureDef> signature_def
             key, value = map_entry(entry)
-            if key.startswith(_INTERNAL_PREFIX):
+            if key.startswith(INTERNAL_PREFIX):
                 continue
             try:
                 signatures[key] = _signature(value)
@@ -148,7 +164,7 @@ def _signature(data: memoryview) -> Signature:
 def _tensor_spec(name: str, data: memoryview) -> TensorSpec:
     tensor, number = "", 0
     shape: tuple[int | None, ...] | None = None
-    for field, value in fields(data):
+    for field, value in fields(data, once=(1, 2, 3)):
         if field == 1:
             tensor = text(value)
         elif field == 2:

@@ -18,12 +18,17 @@ Tensors = Mapping[str, np.ndarray]
 
 
 class Model:
-    """One version of a model, ready to run from many threads at once."""
+    """One version of a model, ready to run from many threads at once.
 
-    def __init__(self, name: str, version: int, session: Session, batch_rows: int = 1) -> None:
+    With ``any_shape``, inputs may have other shapes than its signatures state, as far as the graph takes them.
+    """
+
+    def __init__(self, name: str, version: int, session: Session, batch_rows: int = 1, any_shape: bool = False) -> None:
         self.name = name
         self.version = version
-        self.signatures = session.signatures  # by name
+        self.signatures = {  # by name
+            key: signature.with_any_shape() if any_shape else signature for key, signature in session.signatures.items()
+        }
         self.has_answered = False  # a prediction, since it was loaded
         self._session = session
         self._batchers = {
@@ -79,7 +84,7 @@ class Model:
                 raise BadRequestError(
                     f"Input {name!r} of model {self} has dtype {array.dtype}; expected {spec.dtype_name}.", input=name
                 )
-            if not shape_fits(array.shape, spec.shape):
+            if not shape_fits(array.shape, spec.accepted_shape):
                 raise BadRequestError(
                     f"Input {name!r} of model {self} has shape {list(array.shape)}; expected {shape_text(spec.shape)}.",
                     input=name,

@@ -152,7 +152,8 @@ class Repository:
         session = load_session(saved_model, self.settings.engine, record.is_optimized, name in self.settings.any_op)
         if not session.signatures:
             raise ValueError(f"{saved_model} has no signature that can be served")
-        model = Model(name, int(folder.name), session, self.settings.batch_rows.of(name, record.independent_rows))
+        batch_rows = self.settings.batch_rows.of(name, record.independent_rows)
+        model = Model(name, int(folder.name), session, batch_rows, any_shape=not record.sources)
         _logger.info("Loaded model %s in %.0f ms", model, (perf_counter() - start) * 1e3)
         return model
 

@@ -60,7 +60,7 @@ def _candidates(signature: Signature, fill: Fill, rows: int) -> Iterator[Feeds]:
 
 def shape_of(spec: TensorSpec, rows: int, size: int) -> tuple[int, ...]:
     """Return a shape that a spec allows, with these rows and this size for each further dimension that may vary."""
-    dimensions = spec.shape or ()
+    dimensions = (None,) if spec.shape is None else spec.shape
     return tuple((size if axis else rows) if length is None else length for axis, length in enumerate(dimensions))
 
 

@@ -40,7 +40,7 @@ class NumberRows:
         if spec.dtype.kind != "f" or not spec.shape:
             return None
         array = self._to_array(spec.dtype, len(spec.shape))
-        if array is None or not shape_fits(array.shape, spec.shape) or not np.isfinite(array).all():
+        if array is None or not shape_fits(array.shape, spec.accepted_shape) or not np.isfinite(array).all():
             return None
         return array
 

@@ -51,11 +51,11 @@ def to_tensor(value: Any, name: str, spec: TensorSpec) -> np.ndarray:
 
 
 def flatten(value: Any, name: str, spec: TensorSpec) -> tuple[Sequence[Any], tuple[int, ...]]:
-    """Return the leaves of nested lists in C order, and the shape of the lists, checked against the spec's.
+    """Return the leaves of nested lists in C order, and the shape of the lists, which the spec accepts.
 
     Works level by level, so that Python code runs for a single value only if it is wrong.
     """
-    expected = (None,) * _depth(value) if spec.shape is None else spec.shape
+    expected = (None,) * _depth(value) if spec.accepted_shape is None else spec.accepted_shape
     level: Sequence[Any] = [value]
     shape: tuple[int, ...] = ()
     for size in expected:

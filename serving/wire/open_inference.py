@@ -183,7 +183,7 @@ def _shape(entry: Mapping[str, Any], name: str, spec: TensorSpec) -> tuple[int, 
         got = reprlib.repr(sizes)
         raise BadRequestError(f"Input {name!r} has shape {got}; expected whole numbers, 0 or more.", input=name)
     shape = tuple(sizes)
-    if not shape_fits(shape, spec.shape):
+    if not shape_fits(shape, spec.accepted_shape):
         got, expected = reprlib.repr(sizes), shape_text(spec.shape)
         raise BadRequestError(f"Input {name!r} has shape {got}; expected {expected}.", input=name)
     if len(shape) > _MAX_DIMENSIONS or math.prod(size or 1 for size in shape) > _MAX_VALUES:

@@ -132,7 +132,7 @@ def from_raw(body: memoryview, name: str, spec: TensorSpec) -> np.ndarray:
 
 def _leaves(data: list, shape: tuple[int, ...], name: str, spec: TensorSpec) -> Sequence[Any]:
     if data and type(data[0]) is list:
-        leaves, _ = json_tensors.flatten(data, name, replace(spec, shape=shape))
+        leaves, _ = json_tensors.flatten(data, name, replace(spec, shape=shape, any_shape=False))
         return leaves
     expected = math.prod(shape)
     if len(data) != expected:

@@ -22,8 +22,6 @@ from serving.wire.json_rows import NumberRows
 from serving.wire.json_tensors import quote
 from serving.wire.tf_example import is_base64, to_bytes, type_name
 
-PREDICT, CLASSIFY, REGRESS = (f"tensorflow/serving/{method}" for method in ("predict", "classify", "regress"))
-
 # The one input of a signature that takes examples, and its outputs (signature_constants.h).
 _EXAMPLES, _CLASSES, _SCORES, _REGRESSION = "inputs", "classes", "scores", "outputs"
 
@@ -111,17 +109,13 @@ def encode_predict(outputs: Mapping[str, np.ndarray], by_rows: bool) -> bytes:
     return _body("predictions" if by_rows else "outputs", text)
 
 
-def decode_examples(body: bytes, signatures: Mapping[str, Signature], method: str) -> PredictRequest:
-    """Return the request in a body with ``examples``, for a signature whose ``method`` is CLASSIFY or REGRESS.
+def decode_examples(body: bytes, signatures: Mapping[str, Signature]) -> PredictRequest:
+    """Return the request in a body with ``examples``, for a signature that takes them.
 
     The only feed is a string tensor of shape [examples]; see ``tf_example.serialize``. Raises BadRequestError.
     """
     document, key = _document(body)
     signature = _signature(key, signatures)
-    if signature.method_name != method:
-        raise BadRequestError(
-            f"Expected signature {key!r} to have the method_name {method}; it has {signature.method_name!r}."
-        )
     if [(name, spec.dtype_name) for name, spec in signature.inputs.items()] != [(_EXAMPLES, "string")]:
         got = ", ".join(f"{name} ({spec.dtype_name})" for name, spec in signature.inputs.items()) or "none"
         raise BadRequestError(f"Expected signature {key!r} to have one input, {_EXAMPLES} (string); it has {got}.")
@@ -258,7 +252,9 @@ def _check_shape(value: Any, name: str, spec: TensorSpec) -> None:
             break
         first = first[0]
     # Sizes below an empty list are unknown.
-    expected = spec.shape[: len(shape)] if spec.shape is not None and 0 in shape else spec.shape
+    expected = spec.accepted_shape
+    if expected is not None and 0 in shape:
+        expected = expected[: len(shape)]
     if len(shape) > _MAX_DIMENSIONS:
         raise BadRequestError(f"{name}: expected at most {_MAX_DIMENSIONS} levels of lists.", input=name)
     if not shape_fits(shape, expected):

@@ -92,7 +92,7 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def _from_piece(text: str, spec: TensorSpec) -> np.ndarray:
-    if spec.dtype_name in ("string", "bool") or (spec.shape is not None and len(spec.shape) != 2):
+    if spec.dtype_name in ("string", "bool") or (spec.accepted_shape is not None and len(spec.accepted_shape) != 2):
         raise BadRequestError("X must be nested lists; a string can only be a table of numbers.", input="X")
     words, shape = json_tensors.flatten([row.split() for row in text.split("|")], "X", spec)
     convert, pattern, expected = _WHOLE if spec.dtype.kind in "iu" else _REAL

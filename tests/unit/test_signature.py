@@ -96,16 +96,16 @@ def test_variables_are_needed_where_there_is_a_saver(meta_graph_pb2):
     assert needs_variables(message.SerializeToString())
 
 
-def test_signatures_are_read_from_a_file_by_the_tag_of_their_meta_graph(tf, meta_graph_pb2):
+def test_signatures_are_of_the_meta_graph_that_tensorflow_loads_by_a_tag(tf, meta_graph_pb2):
     from tensorflow.core.protobuf import saved_model_pb2
 
     saved_model = saved_model_pb2.SavedModel(saved_model_schema_version=1)
-    for tags, name in ((["train"], "a"), (["serve", "tpu"], "b")):
+    for tags, name in ((["train"], "a"), (["serve", "tpu"], "b"), (["serve"], "c")):
         message = meta_graph(meta_graph_pb2, **{name: (1, [-1])})
         message.meta_info_def.tags.extend(tags)
         saved_model.meta_graphs.append(message)
     content = saved_model.SerializeToString()
 
-    assert list(read_signatures(content, "serve")["serving_default"].inputs) == ["b"]
-    with pytest.raises(ValueError, match="no MetaGraph has the tag 'gpu'"):
-        read_signatures(content, "gpu")
+    assert list(read_signatures(content, "serve")["serving_default"].inputs) == ["c"]
+    with pytest.raises(ValueError, match=r"no MetaGraph has the tag 'tpu' alone; it has .*\[serve, tpu\] and \[serve\]"):
+        read_signatures(content, "tpu")

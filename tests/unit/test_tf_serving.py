@@ -210,7 +210,7 @@ def test_complex_numbers_are_neither_accepted_nor_returned():
     inputs = {"x": TensorSpec("x:0", 8, complex64, "complex64", (None,))}
 
     with pytest.raises(BadRequestError, match="x: no JSON value can be converted to type: complex64"):
-        decode({"serving_default": Signature(inputs, {}, tf_serving.PREDICT)}, instances=[1])
+        decode({"serving_default": Signature(inputs, {}, "tensorflow/serving/predict")}, instances=[1])
     with pytest.raises(BadRequestError, match="Failed to write JSON value for tensor type: complex64"):
         tf_serving.encode_predict({"y": np.zeros(2, complex64)}, by_rows=False)
 
@@ -468,27 +468,22 @@ def test_outputs_of_another_method_are_refused(encode):
         encode({"y": np.zeros((2, 2))})
 
 
-def test_examples_need_a_signature_of_their_method():
-    with pytest.raises(BadRequestError, match="to have the method_name tensorflow/serving/classify"):
-        tf_serving.decode_examples(body(examples=[{}]), ONE, tf_serving.CLASSIFY)
-
-
 @pytest.mark.parametrize(
     ("inputs", "got"),
     [({}, "Failed to get input map"), ({"inputs": spec()}, "inputs (float32)"), ({"x": spec("string")}, "x (string)")],
 )
 def test_examples_need_one_string_input_named_inputs(inputs, got):
-    signatures = {"serving_default": Signature(inputs, {}, tf_serving.REGRESS)}
+    signatures = {"serving_default": Signature(inputs, {}, "tensorflow/serving/predict")}
 
     with refused(got):
-        tf_serving.decode_examples(body(examples=[{}]), signatures, tf_serving.REGRESS)
+        tf_serving.decode_examples(body(examples=[{}]), signatures)
 
 
 def test_examples_go_to_the_one_input_of_the_signature():
     inputs = {"inputs": spec("string", (None,))}
-    signatures = {"serving_default": Signature(inputs, {}, tf_serving.REGRESS)}
+    signatures = {"serving_default": Signature(inputs, {}, "tensorflow/serving/predict")}
 
-    request = tf_serving.decode_examples(body(examples=[{"a": 1}, {"a": 2}]), signatures, tf_serving.REGRESS)
+    request = tf_serving.decode_examples(body(examples=[{"a": 1}, {"a": 2}]), signatures)
 
     assert request.feeds["inputs"].shape == (2,)
 
