@@ -59,8 +59,8 @@ def _files(folder: Path) -> list[str]:
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     lines = [f"Size on disk: {size / 1e6:.2f} MB"]
     if export_record.find_sources(folder):
-        is_fresh = export_record.is_fresh(folder)
-        lines.append(f"Export: {'matches its sources' if is_fresh else 'STALE; run python -m export'}")
+        is_known = export_record.is_fresh(folder) and not export_record.is_unrecorded(folder)
+        lines.append(f"Export: {'matches its sources' if is_known else 'STALE; run python -m export'}")
     return lines
 
 

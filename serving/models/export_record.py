@@ -11,6 +11,9 @@ from pathlib import Path
 SAVED_MODEL = "saved_model.pb"
 EXPORT_RECORD = "export.json"
 
+# Other forms of that file. TensorFlow reads them; serving does not, because the check of the graph does not.
+OTHER_FORMS = ("saved_model.pbtxt", "saved_model.cpb")
+
 # What an export writes: a SavedModel (its layout is in TensorFlow's saved_model/README.md) and the record.
 SAVED_MODEL_FILES = (SAVED_MODEL, "fingerprint.pb", "variables", "assets")
 EXPORTED = (*SAVED_MODEL_FILES, EXPORT_RECORD)
@@ -114,6 +117,11 @@ def is_fresh(folder: Path) -> bool:
         return False  # TensorFlow has checksums of variables, but none of the graph
     sources = find_sources(folder)
     return not sources or record.sources == hashes(sources)
+
+
+def is_unrecorded(folder: Path) -> bool:
+    """Return whether a SavedModel lies beside sources without a record that it was exported from them."""
+    return not (folder / EXPORT_RECORD).exists() and bool(find_sources(folder))
 
 
 def mark_incomplete(folder: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Future
 from functools import partial
+from threading import Lock, Thread
 
 import numpy as np
 
@@ -15,6 +17,9 @@ from serving.models import trial
 from serving.models.batching import Batcher
 
 Tensors = Mapping[str, np.ndarray]
+
+# A client of a probe waits for that long. Azure's front end drops a request after 230 s.
+FIRST_RUN_SECONDS = 60
 
 
 class Model:
@@ -31,6 +36,8 @@ class Model:
         }
         self.has_answered = False  # a prediction, since it was loaded
         self._session = session
+        self._lock = Lock()
+        self._first_run: Future[str] | None = None
         self._batchers = {
             key: Batcher(
                 partial(_run, session, str(self), key),
@@ -63,16 +70,30 @@ class Model:
         return answer
 
     def warm_up(self) -> None:
-        """Run once on zeros, so that what TensorFlow does on the first run is done; raises PredictionError.
+        """Run once on zeros, so that what TensorFlow does on the first run is done.
 
-        A graph that rejects the values has run, so that is no failure.
+        A graph that rejects the values has run, so that is no failure. Raises PredictionError where the run fails, or
+        takes too long: a graph with a loop may never end. Then it goes on, and the next call waits for the same run.
         """
-        key = DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in self.signatures else next(iter(self.signatures))
+        with self._lock:
+            if self._first_run is None or self._first_run.done():
+                self._first_run = Future()
+                Thread(target=self._run_first, args=(self._first_run,), name=f"warm-up-{self}", daemon=True).start()
+            first_run = self._first_run
         try:
-            trial.answer_once(self._session, key)
+            first_run.result(FIRST_RUN_SECONDS)
         except TensorFlowError as error:
             raise _failure(str(self), error) from error
+        except TimeoutError:
+            raise PredictionError(f"Model {self} did not answer within {FIRST_RUN_SECONDS} s.") from None
         self.has_answered = True
+
+    def _run_first(self, answer: Future[str]) -> None:
+        key = DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in self.signatures else next(iter(self.signatures))
+        try:
+            answer.set_result(trial.answer_once(self._session, key))
+        except BaseException as error:
+            answer.set_exception(error)
 
     def _check(self, feeds: Tensors, inputs: Mapping[str, TensorSpec]) -> None:
         if feeds.keys() != inputs.keys():

@@ -191,12 +191,23 @@ def _poll(repository: weakref.ref[Repository], closed: Event, seconds: float) ->
 def _saved_model(folder: Path, name: str, cache_path: Path) -> Path:
     """Return a folder with a fresh SavedModel: the version's own, or an export of its sources in the cache."""
     if export_record.is_fresh(folder):
+        if export_record.is_unrecorded(folder):
+            _logger.warning(
+                "Model %s is served from a SavedModel that may not be of the files beside it: there is no export.json. "
+                "Run `python -m export %s`, or remove the files that are not served.",
+                *(name, folder),
+            )
         return folder
     sources = export_record.find_sources(folder)
     if not sources and (folder / export_record.SAVED_MODEL).is_file():
         raise ValueError(
             f"{folder / export_record.SAVED_MODEL} has changed since it was exported; copy the export again"
         )
+    for other in export_record.OTHER_FORMS:
+        if not sources and (folder / other).is_file():
+            raise ValueError(
+                f"{folder / other} is not read; docs/tf_serving.md says how to make a saved_model.pb of it"
+            )
     if not sources:
         raise FileNotFoundError(f"{folder} has neither a SavedModel nor files to export one from")
     _logger.warning(

@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
+from serving.engines.errors import TensorFlowError
+from serving.engines.graph import UnsafeGraphError
 from serving.errors import ModelNotFoundError, ModelUnavailableError
 from serving.models import versions
+from serving.models.fallback_export import FallbackExportError
 from serving.models.model import Model
 from serving.models.versions import Fingerprint
 from serving.status import State, VersionStatus
@@ -21,6 +24,9 @@ from serving.status import State, VersionStatus
 _logger = logging.getLogger("serving")
 
 Loader = Callable[[str, Path], Model]
+
+# Errors whose message says all that the model's owner needs; others are logged with their stack trace.
+_REFUSALS = (OSError, ValueError, TensorFlowError, UnsafeGraphError, FallbackExportError)
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,11 @@ class ServedModel:
         try:
             model = self._load(self.name, folder)
         except Exception as error:
-            _logger.exception("Model %s/%d could not be loaded from %s", self.name, version, folder)
+            _logger.error(
+                "Model %s/%d could not be loaded from %s: %s: %s",
+                *(self.name, version, folder, type(error).__name__, error),
+                exc_info=not isinstance(error, _REFUSALS),
+            )
             self._failures[version] = _Failure(
                 versions.fingerprint(folder), f"{type(error).__name__}; the log says why"
             )

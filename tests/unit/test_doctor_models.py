@@ -129,7 +129,7 @@ def test_a_version_without_a_model_is_a_problem_and_a_model_without_a_version_a_
     assert (iris.level, second.level, first.level) == (WARNING, PROBLEM, Level.OK)
     assert "iris is not served" in iris.what
     assert "iris/1/" in iris.todo
-    assert "xor/2: no model in its folder" in second.what
+    assert "xor/2: neither saved_model.pb nor files" in second.what
 
 
 def test_no_model_at_all_is_a_problem(tmp_path):

@@ -91,7 +91,8 @@ def test_a_failed_load_is_logged_once_and_tried_again(repository, models, put, c
         repository.get("double")
     assert caplog.text.count("Model double/1 could not be loaded") == 1
     assert str(models / "double") in caplog.text
-    assert "errors.DataLossError" in caplog.text
+    assert "DataLossError: DATA_LOSS" in caplog.text
+    assert "Traceback" not in caplog.text
 
     (models / "double" / "1" / "saved_model.pb").write_bytes(graph)
     assert answer(repository.get("double")) == [2]

@@ -23,9 +23,10 @@ class Export(StrEnum):
 
     FRESH = "export matches its files"
     FOREIGN = "SavedModel made elsewhere"
+    UNRECORDED = "SavedModel without a record that it was exported from the files beside it"
     STALE = "its export does not match its files"
     MISSING = "not exported"
-    EMPTY = "no model in its folder"
+    EMPTY = "neither saved_model.pb nor files to export one from in its folder"
 
 
 @dataclass
@@ -45,7 +46,7 @@ class Version:
     @property
     def is_ready(self) -> bool:
         """Whether it can be served without exporting it first."""
-        return self.export in (Export.FRESH, Export.FOREIGN)
+        return self.export in (Export.FRESH, Export.FOREIGN, Export.UNRECORDED)
 
 
 def find(model_path: Path) -> list[Version]:
@@ -70,6 +71,8 @@ def _export(folder: Path) -> Export:
         return Export.MISSING if sources else Export.EMPTY
     if not export_record.is_fresh(folder):
         return Export.STALE
+    if export_record.is_unrecorded(folder):
+        return Export.UNRECORDED
     return Export.FRESH if (folder / export_record.EXPORT_RECORD).exists() else Export.FOREIGN
 
 
@@ -149,7 +152,10 @@ def _load(version: Version, settings: Settings, load: _Load) -> Finding:
     parts.append(_batching(version, settings))
     if seen.note:
         parts.append(f"its graph refused the example values ({seen.note})")
-    return ok("; ".join(parts))
+    text = "; ".join(parts)
+    if version.export is Export.UNRECORDED:
+        return warning(text, f"python -m export {_shown(version.folder)}, or remove the files that are not served")
+    return ok(text)
 
 
 def _batching(version: Version, settings: Settings) -> str:
