@@ -38,7 +38,7 @@ class Session:
                 meta_graph = tf.compat.v1.saved_model.load(self._session, [SERVE_TAG], os.fspath(saved_model))
             found = decode_signatures(meta_graph.SerializeToString())
             self.signatures = {key: self._typed(signature) for key, signature in found.items()}
-            self._calls = {key: self._bind(signature) for key, signature in self.signatures.items()}
+            self._calls: dict[str, Callable[..., list[Any]]] = {}  # bound at their first run, as TF_SessionRun does
             self.clocks = {key: RunClock() for key in self.signatures}
         except BaseException as error:
             self._session.close()
@@ -55,26 +55,31 @@ class Session:
 
         return Signature(typed(signature.inputs), typed(signature.outputs), signature.method_name)
 
-    def _bind(self, signature: Signature) -> Callable[..., dict[str, Any]]:
-        # The options that tensorflow_c passes to TF_SessionRun, for the same reason.
-        options = self._tf.compat.v1.RunOptions(inter_op_thread_pool=-1)
-        run = self._session.make_callable(
-            fetches={name: spec.tensor for name, spec in signature.outputs.items()},
-            feed_list=[spec.tensor for spec in signature.inputs.values()],
-            accept_options=True,
-        )
-        return lambda *feeds: run(*feeds, options=options)
+    def _bind(self, signature: Signature) -> Callable[..., list[Any]]:
+        from tensorflow.core.protobuf import config_pb2
+
+        options = config_pb2.CallableOptions()
+        options.feed.extend(spec.tensor for spec in signature.inputs.values())
+        options.fetch.extend(spec.tensor for spec in signature.outputs.values())
+        # The option that tensorflow_c passes to TF_SessionRun, for the same reason.
+        options.run_options.inter_op_thread_pool = -1
+        # Unlike make_callable, this leaves it to the graph which shapes it takes, as TF_SessionRun does.
+        call: Callable[..., list[Any]] = self._session._make_callable_from_options(options)
+        return call
 
     def run(self, signature: str, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run one signature; see ``serving.engines.session.Session.run``."""
         specs = self.signatures[signature]
         start = perf_counter()
         try:
+            if signature not in self._calls:
+                self._calls[signature] = self._bind(specs)
             fetches = self._calls[signature](*(feeds[name] for name in specs.inputs))
         except self._tf.errors.OpError as error:
             raise _translated(self._tf, error) from error
         self.clocks[signature].record(perf_counter() - start, bytes_of(feeds))
-        return {name: _array(fetches[name], spec.dtype_number) for name, spec in specs.outputs.items()}
+        outputs = zip(specs.outputs.items(), fetches, strict=True)
+        return {name: _array(value, spec.dtype_number) for (name, spec), value in outputs}
 
 
 def is_available() -> bool:
@@ -99,6 +104,8 @@ def _array(value: Any, dtype_number: int) -> np.ndarray:
 def _translated(tf: Any, error: BaseException) -> BaseException:
     if isinstance(error, tf.errors.OpError):
         return errors.error_for(error.error_code, error.message.removeprefix("Graph execution error:\n\n"))
-    if isinstance(error, OSError | RuntimeError | ValueError):  # from the loader, for a folder without a SavedModel
+    if isinstance(
+        error, KeyError | OSError | RuntimeError | ValueError
+    ):  # from the loader, for a folder without a SavedModel
         return errors.NotFoundError(str(error))
     return error
