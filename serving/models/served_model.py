@@ -26,7 +26,7 @@ _logger = logging.getLogger("serving")
 Loader = Callable[[str, Path], Model]
 
 # Errors whose message says all that the model's owner needs; others are logged with their stack trace.
-_REFUSALS = (OSError, ValueError, TensorFlowError, UnsafeGraphError, FallbackExportError)
+_REFUSALS = (OSError, ValueError, TypeError, TensorFlowError, UnsafeGraphError, FallbackExportError)
 
 
 @dataclass(frozen=True)

@@ -311,12 +311,11 @@ def test_a_forest_is_refused_by_its_operation(
 
 
 def test_a_saved_model_as_text_is_refused_with_the_way_out(tf: Any, folder: Path, refusal: Callable[[], str]) -> None:
-    from google.protobuf import text_format
     from tensorflow.core.protobuf import saved_model_pb2
 
     tf.saved_model.save(tf.Module(), str(folder))
     content = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
-    (folder / "saved_model.pbtxt").write_text(text_format.MessageToString(content))
+    (folder / "saved_model.pbtxt").write_text(str(content))
     (folder / "saved_model.pb").unlink()
 
     assert "saved_model.pbtxt is not read; docs/tf_serving.md says how" in refusal()
