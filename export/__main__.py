@@ -77,10 +77,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="GB",
         type=_positive,
         default=bounded.MEMORY_GB,
-        help="at most so much (default: %(default)g)",
+        help="allow this much (default: %(default)g)",
     )
     parser.add_argument(
-        "--minutes", type=_positive, default=bounded.MINUTES, help="end it after so many (default: %(default)g)"
+        "--minutes", type=_positive, default=bounded.MINUTES, help="allow this long (default: %(default)g)"
     )
     parser.add_argument("--traceback", action="store_true", help="show the whole error of Keras or TensorFlow")
     return parser
@@ -141,7 +141,13 @@ def _custom_objects(module: str | None) -> dict[str, Any]:
             names = vars(importlib.import_module(module))
     except Exception as error:
         raise SourceError(f"--custom-objects {module} can't be imported: {error}") from error
-    return {name: value for name, value in names.items() if callable(value) and not name.startswith("_")}
+    return {name: value for name, value in names.items() if not name.startswith("_") and _may_be_of_a_model(value)}
+
+
+def _may_be_of_a_model(value: Any) -> bool:
+    """Leave out what a module only imports of Python, such as ``os.system``: a model could name that too."""
+    package = str(getattr(value, "__module__", "")).partition(".")[0]
+    return callable(value) and package not in sys.stdlib_module_names
 
 
 def _run_in_child() -> int:

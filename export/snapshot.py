@@ -31,7 +31,7 @@ def _copy(source: Path, target: Path) -> Path:
     if place.parent != source.parent.resolve():
         raise SourceError(f"{source} is a link to a file outside of its folder")
     try:
-        with open(os.open(place, _FLAGS), "rb") as original, target.open("xb") as copy:
+        with os.fdopen(os.open(place, _FLAGS), "rb") as original, target.open("xb") as copy:
             if not stat.S_ISREG(os.fstat(original.fileno()).st_mode):
                 raise SourceError(f"{source} is no file")
             shutil.copyfileobj(original, copy, 2**20)

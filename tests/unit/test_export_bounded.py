@@ -78,13 +78,15 @@ import os, pathlib, signal, sys, tempfile, time
 tempfile.mkdtemp()
 """
 
+GIVES_UP = "on this model. If it needs more than 8 GB of memory, allow it with --memory."
+
 ENDS: dict[str, tuple[str, list[str], str]] = {
     "too much memory": (
         "x = bytearray(2**30)", ["--memory", "0.5"], "it needs more than 0.5 GB of memory. If you trust the model",
     ),
-    "no memory for C++": ("os.abort()", ["--memory", "0.5"], "ended by SIGABRT on this model. If it needs more than 0.5"),
-    "a crash": ("os.kill(os.getpid(), signal.SIGSEGV)", [], "ended by SIGSEGV on this model"),
-    "the system has no memory": ("os.kill(os.getpid(), signal.SIGKILL)", [], "ended by SIGKILL on this model"),
+    "no memory for C++": ("os.abort()", ["--memory", "0.5"], "If it needs more than 0.5 GB"),
+    "a crash": ("os.kill(os.getpid(), signal.SIGSEGV)", [], "ended by SIGSEGV " + GIVES_UP),
+    "the system has no memory": ("os.kill(os.getpid(), signal.SIGKILL)", [], "ended by SIGKILL " + GIVES_UP),
     "no end": ("time.sleep(1000)", ["--minutes", "0.03"], "took more than 0.03 minutes. Allow it more with --minutes."),
     "no end, deaf to its parent": ("os.kill(os.getpid(), signal.SIGALRM)", [], "took more than 30 minutes"),
     "a file without end": (
