@@ -41,10 +41,10 @@ def _reason(error: Exception, memory: float) -> str:
     """Return one line without its full stop."""
     if _is_lack_of_memory(error):
         return f"it needs more than {memory:g} GB of memory. If you trust the model, allow it more with --memory"
+    line = " ".join(re.sub(r"\x1b\[\d+m", "", str(error)).split())  # Keras prints in bold
     if isinstance(error, SourceError):
-        return str(error)
-    text = re.sub(r"\x1b\[\d+m", "", str(error))  # Keras prints in bold
-    line = " ".join(text.split())[:300] or "no message"
+        return line
+    line = line[:300] or "no message"
     return f"{type(error).__name__}: {line}. For the whole error add --traceback"
 
 

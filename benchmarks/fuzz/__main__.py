@@ -22,8 +22,8 @@ from benchmarks.fuzz.originals import FORMATS
 from benchmarks.fuzz.worker import Case, serve
 
 _SECONDS = 60  # for one file
-_SECONDS_TO_START = 120
-_FILES_OF_A_WORKER = 500  # then a new one: Keras keeps memory of each model
+_SECONDS_TO_START = 600
+_FILES_OF_A_WORKER = 1000  # then a new one: Keras keeps memory of each model
 
 # What may become of a file; the last ones must not.
 _GOOD = ("right", "refused", "ended", "changed")

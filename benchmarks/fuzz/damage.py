@@ -19,7 +19,12 @@ Damage = Callable[[random.Random, Path], None]
 _VALUES: tuple[Any, ...] = (
     *(None, True, -1, 0, 1, 2**31, 10**9, 2**63, 1e308, "", "x", "../x", "/etc/passwd", "relu", "float64", "\ud800"),
     *([], {}, [None], [-1], [10**9], [[]], {"class_name": "Dense"}, {"class_name": "Lambda", "config": {}}),
-    *({"class_name": "__tensor__", "config": {}}, {"class_name": "function", "config": "eval"}, float("nan"), "x" * 10**5),
+    *(
+        {"class_name": "__tensor__", "config": {}},
+        {"class_name": "function", "config": "eval"},
+        float("nan"),
+        "x" * 10**5,
+    ),
 )
 _NAMES = ("Dense", "LSTM", "Lambda", "Sequential", "Functional", "Model", "InputLayer", "Embedding", "Conv2D", "eval")
 
@@ -125,7 +130,9 @@ def _double(random: random.Random, holder: Any, key: Any, other: tuple[Any, Any]
 
 def _nest(random: random.Random, holder: Any, key: Any, other: tuple[Any, Any]) -> None:
     for _ in range(random.choice((1, 10, 300))):
-        holder[key] = random.choice(([holder[key]], {"class_name": "TimeDistributed", "config": {"layer": holder[key]}}))
+        holder[key] = random.choice(
+            ([holder[key]], {"class_name": "TimeDistributed", "config": {"layer": holder[key]}})
+        )
 
 
 def _scale(random: random.Random, holder: Any, key: Any, other: tuple[Any, Any]) -> None:

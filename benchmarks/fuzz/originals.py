@@ -40,7 +40,7 @@ def _model(package: str) -> Any:
     y = layers.Dense(6, activation="relu", name="first")(x)
     y = layers.Reshape((3, 2), name="reshaped")(y)
     y = layers.Conv1D(3, 2, padding="same", name="convolved")(y)
-    y = layers.LSTM(3, name="recurrent")(layers.BatchNormalization(name="normalized")(y))
+    y = layers.Flatten(name="flat")(layers.BatchNormalization(name="normalized")(y))
     y = layers.Concatenate(name="both")([y, x])
     return keras.Model(x, layers.Dense(1, activation="sigmoid", name="last")(y), name="model")
 

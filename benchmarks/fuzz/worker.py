@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import random
@@ -54,6 +55,7 @@ def serve(connection: Connection, originals: Path, folder: Path) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_BYTES, _MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     right = {name: _answer(FORMATS[name], originals / name) for name in FORMATS}
+    gc.freeze()  # what stays need not be looked at again after each model
     connection.send("ready")
     while (case := connection.recv()) is not None:
         is_seen = case.make(originals, folder)

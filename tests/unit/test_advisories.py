@@ -7,14 +7,12 @@ calls it, which is how a model file carries them.
 
 import base64
 import io
-import json
 import marshal
 import os
 import pickle
 import tarfile
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -30,8 +28,7 @@ from serving.engines.graph import UnsafeGraphError
 from serving.engines.session import load_session
 from serving.models.export_record import find_sources
 from tests.unit.conftest import SaveModel
-
-Node = dict[str, Any]
+from tests.unit.dense_files import FORMATS, Node, layer
 
 
 class Canary:
@@ -60,10 +57,6 @@ def canary(tmp_path: Path) -> Canary:
 
 
 # --- layers that run or read ---
-
-
-def layer(class_name: str, module_: str = "keras.layers", /, **config: Any) -> Node:
-    return {"module": module_, "class_name": class_name, "config": {"name": "x", **config}, "registered_name": None}
 
 
 def function(module: str, name: str) -> Node:
@@ -203,78 +196,7 @@ ARCHIVES = {  # names and modes of further entries
 }
 
 
-# --- the formats ---
-
-
-@dataclass(frozen=True)
-class Format:
-    """A model of one Dense in a format: how its files are written, and where its kernel is."""
-
-    keras_version: str
-    suffix: str
-    kernel: str
-
-    def write(self, folder: Path, nodes: list[Node] = [], tamper: Callable[[h5py.Group], object] | None = None) -> None:  # noqa: B006
-        """Write the model with further layers; ``tamper`` may change the group and name of its kernel."""
-        folder.mkdir(exist_ok=True)
-        description = self._description(nodes)
-        weights = folder / ("weights.tmp" if self.suffix == ".keras" else "model.h5")
-        with h5py.File(weights, "w") as file:
-            self._write_weights(file)
-            if self.suffix == ".h5":
-                file.attrs["model_config"] = json.dumps(description)
-            if tamper:
-                group = file[self.kernel].parent
-                del file[self.kernel]
-                tamper(group)
-        if self.suffix == ".json":
-            (folder / "model.json").write_text(json.dumps(description))
-        if self.suffix == ".keras":
-            with zipfile.ZipFile(folder / "model.keras", "w") as archive:
-                archive.writestr("metadata.json", json.dumps({"keras_version": self.keras_version}))
-                archive.writestr("config.json", json.dumps(description))
-                archive.write(weights, "model.weights.h5")
-            weights.unlink()
-
-    @property
-    def name_of_kernel(self) -> str:
-        return self.kernel.rpartition("/")[2]
-
-    def _description(self, nodes: list[Node]) -> Node:
-        shape = "batch_shape" if self.keras_version.startswith("3") else "batch_input_shape"
-        first = layer("InputLayer", dtype="float32", **{shape: [None, 2]})
-        layers = [first, *nodes, layer("Dense", units=1, name="dense")]
-        description = {**layer("Sequential", "keras", layers=layers), "keras_version": self.keras_version}
-        if self.keras_version < "2.12":  # before modules were written
-            for node in (*layers, description):
-                node.pop("module", None)
-        return description
-
-    def _write_weights(self, file: h5py.File) -> None:
-        if self.suffix == ".keras":
-            file.create_group("vars")
-            file.create_group("layers/input_layer/vars")
-            file["layers/dense/vars/0"] = np.ones((2, 1), np.float32)
-            file["layers/dense/vars/1"] = np.ones(1, np.float32)
-            return
-        group = file.create_group("model_weights") if self.suffix == ".h5" else file
-        group.attrs.update({"keras_version": self.keras_version, "backend": "tensorflow", "layer_names": [b"dense"]})
-        dense = group.create_group("dense")
-        dense.attrs["weight_names"] = [b"dense/kernel:0", b"dense/bias:0"]
-        dense["dense/kernel:0"] = np.ones((2, 1), np.float32)
-        dense["dense/bias:0"] = np.ones(1, np.float32)
-
-
-FORMATS = {
-    ".keras of Keras 3": Format("3.15.1", ".keras", "layers/dense/vars/0"),
-    ".keras of Keras 2": Format("2.15.0", ".keras", "layers/dense/vars/0"),
-    "whole .h5 of Keras 3": Format("3.15.1", ".h5", "model_weights/dense/dense/kernel:0"),
-    "whole .h5 of Keras 2": Format("2.15.0", ".h5", "model_weights/dense/dense/kernel:0"),
-    "whole .h5 of 2017": Format("2.0.8", ".h5", "model_weights/dense/dense/kernel:0"),
-    "model.json + .h5 of Keras 3": Format("3.15.1", ".json", "dense/dense/kernel:0"),
-    "model.json + .h5 of Keras 2": Format("2.15.0", ".json", "dense/dense/kernel:0"),
-    "model.json + .h5 of 2017": Format("2.0.8", ".json", "dense/dense/kernel:0"),
-}
+# --- the tests ---
 
 
 def expect_refusal(folder: Path, canary: Canary, capsys: pytest.CaptureFixture[str]) -> None:

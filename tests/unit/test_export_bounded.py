@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import pytest
 from export import install, snapshot
 from serving.models.export_record import SourceError
 from tests.unit import keras_files
+from tests.unit.dense_files import FORMATS, Node, layer
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="limits and signals of POSIX")
 
@@ -103,11 +106,32 @@ def test_whatever_ends_the_child_is_one_line_and_leaves_nothing(tmp_path: Path, 
     assert says in export.fail(*flags)
 
 
+# A few hundred bytes that ask for more than any machine has. On a slow machine, time may end first.
+LIMITS = r"needs more than 2 GB of memory|took more than|can't be run on random inputs"
+EXTREMES: dict[str, list[Node]] = {
+    "units": [layer("Dense", units=10**9)],
+    "more units than a number holds": [layer("Dense", units=10**15)],
+    "an embedding": [layer("Embedding", input_dim=10**9, output_dim=10**3)],
+    "a size only when it runs": [layer("RepeatVector", n=10**9), layer("Flatten")],
+    "a size that overflows": [layer("RepeatVector", n=10**12), layer("GlobalAveragePooling1D")],
+    "classes": [layer("CategoryEncoding", num_tokens=10**11, output_mode="multi_hot")],
+}
+
+
+@pytest.mark.parametrize("name", EXTREMES)
+def test_what_asks_for_too_much_ends_at_a_limit(tmp_path: Path, name: str) -> None:
+    nodes = [{**node, "config": {**node["config"], "name": f"x{index}"}} for index, node in enumerate(EXTREMES[name])]
+    export = Export(tmp_path)
+    shutil.rmtree(export.folder)
+    FORMATS["model.json + .h5 of Keras 2"].write(export.folder, nodes)
+
+    assert re.search(LIMITS, export.fail("--memory", "2", "--minutes", "2"))
+
+
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_an_interrupt_is_one_line_and_output_is_seen_before_the_end(tmp_path: Path, name: str) -> None:
-    export = Export(
-        tmp_path, LITTER.format(folder=str(tmp_path / "model" / "1")) + "print('x', flush=True); time.sleep(99)"
-    )
+    module = LITTER.format(folder=str(tmp_path / "model" / "1")) + "print('x', flush=True); time.sleep(99)"
+    export = Export(tmp_path, module)
 
     with export.start() as process:
         assert process.stdout.readline() == "x\n"
