@@ -42,10 +42,12 @@ def run(arguments: list[str], output: Path, memory_gb: float, minutes: float) ->
             command, env=_environment(scratch), stderr=subprocess.PIPE, text=True, start_new_session=True
         ) as child,
     ):
-        code, line = _wait(child, memory_gb, minutes)
+        code, error = _wait(child, memory_gb, minutes)
         for remains in output.glob(f"{scratch_prefix(child.pid)}*"):
             shutil.rmtree(remains, ignore_errors=True)
-    sys.stderr.write(line)
+    if code == 1 and "--traceback" not in arguments:  # before the last line, libraries may have written theirs
+        error = error.rstrip("\n").rpartition("\n")[2] + "\n"
+    sys.stderr.write(error)
     return code
 
 
@@ -65,7 +67,7 @@ def _wait(child: subprocess.Popen[str], memory_gb: float, minutes: float) -> tup
     try:
         _, error = child.communicate(timeout=minutes * 60)
     except subprocess.TimeoutExpired:
-        child.kill()
+        _kill(child)
         return 1, too_long
     except KeyboardInterrupt:
         return 130, _interrupt(child)
@@ -86,9 +88,14 @@ def _interrupt(child: subprocess.Popen[str]) -> str:
     try:
         child.communicate(timeout=_SECONDS_TO_CLEAN_UP)
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
-        child.kill()
+        _kill(child)
         return "Interrupted.\n"
     return "Interrupted; nothing was changed.\n"
+
+
+def _kill(child: subprocess.Popen[str]) -> None:
+    child.kill()
+    child.wait()
 
 
 def _limit(memory_gb: float, minutes: float) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +24,7 @@ from benchmarks.fuzz.worker import Case, serve
 
 _SECONDS = 60  # for one file
 _SECONDS_TO_START = 600
-_FILES_OF_A_WORKER = 1000  # then a new one: Keras keeps memory of each model
+_FILES_OF_A_WORKER = 2500  # then a new one: Keras keeps memory of each model
 
 # What may become of a file; the last ones must not.
 _GOOD = ("right", "refused", "ended", "changed")
@@ -78,9 +79,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     formats = [name for name in FORMATS if options.format in name]
     cases = [Case(formats[number % len(formats)], number, options.seed) for number in range(options.count)]
-    with TemporaryDirectory() as folder:
+    counts = {name: Counter[str]() for name in formats}
+    with TemporaryDirectory() as folder, suppress(KeyboardInterrupt):  # then the table has the files so far
         _write_originals(Path(folder))
-        counts = {name: Counter[str]() for name in formats}
         for case, outcome, message in _run(cases[options.start :], Path(folder)):
             counts[case.format][outcome] += 1
             if outcome in (*_BAD, "ended"):
@@ -88,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     table = _markdown(counts)
     print(table)
     if options.output:
-        options.output.write_text(_page(table, options.count), encoding="utf-8")
+        options.output.write_text(_page(table, sum(count.total() for count in counts.values())), encoding="utf-8")
     return 1 if any(count[name] for count in counts.values() for name in _BAD) else 0
 
 
@@ -133,10 +134,10 @@ def _export(case: Case, originals: Path, folder: Path, cause: str) -> tuple[str,
 
 def _markdown(counts: dict[str, Counter[str]]) -> str:
     columns = (*_GOOD, *_BAD)
-    rows = [(name, sum(count.values()), *(count[column] for column in columns)) for name, count in counts.items()]
-    rows.append(("all", *(sum(row[index] for row in rows) for index in range(1, len(columns) + 2))))  # type: ignore[misc]
     lines = [f"| format | files | {' | '.join(columns)} |", "|---|" + "---:|" * (len(columns) + 1)]
-    lines += ["| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else cell for cell in row) + " |" for row in rows]
+    for name, count in (*counts.items(), ("all", sum(counts.values(), Counter[str]()))):
+        cells = (count.total(), *(count[column] for column in columns))
+        lines.append(f"| {name} | {' | '.join(f'{cell:,}' for cell in cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -147,7 +148,8 @@ For developers and operators: what becomes of damaged and hostile model files.
 
 {count:,} files were damaged, each in one way: flipped bits, missing or foreign bytes, edited JSON, edited HDF5 objects,
 edited zip entries. The export read those of Keras, and the app those of a SavedModel, in a process with 4 GB of memory
-and 60 s for each. Measured with `python -m benchmarks.fuzz --count {count}`, which makes the same files again.
+and 60 s for each. Measured with `python -m benchmarks.fuzz --count {count} --output docs/fuzz.md`, which makes the same
+files again.
 
 {table}
 - right: read, with the answers of the original. Many bytes of a file mean nothing to a model.

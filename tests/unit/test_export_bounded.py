@@ -88,6 +88,7 @@ ENDS: dict[str, tuple[str, list[str], str]] = {
         "x = bytearray(2**30)", ["--memory", "0.5"], "it needs more than 0.5 GB of memory. If you trust the model",
     ),
     "no memory for C++": ("os.abort()", ["--memory", "0.5"], "If it needs more than 0.5 GB"),
+    "an error after noise": ("os.write(2, b'noise\\n'); raise ValueError('wrong')", [], "can't be imported: wrong."),
     "a crash": ("os.kill(os.getpid(), signal.SIGSEGV)", [], "ended by SIGSEGV " + GIVES_UP),
     "the system has no memory": ("os.kill(os.getpid(), signal.SIGKILL)", [], "ended by SIGKILL " + GIVES_UP),
     "no end": ("time.sleep(1000)", ["--minutes", "0.03"], "took more than 0.03 minutes. Allow it more with --minutes."),

@@ -122,7 +122,7 @@ def vocabularies() -> dict[str, Vocabulary]:
 
 
 def layer(class_name: str, **config: Any) -> dict[str, Any]:
-    return {"class_name": class_name, "config": {"name": "hostile", **config}}
+    return {"class_name": class_name, "config": {"name": "hostile"} | config}
 
 
 HOSTILE_OBJECTS = {
@@ -143,7 +143,12 @@ HOSTILE_OBJECTS = {
     "an activation that is none": layer("Dense", activation="eval"),
     "an operation that writes": layer("TFOpLambda", function="io.write_file"),
     "an operation of another module": {**layer("TFOpLambda", function="io.read_file"), "module": "model.x.1.payload"},
-    "a graph's operation that reads": layer("TensorFlowOpLayer", node_def=json.dumps({"op": "ReadFile"})),
+    "a graph's operation that reads": layer("TensorFlowOpLayer", node_def={"op": "ReadFile"}),
+    "a graph's operation as text": layer("TensorFlowOpLayer", node_def=json.dumps({"op": "Add"})),
+    "a vocabulary that is a file in disguise": layer(
+        "StringLookup", vocabulary={"class_name": "__tensor__", "config": {"value": "/etc/passwd", "dtype": "string"}}
+    ),
+    "a name that is a path": layer("Dense", name="../../x"),
     "a function of Keras's backend": layer("TFOpLambda", function="keras.backend.set_session"),
     "a vocabulary in a file": layer("StringLookup", vocabulary="/etc/passwd"),
     "weights of a vocabulary in a file": layer("TextVectorization", idf_weights="/etc/passwd"),
