@@ -61,6 +61,8 @@ def test_the_child_has_no_secrets_and_limits_that_outlive_its_parent(tmp_path: P
 import json, os, pathlib, resource, signal
 limits = [resource.getrlimit(getattr(resource, name))[0] for name in ("RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_CORE")]
 seen = {{"environment": dict(os.environ), "limits": limits, "timer": signal.getitimer(signal.ITIMER_REAL)[0]}}
+first = pathlib.Path("/proc/self/oom_score_adj")
+seen["ended first"] = first.read_text().strip() if first.exists() else "1000"
 pathlib.Path({str(seen)!r}).write_text(json.dumps(seen))
 raise ValueError("seen")
 """
@@ -73,6 +75,7 @@ raise ValueError("seen")
     assert content["environment"]["TZ"] == "UTC"
     assert content["limits"] == [2 * 2**30, 2 * 2**30, 0]
     assert 180 < content["timer"] <= 190
+    assert content["ended first"] == "1000"
 
 
 LITTER = """
