@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from export import bounded
 from export.safety import Trust
 from serving.models import export_record
 from serving.models.export_record import SourceError
@@ -21,24 +22,38 @@ _SUFFIXES = (".json", ".h5", ".hdf5", ".keras")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Export one model; return the exit code: 0, or 1 with one line on standard error saying what is wrong."""
+    """Export one model in this process; return 0, or 1 with one line on standard error saying what is wrong."""
     options = _parser().parse_args(arguments)
     try:
         _export(options)
-    except SourceError as error:
-        print(f"Export failed: {error}.", file=sys.stderr)
-        return 1
-    except Exception as error:  # of Keras's or TensorFlow's
-        if options.traceback:
+    except Exception as error:
+        if options.traceback and not isinstance(error, SourceError):
             raise
-        text = re.sub(r"\x1b\[\d+m", "", str(error))  # Keras prints in bold
-        line = " ".join(text.split())[:300] or "no message"
-        print(f"Export failed: {type(error).__name__}: {line}. For the whole error add --traceback.", file=sys.stderr)
+        print(f"Export failed: {_reason(error, options.memory)}.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Interrupted; nothing was changed.", file=sys.stderr)
         return 130
     return 0
+
+
+def _reason(error: Exception, memory: float) -> str:
+    """Return one line without its full stop."""
+    if _is_lack_of_memory(error):
+        return f"it needs more than {memory:g} GB of memory. If you trust the model, allow it more with --memory"
+    line = " ".join(re.sub(r"\x1b\[\d+m", "", str(error)).split())  # Keras prints in bold
+    if isinstance(error, SourceError):
+        return line
+    line = line[:300] or "no message"
+    return f"{type(error).__name__}: {line}. For the whole error add --traceback"
+
+
+def _is_lack_of_memory(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,23 +72,46 @@ def _parser() -> argparse.ArgumentParser:
         metavar="MODULE",
         help="the Python module, or its file, that defines the model's own layers and functions; its code runs",
     )
+    parser.add_argument(
+        "--memory",
+        metavar="GB",
+        type=_positive,
+        default=bounded.MEMORY_GB,
+        help="allow this much (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--minutes", type=_positive, default=bounded.MINUTES, help="allow this long (default: %(default)g)"
+    )
     parser.add_argument("--traceback", action="store_true", help="show the whole error of Keras or TensorFlow")
     return parser
 
 
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1e6:
+        raise ValueError(text)
+    return value
+
+
+def _folder(options: argparse.Namespace) -> Path:
+    path: Path = options.path
+    return path if path.suffix not in _SUFFIXES else path.parent
+
+
 def _export(options: argparse.Namespace) -> None:
-    folder = options.path if options.path.suffix not in _SUFFIXES else options.path.parent
+    folder = _folder(options)
     sources = _sources(folder, options.path)
     trust = Trust(options.allow_lambda, _custom_objects(options.custom_objects))
     # Keras and TensorFlow take seconds to import: not before the arguments have proved right.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"  # whichever backend trained the model: its files are the same
     print(f"Exporting {' + '.join(str(path) for path in sources)} ...", flush=True)
-    from export import install, load
+    from export import install, load, snapshot
 
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    model, keras_version = load.load_model(sources, trust)
-    written = install.export(model, keras_version, sources, options.output or folder)
+    with snapshot.of(sources) as copies:
+        model, keras_version = load.load_model(copies, trust)
+        written = install.export(model, keras_version, copies, options.output or folder)
     print(f"Checked against {keras_version}: the largest difference is {written.difference:.2g}.")
     print(f"Wrote {written.folder}: {', '.join(written.names)}. Serve it with: make start")
 
@@ -103,8 +141,19 @@ def _custom_objects(module: str | None) -> dict[str, Any]:
             names = vars(importlib.import_module(module))
     except Exception as error:
         raise SourceError(f"--custom-objects {module} can't be imported: {error}") from error
-    return {name: value for name, value in names.items() if callable(value) and not name.startswith("_")}
+    return {name: value for name, value in names.items() if not name.startswith("_") and _may_be_of_a_model(value)}
+
+
+def _may_be_of_a_model(value: Any) -> bool:
+    """Leave out what a module only imports of Python, such as ``os.system``: a model could name that too."""
+    package = str(getattr(value, "__module__", "")).partition(".")[0]
+    return callable(value) and package not in sys.stdlib_module_names
+
+
+def _run_in_child() -> int:
+    options = _parser().parse_args()
+    return bounded.run(sys.argv[1:], options.output or _folder(options), options.memory, options.minutes)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_run_in_child())

@@ -7,6 +7,7 @@ The format is that of ``keras/src/saving/saving_lib.py``: a zip of ``metadata.js
 from __future__ import annotations
 
 import json
+import stat
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,6 +67,8 @@ def _check(archive: zipfile.ZipFile) -> None:
         place = PurePosixPath(entry.filename.replace("\\", "/"))
         if place.is_absolute() or ".." in place.parts or ":" in entry.filename:
             raise SourceError(f"its entry {entry.filename[:80]!r} leads out of the archive")
+        if stat.S_ISLNK(entry.external_attr >> 16):
+            raise SourceError(f"its entry {entry.filename[:80]!r} is a link")
     size, stored = sum(entry.file_size for entry in entries), sum(entry.compress_size for entry in entries)
     if size > _FREE_BYTES + _LARGEST_RATIO * stored:
         raise SourceError(f"it unpacks from {stored:,} to {size:,} bytes")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import os
+import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export import independence, saved_model
+from export import bounded, independence, saved_model
 from serving.models import export_record
 from serving.models.export_record import ExportRecord
+
+_SECONDS_OF_ANY_EXPORT = 24 * 60 * 60
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,8 @@ def export(model: Any, keras_version: str, sources: list[Path], folder: Path) ->
     hashes = export_record.hashes(sources)
     folder.mkdir(parents=True, exist_ok=True)
     # Beside its destination, so that it can be moved there by renaming.
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as scratch:
+    remove_remains(folder)
+    with tempfile.TemporaryDirectory(prefix=bounded.scratch_prefix(os.getpid()), dir=folder) as scratch:
         fresh = Path(scratch) / "new"
         function = saved_model.trace(tf, model)
         is_optimized = saved_model.write(tf, model, function, fresh)
@@ -41,6 +47,13 @@ def export(model: Any, keras_version: str, sources: list[Path], folder: Path) ->
         record.write(fresh)
         names = _replace(fresh, folder, Path(scratch) / "old")
     return Written(folder, names, verified.difference)
+
+
+def remove_remains(folder: Path) -> None:
+    """Remove what exports have left whose process and its parent were both killed."""
+    for remains in folder.glob(".export-*"):
+        if time.time() - remains.stat().st_mtime > _SECONDS_OF_ANY_EXPORT:
+            shutil.rmtree(remains, ignore_errors=True)
 
 
 def _replace(fresh: Path, folder: Path, old: Path) -> list[str]:

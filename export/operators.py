@@ -5,7 +5,6 @@ Only functions that compute are allowed, by the names that tf_keras writes (``ge
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from serving.models.export_record import SourceError
@@ -83,10 +82,6 @@ def _is_allowed(name: str) -> bool:
 
 
 def _operation(config: dict[str, Any]) -> str:
-    """Return the operation in a layer's ``node_def``, a NodeDef as JSON."""
+    """Return the operation in a layer's ``node_def``, a NodeDef as JSON; text would be read as a binary one."""
     node = config.get("node_def")
-    try:
-        node = json.loads(node) if isinstance(node, str) else node
-    except ValueError:
-        return ""
     return str(node.get("op", "")) if isinstance(node, dict) else ""

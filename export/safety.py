@@ -137,6 +137,8 @@ class _Check:
             raise SourceError(f"layer {layer!r} has an object whose class_name is no text")
         if isinstance(config, dict) and isinstance(config.get("name"), str):
             layer = config["name"]
+            if ".." in layer.split("/") or layer.startswith("/"):
+                raise SourceError(f"the name of layer {layer!r} leads out of the model")
         if class_name in _VALUES:
             part = _VALUES[class_name]
             return {"class_name": class_name, part: self.value(node.get(part), layer, depth + 1)}
@@ -192,8 +194,8 @@ class _Check:
         for ending, neutral in _ONLY_FOR_TRAINING.items():
             if key.endswith(ending) and isinstance(value, str | dict):
                 return neutral
-        if key in _VOCABULARIES and isinstance(value, str):
-            raise SourceError(f"layer {layer!r} names a file as its {key}; export takes no files from elsewhere")
+        if key in _VOCABULARIES and not isinstance(value, list | None):
+            raise SourceError(f"layer {layer!r} has a {key} that is no list; export takes none from a file")
         if key in _ACTIVATIONS and isinstance(value, str):
             if value not in self._vocabulary.activations and value not in self._trust.custom_objects:
                 raise self._unknown(value, layer)

@@ -37,8 +37,9 @@ class TensorFlowError(Exception):
     def __init__(self, message: str, code: int | None = None) -> None:
         self.code = self.code if code is None else code
         self.code_name = _NAMES.get(self.code, "UNKNOWN")
-        super().__init__(f"{self.code_name}: {message}")
-        self.message = message
+        # Further lines name the operation, and those that it came from.
+        super().__init__(f"{self.code_name}: {' '.join(message.split())}")
+        self.message = message.partition("\n")[0]
 
 
 class InvalidArgumentError(TensorFlowError):

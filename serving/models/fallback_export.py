@@ -1,7 +1,7 @@
 """Exports a model that was deployed without its export: in a child process, into a cache folder.
 
-The child process keeps Keras and ``tensorflow`` out of the process that serves. The cache is needed because the app's
-own folder is read-only on Azure.
+The child process keeps Keras and ``tensorflow`` out of the process that serves, and limits itself
+(``export/bounded.py``). The cache is needed because the app's own folder is read-only on Azure.
 """
 
 from __future__ import annotations
@@ -14,18 +14,12 @@ import tempfile
 from hashlib import sha256
 from pathlib import Path
 from time import time
-from typing import Any
 
 from serving.models import export_record
 from serving.settings import APP_ROOT
 
 _TIMEOUT_SECONDS = 200  # Azure's front end drops a request after 230
-
-
-# What Python and TensorFlow need of the environment.
-_ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "LANG", "LD_LIBRARY_PATH", "SYSTEMROOT", "TF_CPP_MIN_LOG_LEVEL")
-
-_MEMORY_BYTES = 8 * 2**30  # private memory
+_SECONDS_OF_REMAINS = 2 * _TIMEOUT_SECONDS  # no export takes this long
 
 
 class FallbackExportError(Exception):
@@ -57,12 +51,6 @@ def export_into(cache: Path, sources: list[Path]) -> Path:
     return target
 
 
-def _limit_memory() -> None:
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY_BYTES, _MEMORY_BYTES))
-
-
 def _make_private(cache: Path) -> None:
     """Make the cache's folder; raises FallbackExportError where somebody else could put a model into it."""
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -73,24 +61,19 @@ def _make_private(cache: Path) -> None:
 
 
 def _remove_remains(cache: Path) -> None:
-    """Remove what exports have left that were killed: no export takes this long."""
+    """Remove what exports have left that were killed."""
     for folder in cache.glob("*-*"):
-        if time() - folder.stat().st_mtime > 2 * _TIMEOUT_SECONDS:
+        if time() - folder.stat().st_mtime > _SECONDS_OF_REMAINS:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def _run(folder: Path, output: Path) -> None:
+    # The export limits its memory itself, and keeps app settings and keys from what reads the model.
     command = [sys.executable, "-m", "export", os.fspath(folder), "--output", os.fspath(output)]
-    # App settings and keys stay here. The worker has added the deployed packages to sys.path; the child needs them too.
-    environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-    options: dict[str, Any] = {"preexec_fn": _limit_memory} if os.name == "posix" else {}
-    try:
-        child = subprocess.run(
-            command, cwd=APP_ROOT, env=environment, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, **options
-        )
-    except subprocess.TimeoutExpired:
-        raise FallbackExportError(f"the export took more than {_TIMEOUT_SECONDS} s and was stopped") from None
+    command += ["--minutes", str(_TIMEOUT_SECONDS / 60)]
+    # The worker has added the deployed packages to sys.path; the child needs them too.
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    child = subprocess.run(command, cwd=APP_ROOT, env=environment, capture_output=True, text=True)
     if child.returncode:
         lines = child.stderr.strip().splitlines()
         raise FallbackExportError(lines[-1] if lines else f"the export ended with exit code {child.returncode}")

@@ -118,8 +118,7 @@ def _run(session: Session, model: str, signature: str, feeds: Tensors) -> Tensor
         return session.run(signature, feeds)
     except InvalidArgumentError as error:
         # Such as an index beyond an embedding's range: the graph knows what the signature can't say.
-        detail = error.message.splitlines()[0]
-        raise BadRequestError(f"Model {model} can't take these values: {detail}") from error
+        raise BadRequestError(f"Model {model} can't take these values: {error.message}") from error
     except TensorFlowError as error:
         raise _failure(model, error) from error
 

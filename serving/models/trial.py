@@ -48,7 +48,7 @@ def answer_once(session: Session, key: str) -> str:
     try:
         run(session.signatures[key], partial(session.run, key), zeros)
     except InvalidArgumentError as error:
-        return error.message.splitlines()[0]
+        return error.message
     return ""
 
 

@@ -227,3 +227,10 @@ def test_auto_falls_back_to_the_python_engine(saved_model, monkeypatch):
     session = load_session(saved_model(lambda x: {"y": x}, x=([None], "float32")), "auto")
 
     assert type(session).__module__ == "serving.engines.tensorflow_python"
+
+
+def test_errors_of_tensorflow_are_one_line():
+    error = errors.error_for(15, "a block is damaged\n\t [[{{node RestoreV2}}]]")
+
+    assert str(error) == "DATA_LOSS: a block is damaged [[{{node RestoreV2}}]]"
+    assert error.message == "a block is damaged"

@@ -1,0 +1,1 @@
+"""Damaged and hostile model files, and what becomes of them."""
