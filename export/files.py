@@ -34,10 +34,23 @@ def kind(path: Path) -> str:
 
 def describe(path: Path) -> dict[str, Any]:
     """Return a model's architecture, with ``keras_version`` and ``backend`` where the file states them."""
-    description = {"archive": archive.read, "hdf5": _read_hdf5, "json": _read_json}[kind(path)](path)
+    description = _whole({"archive": archive.read, "hdf5": _read_hdf5, "json": _read_json}[kind(path)](path))
     if not isinstance(description, dict):
         raise SourceError("it describes no Keras model")
     return description
+
+
+def _whole(content: Any) -> Any:
+    """Return the description of a model, also where its configuration alone was saved: that of ``model.get_config()``."""
+    layers = content.get("layers") if isinstance(content, dict) and "class_name" not in content else content
+    if (
+        not layers
+        or not isinstance(layers, list)
+        or not all(isinstance(layer, dict) and "class_name" in layer for layer in layers)
+    ):
+        return content
+    is_graph = isinstance(content, dict) and "input_layers" in content
+    return {"class_name": "Model" if is_graph else "Sequential", "config": content}
 
 
 def _read_json(path: Path) -> Any:
