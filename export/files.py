@@ -41,16 +41,15 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def _whole(content: Any) -> Any:
-    """Return the description of a model, also where its configuration alone was saved: that of ``model.get_config()``."""
+    """Return a description of a model where its configuration alone was saved, as ``model.get_config()`` returns it."""
     layers = content.get("layers") if isinstance(content, dict) and "class_name" not in content else content
-    if (
-        not layers
-        or not isinstance(layers, list)
-        or not all(isinstance(layer, dict) and "class_name" in layer for layer in layers)
-    ):
+    if not isinstance(layers, list) or not layers or not all("class_name" in _object(layer) for layer in layers):
         return content
-    is_graph = isinstance(content, dict) and "input_layers" in content
-    return {"class_name": "Model" if is_graph else "Sequential", "config": content}
+    return {"class_name": "Model" if "input_layers" in _object(content) else "Sequential", "config": content}
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _read_json(path: Path) -> Any:

@@ -168,7 +168,7 @@ class _Check:
         return self._custom(node, custom or class_name, layer, depth)
 
     def _lambda(self, node: dict[str, Any], config: dict[str, Any], layer: str, depth: int) -> Any:
-        """Return a Lambda layer that calls the owner's function of its name, or the code in it where that is allowed."""
+        """Return a Lambda layer that calls the owner's function of its name, or its code where that is allowed."""
         named = _function_name(config)
         own = next((name for name in (layer, named) if name and name in self._trust.custom_objects), None)
         if own and not config.get("mask"):
@@ -250,9 +250,9 @@ def _function_name(config: dict[str, Any]) -> str | None:
 
 def _function_of_lambda(name: str, is_keras3: bool) -> dict[str, Any]:
     """Return the configuration of a Lambda layer that calls a function among the custom objects."""
-    if is_keras3:
-        return {"function": {"class_name": "function", "config": name, "module": None, "registered_name": name}}
-    return {"function": name, "function_type": "function", "output_shape": None, "output_shape_type": "raw"}
+    function = {"class_name": "function", "config": name, "module": None, "registered_name": name}
+    old = {"function_type": "function", "output_shape": None, "output_shape_type": "raw"}
+    return {"function": function} | ({} if is_keras3 else old)
 
 
 def _check_code(function: Any, layer: str) -> None:

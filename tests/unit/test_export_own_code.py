@@ -107,15 +107,14 @@ def test_a_lambda_layer_of_a_named_function_is_found_by_that_name(
     folder: Path, module: Path, library: str, capsys: Capture
 ) -> None:
     keras = __import__(library)
-
-    class triple:  # noqa: N801 - callable, not a function: tf_keras too writes its name
-        __name__ = "triple"
-
-        def __call__(self, x: Any) -> Any:
-            return x
-
-    layer = keras.layers.Lambda(triple(), name="by_three")
-    SAVE["whole h5"](keras.Sequential([keras.Input((2,), name="x"), layer]), folder)
+    layer = keras.layers.Lambda(keras.activations.relu, name="by_three")
+    model = keras.Sequential([keras.Input((2,), name="x"), layer])
+    of_keras3 = {"class_name": "function", "config": "triple", "module": "builtins", "registered_name": "function"}
+    written = json.loads(model.to_json())
+    config = written["config"]["layers"][-1]["config"]
+    config |= {"function": of_keras3} if library == "keras" else {"function": "triple", "function_type": "function"}
+    write_pair(model, folder)
+    (folder / "model.json").write_text(json.dumps(written))
 
     assert "layer 'by_three' uses the custom object 'triple'" in refuse(folder, capsys, "--allow-lambda")
     assert answers(folder, {"x": ROWS}, "--custom-objects", str(module)) == (ROWS * 3).tolist()
