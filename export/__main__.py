@@ -70,7 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--custom-objects",
         metavar="MODULE",
-        help="the Python module, or its file, that defines the model's own layers and functions; its code runs",
+        help="the Python module, or its file, that defines the model's own layers, and functions of the names that its "
+        "Lambda layers have; its code runs",
     )
     parser.add_argument(
         "--memory",
@@ -123,11 +124,19 @@ def _sources(folder: Path, path: Path) -> list[Path]:
         raise SourceError(f"{folder} is no folder; expected a model's version folder, such as model/xor/1")
     sources = export_record.find_sources(folder)
     if not sources:
-        found = ", ".join(sorted(path.name for path in folder.iterdir() if path.suffix in _SUFFIXES)) or "none"
-        raise SourceError(f"{folder} must hold {_KINDS}, and no other model; its model files are: {found}")
+        raise SourceError(f"{folder} must hold {_KINDS}, and no other model; {_found(folder)}")
     if path not in (folder, *sources):
         raise SourceError(f"{path} is not what {folder} is served from, which is {sources[0].name}")
     return sources
+
+
+def _found(folder: Path) -> str:
+    """Return which files a folder has that is no model's, and what to do about them."""
+    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    of_models = [name for name in names if name.endswith(_SUFFIXES)]
+    if len(of_models) > 1:
+        return f"it has {', '.join(of_models)}. Leave those of one model there, and give others a folder each"
+    return f"its files are: {', '.join(names[:9]) or 'none'}"
 
 
 def _custom_objects(module: str | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import stat
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -24,6 +25,7 @@ SIGNATURE = b"PK\x03\x04"
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _LARGEST_JSON_BYTES = {_CONFIG: 64 * 2**20, _METADATA: 2**16}
+_DEPENDENCIES = "_layer_checkpoint_dependencies"
 _MOST_ENTRIES = 100_000
 _FREE_BYTES = 256 * 2**20
 _LARGEST_RATIO = 32
@@ -91,12 +93,26 @@ def _rename_groups(weights: Path) -> None:
     r"""Rename groups of older versions: ``layers\dense`` on Windows, ``_layer_checkpoint_dependencies``."""
     with h5py.File(weights, "r+") as file:
         for name in list(file):
-            parts = name.replace("\\", "/").split("/")
-            parts = ["layers" if part == "_layer_checkpoint_dependencies" else part for part in parts]
-            if parts != [name]:
-                file.move(name, "/".join(parts))
+            if "\\" in name:
+                file.move(name, name.replace("\\", "/"))
         names: list[str] = []
         file.visit(names.append)
         for name in sorted(names, key=len, reverse=True):
-            if name.endswith("/_layer_checkpoint_dependencies"):
-                file.move(name, name.rpartition("/")[0] + "/layers")
+            if name.rpartition("/")[2] == _DEPENDENCIES:
+                _renumber(file[name])
+                file.move(name, name.removesuffix(_DEPENDENCIES) + "layers")
+
+
+def _renumber(group: h5py.Group) -> None:
+    """Renumber the layers of a class as 0, 1, 2: Keras 2.12 to 2.14 counted each twice that has weights."""
+    counts: Counter[str] = Counter()
+    for base, number in sorted(_numbered(name) for name in group):
+        name, target = (f"{base}_{index}" if index else base for index in (number, counts[base]))
+        counts[base] += 1
+        if name != target:
+            group.move(name, target)
+
+
+def _numbered(name: str) -> tuple[str, int]:
+    base, _, number = name.rpartition("_")
+    return (base, int(number)) if base and number.isdecimal() else (name, 0)

@@ -34,10 +34,22 @@ def kind(path: Path) -> str:
 
 def describe(path: Path) -> dict[str, Any]:
     """Return a model's architecture, with ``keras_version`` and ``backend`` where the file states them."""
-    description = {"archive": archive.read, "hdf5": _read_hdf5, "json": _read_json}[kind(path)](path)
+    description = _whole({"archive": archive.read, "hdf5": _read_hdf5, "json": _read_json}[kind(path)](path))
     if not isinstance(description, dict):
         raise SourceError("it describes no Keras model")
     return description
+
+
+def _whole(content: Any) -> Any:
+    """Return a description of a model where its configuration alone was saved, as ``model.get_config()`` returns it."""
+    layers = content.get("layers") if isinstance(content, dict) and "class_name" not in content else content
+    if not isinstance(layers, list) or not layers or not all("class_name" in _object(layer) for layer in layers):
+        return content
+    return {"class_name": "Model" if "input_layers" in _object(content) else "Sequential", "config": content}
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _read_json(path: Path) -> Any:

@@ -59,6 +59,16 @@ _DROPPED = {"consume_less", "input_dim", "input_dtype", "input_length", "mode", 
 # Where output_dim is what Keras 2 calls units; an Embedding's is still output_dim.
 _WITH_UNITS = {"Dense", "GRU", "LSTM", "SimpleRNN", "TimeDistributedDense"}
 
+# Other names that layers had, of GPUs or in some TensorFlow; tf_keras reads their weights by the layer's plain name.
+_ALIASES = {
+    "BatchNormalizationV1": "BatchNormalization",
+    "BatchNormalizationV2": "BatchNormalization",
+    "CuDNNGRU": "GRU",
+    "CuDNNLSTM": "LSTM",
+    "UnifiedGRU": "GRU",
+    "UnifiedLSTM": "LSTM",
+}
+
 # Spellings that no later version has.
 _MARKS = {"nb_filter", "bias", "input_dtype", "border_mode", "inner_activation"}
 
@@ -123,7 +133,9 @@ def with_defaults_of_their_time(layer: dict[str, Any]) -> dict[str, Any]:
         config = {key: value for key, value in config.items() if key != "dtype"}
     if layer["class_name"] == "GRU":  # Keras 2.1.3 brought the argument, TensorFlow 2 made it True
         config = {"reset_after": False, **config}
-    return {**layer, "config": config}
+    if layer["class_name"] == "CuDNNGRU":
+        config = {**config, "reset_after": True}
+    return {**layer, "class_name": _ALIASES.get(layer["class_name"], layer["class_name"]), "config": config}
 
 
 def layers_of(model: dict[str, Any]) -> list[dict[str, Any]]:

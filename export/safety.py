@@ -7,10 +7,14 @@ configuration, nothing of where the file says that the class lies.
 
 from __future__ import annotations
 
+import base64
+import binascii
+import dis
 import importlib
+import marshal
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from export import operators
@@ -18,6 +22,12 @@ from serving.models.export_record import SourceError
 
 # Layers whose configuration holds or names code: marshalled Python, pickled modules, other SavedModels.
 _HOLD_CODE = {"Lambda", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer", "NnxLayer"}
+
+# What a Lambda layer's configuration says of its functions: function_type, output_shape_module and others.
+_FUNCTIONS_OF_LAMBDA = ("function", "module", "output_shape", "mask")
+_OWN_FUNCTION = (
+    "define a function named {layer!r} in a module of yours, and export with --custom-objects and the module"
+)
 
 # Where Keras 3 keeps operations on tensors (x * 2, keras.ops.relu(x)), and those that call a function from the file.
 _OPERATIONS = ("core", "image", "linalg", "math", "nn", "numpy")
@@ -142,6 +152,8 @@ class _Check:
         if class_name in _VALUES:
             part = _VALUES[class_name]
             return {"class_name": class_name, part: self.value(node.get(part), layer, depth + 1)}
+        if class_name == "Lambda" and isinstance(config, dict):
+            return self._lambda(node, config, layer, depth)
         if class_name in _HOLD_CODE or class_name == "__lambda__":
             return self._code(node, class_name, layer)
         if class_name in operators.LAYERS:
@@ -157,18 +169,41 @@ class _Check:
             return self._rebuilt(node, class_name, self._vocabulary.classes[class_name], layer, depth)
         return self._custom(node, custom or class_name, layer, depth)
 
+    def _lambda(self, node: dict[str, Any], config: dict[str, Any], layer: str, depth: int) -> Any:
+        """Return a Lambda layer that calls the owner's function of its name, or its code where that is allowed."""
+        named = _function_name(config)
+        own = next((name for name in (layer, named) if name and name in self._trust.custom_objects), None)
+        if own and not config.get("mask"):
+            kept = {key: value for key, value in config.items() if not key.startswith(_FUNCTIONS_OF_LAMBDA)}
+            result = self._rebuilt({**node, "config": kept}, "Lambda", "keras.layers", layer, depth)
+            result["config"] |= _function_of_lambda(own, is_keras3="function_type" not in config)
+            return result
+        if named:
+            raise self._unknown(named, layer)
+        code = self._code(node, "Lambda", layer)
+        _check_code(config.get("function"), layer)
+        return code
+
     def _code(self, node: dict[str, Any], class_name: str, layer: str) -> Any:
         if not self._trust.lambda_layers:
+            instead = f", or {_OWN_FUNCTION.format(layer=layer)}" if class_name == "Lambda" else ""
             raise SourceError(
                 f"layer {layer!r} is a {class_name.strip('_')}, whose code came with the model. "
-                "If you trust it, export with --allow-lambda"
+                f"If you trust it, export with --allow-lambda{instead}"
             )
         return node
 
     def _function(self, name: str, layer: str) -> dict[str, Any]:
+        known = self._known_function(name, layer)
+        return {"class_name": "function", "config": known, "module": "builtins", "registered_name": "function"}
+
+    def _known_function(self, name: str, layer: str) -> str:
+        bare_name = name.rpartition(">")[2]  # behind the package that it is registered in
+        if bare_name in self._trust.custom_objects:
+            return bare_name
         if name not in self._vocabulary.activations:
             raise self._unknown(name, layer)
-        return {"class_name": "function", "config": name, "module": "builtins", "registered_name": "function"}
+        return name
 
     def _custom(self, node: dict[str, Any], name: str, layer: str, depth: int) -> dict[str, Any]:
         bare_name = name.rpartition(">")[2]
@@ -197,9 +232,7 @@ class _Check:
         if key in _VOCABULARIES and not isinstance(value, list | None):
             raise SourceError(f"layer {layer!r} has a {key} that is no list; export takes none from a file")
         if key in _ACTIVATIONS and isinstance(value, str):
-            if value not in self._vocabulary.activations and value not in self._trust.custom_objects:
-                raise self._unknown(value, layer)
-            return value
+            return self._known_function(value, layer)
         return self.value(value, layer, depth + 1)
 
     def _unknown(self, name: str, layer: str) -> SourceError:
@@ -207,6 +240,46 @@ class _Check:
             f"layer {layer!r} uses the custom object {name.rpartition('>')[2]!r}, which is not part of Keras. "
             "If you have its code, export with --custom-objects and the module or file that defines it"
         )
+
+
+def _function_name(config: dict[str, Any]) -> str | None:
+    """Return the name of a Lambda layer's function where the file has its name and not its code."""
+    function = config.get("function")
+    if isinstance(function, dict) and function.get("class_name") == "function":
+        return str(function.get("config")).rpartition(">")[2]
+    return str(function) if config.get("function_type") == "function" else None
+
+
+def _function_of_lambda(name: str, is_keras3: bool) -> dict[str, Any]:
+    """Return the configuration of a Lambda layer that calls a function among the custom objects."""
+    function = {"class_name": "function", "config": name, "module": None, "registered_name": name}
+    old = {"function_type": "function", "output_shape": None, "output_shape_type": "raw"}
+    return {"function": function} | ({} if is_keras3 else old)
+
+
+def _check_code(function: Any, layer: str) -> None:
+    """Raise SourceError for marshalled code that this Python can't run: its format changes with each version."""
+    if isinstance(function, dict):  # by Keras 3, or a tuple in a .keras file of Keras 2
+        config = function.get("config")
+        function = [config.get("code")] if isinstance(config, dict) else function.get("items")
+    text = function[0] if isinstance(function, list) and function else function
+    try:
+        code = marshal.loads(_bytes_of(str(text)))
+    except Exception:  # of which kind depends on where the two versions differ
+        code = None
+    # Each function begins with RESUME since Python 3.11, and its number changes.
+    if not isinstance(code, CodeType) or dis.opmap["RESUME"] not in code.co_code[::2]:
+        raise SourceError(
+            f"layer {layer!r} is a Lambda, whose code another version of Python wrote. This one can't run it: "
+            + _OWN_FUNCTION.format(layer=layer)
+        )
+
+
+def _bytes_of(text: str) -> bytes:
+    try:
+        return base64.b64decode(text.encode("ascii"))
+    except (UnicodeEncodeError, binascii.Error):  # of Keras up to 2.0
+        return text.encode("raw_unicode_escape")
 
 
 def _custom_name(node: dict[str, Any]) -> str | None:

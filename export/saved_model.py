@@ -161,6 +161,8 @@ def _arguments(model: Any, feeds: Mapping[str, Any]) -> Any:
     if isinstance(structure, dict):
         tensors = list(model.inputs)
         return {key: values[_position(tensor, tensors)] for key, tensor in structure.items()}
+    if isinstance(_shape_of_first_call(model), dict):
+        return dict(zip(_shapes_of_first_call(model), values, strict=True))
     return values[0] if len(values) == 1 else values
 
 
@@ -199,11 +201,30 @@ def _inputs(model: Any) -> dict[str, tuple[tuple[int | None, ...], Any]]:
     if tensors:
         names = _unique(str(tensor.name).partition(":")[0] for tensor in tensors)
         return {name: (tuple(one.shape), one.dtype) for name, one in zip(names, tensors, strict=True)}
-    built = getattr(model, "_build_shapes_dict", None) or {}  # what Keras 3 keeps of a subclassed model's first call
-    shapes = {key.removesuffix("_shape"): shape for key, shape in built.items()}
+    shapes = _shapes_of_first_call(model)
     if not shapes or not all(isinstance(shape, list | tuple) and shape for shape in shapes.values()):
         raise SourceError("the model was saved before its input shape was known; call it once, and save it again")
-    return {name: ((None, *shape[1:]), "float32") for name, shape in shapes.items()}
+    names = _unique(shapes)
+    return {name: ((None, *shape[1:]), "float32") for name, shape in zip(names, shapes.values(), strict=True)}
+
+
+def _shapes_of_first_call(model: Any) -> dict[str, Any]:
+    """Return the shapes by name of the inputs that a subclassed model was called with: one, a list or a dict."""
+    shape = _shape_of_first_call(model)
+    if isinstance(shape, dict):
+        return shape
+    if isinstance(shape, list | tuple) and shape and isinstance(shape[0], list | tuple):
+        return {f"input_{index}": one for index, one in enumerate(shape)}
+    return {key.removesuffix("_shape"): shape for key, shape in _built(model).items()}
+
+
+def _shape_of_first_call(model: Any) -> Any:
+    built = _built(model)
+    return next(iter(built.values())) if len(built) == 1 else None
+
+
+def _built(model: Any) -> dict[str, Any]:
+    return getattr(model, "_build_shapes_dict", None) or {}  # Keras 3 keeps it, and saves it
 
 
 def _unique(names: Iterable[str]) -> list[str]:

@@ -206,7 +206,7 @@ def test_of_two_models_in_a_folder_neither_is_exported(tmp_path: Path, keras: An
     for name in ("a.keras", "b.keras"):
         keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(tmp_path / name)
 
-    assert "and no other model; its model files are: a.keras, b.keras" in refuse(tmp_path, capsys)
+    assert "and no other model; it has a.keras, b.keras" in refuse(tmp_path, capsys)
 
 
 # --- any Keras model ---
@@ -484,6 +484,21 @@ def test_a_damaged_archive_is_refused_by_name(tmp_path: Path, keras: Any, capsys
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path, capsys: Capture) -> None:
     assert "must hold an architecture (.json) with its weights (.h5)" in refuse(tmp_path, capsys)
+
+
+def test_a_folder_of_several_models_is_refused_with_their_names(tmp_path: Path, capsys: Capture) -> None:
+    for name in ("encoder.json", "decoder.json", "encoder.h5", "decoder.h5"):
+        (tmp_path / name).write_text('{"class_name": "Sequential"}')
+
+    error = refuse(tmp_path, capsys)
+
+    assert "it has decoder.h5, decoder.json, encoder.h5, encoder.json. Leave those of one model there" in error
+
+
+def test_a_folder_of_other_files_is_refused_with_their_names(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "model.pkl").touch()
+
+    assert "its files are: model.pkl" in refuse(tmp_path, capsys)
 
 
 def test_a_path_that_is_not_a_folder_is_refused(tmp_path: Path, capsys: Capture) -> None:

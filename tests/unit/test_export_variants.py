@@ -1,0 +1,149 @@
+"""What public repositories hold besides the files that today's Keras writes; each answer is checked with NumPy."""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from export import load
+from export.safety import Trust
+from tests.unit import keras_files
+
+RANDOM = np.random.default_rng(0)
+
+
+def answer(folder: Path, x: np.ndarray) -> np.ndarray:
+    """Load the pair in a folder and predict."""
+    model, _ = load.load_model([folder / "model.json", folder / "model.h5"], Trust())
+    return np.asarray(model.predict_on_batch(x))
+
+
+# --- the configuration alone instead of to_json() ---
+
+
+@pytest.mark.parametrize("is_list", [True, False], ids=["a list of layers", "a Sequential's"])
+def test_a_configuration_alone_is_read(tmp_path: Path, is_list: bool) -> None:
+    layers = [keras_files.keras2_dense("dense_1", 2, 2), keras_files.keras2_dense("dense_2", 1)]
+    keras_files.write_pair(tmp_path, keras_files.sequential(*layers), keras_files.XOR_WEIGHTS, "2.2.4")
+    content = layers if is_list else {"name": "sequential_1", "layers": layers}
+    (tmp_path / "model.json").write_text(json.dumps(content))
+    rows = np.array([[0, 1], [1, 1]], np.float32)
+
+    np.testing.assert_allclose(answer(tmp_path, rows), keras_files.xor_answers(rows), atol=1e-6)
+
+
+def test_a_graphs_configuration_alone_is_read(tmp_path: Path) -> None:
+    source = {"name": "x", "batch_input_shape": [None, 2], "dtype": "float32", "sparse": False}
+    layers = [
+        {"class_name": "InputLayer", "name": "x", "config": source, "inbound_nodes": []},
+        {**keras_files.keras2_dense("dense_1", 2), "name": "dense_1", "inbound_nodes": [[["x", 0, 0, {}]]]},
+        {**keras_files.keras2_dense("dense_2", 1), "name": "dense_2", "inbound_nodes": [[["dense_1", 0, 0, {}]]]},
+    ]
+    content = {"name": "net", "layers": layers, "input_layers": [["x", 0, 0]], "output_layers": [["dense_2", 0, 0]]}
+    keras_files.write_pair(tmp_path, content, {"x": [], **keras_files.XOR_WEIGHTS}, "2.0.8")
+    rows = np.array([[0, 1], [1, 1]], np.float32)
+
+    np.testing.assert_allclose(answer(tmp_path, rows), keras_files.xor_answers(rows), atol=1e-6)
+
+
+# --- layers for GPUs, and other names ---
+
+
+def sigmoid(z: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-z))
+
+
+def cudnn_weights(gates: int, columns: int, units: int) -> tuple[list[np.ndarray], list[Any]]:
+    """Return weights as CuDNNLSTM and CuDNNGRU keep them, and what cuDNN makes of each gate's.
+
+    ``_canonical_to_params`` in ``keras/layers/cudnn_recurrent.py`` of Keras 2.2: a gate's numbers, in the order that
+    they are kept, are a matrix of units by inputs.
+    """
+    shapes = (columns, gates * units), (units, gates * units), (2 * gates * units,)
+    kernel, recurrent, bias = arrays = [RANDOM.standard_normal(shape).astype(np.float32) for shape in shapes]
+    kernels = [part.reshape(units, columns).T for part in np.split(kernel, gates, 1)]
+    recurrents = [part.reshape(units, units).T for part in np.split(recurrent, gates, 1)]
+    return arrays, [kernels, recurrents, np.split(bias, 2 * gates)]
+
+
+def lstm(x: np.ndarray, kernels: Any, recurrents: Any, bias: Any) -> np.ndarray:
+    h = c = np.zeros((len(x), kernels[0].shape[1]))
+    for step in np.moveaxis(x, 1, 0):
+        i, f, g, o = (step @ kernels[n] + bias[n] + h @ recurrents[n] + bias[n + 4] for n in range(4))
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        h = sigmoid(o) * np.tanh(c)
+    return h
+
+
+def gru(x: np.ndarray, kernels: Any, recurrents: Any, bias: Any) -> np.ndarray:
+    h = np.zeros((len(x), kernels[0].shape[1]))
+    for step in np.moveaxis(x, 1, 0):
+        inputs = [step @ kernels[n] + bias[n] for n in range(3)]
+        states = [h @ recurrents[n] + bias[n + 3] for n in range(3)]
+        z, r = (sigmoid(inputs[n] + states[n]) for n in range(2))
+        h = z * h + (1 - z) * np.tanh(inputs[2] + r * states[2])
+    return h
+
+
+@pytest.mark.parametrize(("class_name", "gates", "reference"), [("CuDNNLSTM", 4, lstm), ("CuDNNGRU", 3, gru)])
+def test_a_recurrent_layer_for_gpus_answers_as_cudnn_did(
+    tmp_path: Path, class_name: str, gates: int, reference: Any
+) -> None:
+    arrays, parts = cudnn_weights(gates, 3, 2)
+    config = {"name": "rnn", "batch_input_shape": [None, 4, 3], "units": 2, "return_sequences": False}
+    layer = {"class_name": class_name, "config": config}
+    keras_files.write_pair(tmp_path, keras_files.sequential(layer, keras_version="2.2.4"), {"rnn": arrays}, "2.2.4")
+    x = RANDOM.standard_normal((5, 4, 3)).astype(np.float32)
+
+    np.testing.assert_allclose(answer(tmp_path, x), reference(x, *parts), atol=1e-5)
+
+
+def test_a_batch_normalization_of_tensorflow_1_13_is_read(tmp_path: Path) -> None:
+    config = {"name": "norm", "batch_input_shape": [None, 2], "axis": [1], "epsilon": 0.5}
+    layer = {"class_name": "BatchNormalizationV1", "config": config}
+    gamma, beta, mean, variance = (np.array(pair, np.float32) for pair in ([1, 2], [3, 4], [5, 6], [7, 8]))
+    description = keras_files.sequential(layer, keras_version="2.2.4-tf")
+    keras_files.write_pair(tmp_path, description, {"norm": []}, "2.2.4-tf")
+    with h5py.File(tmp_path / "model.h5", "r+") as file:
+        names = ("gamma", "beta", "moving_mean", "moving_variance")
+        file["norm"].attrs["weight_names"] = [f"norm/{name}:0".encode() for name in names]
+        for name, array in zip(names, (gamma, beta, mean, variance), strict=True):
+            file["norm"][f"norm/{name}:0"] = array
+    x = np.array([[1, 2], [3, 4]], np.float32)
+
+    expected = (x - mean) / np.sqrt(variance + 0.5) * gamma + beta
+    np.testing.assert_allclose(answer(tmp_path, x), expected, atol=1e-5)
+
+
+# --- groups of .keras files ---
+
+
+@pytest.mark.parametrize("separator", ["/", "\\"], ids=["Linux", "Windows"])
+def test_the_numbers_that_keras_2_12_to_2_14_gave_layers_are_read(tmp_path: Path, separator: str) -> None:
+    import tf_keras
+
+    layers = [tf_keras.layers.Dense(2), tf_keras.layers.ReLU(), tf_keras.layers.Dense(3), tf_keras.layers.ReLU()]
+    model = tf_keras.Sequential([tf_keras.Input((2,)), *layers, tf_keras.layers.Dense(1)])
+    model.save(tmp_path / "saved.keras")
+    with zipfile.ZipFile(tmp_path / "saved.keras") as saved:
+        saved.extract("model.weights.h5", tmp_path)
+        config = saved.read("config.json")
+    with h5py.File(tmp_path / "model.weights.h5", "r+") as file:
+        for name, of_2_13 in {"dense_2": "dense_4", "dense_1": "dense_2"}.items():
+            file["layers"].move(name, of_2_13)
+        for name in list(file["layers"]):
+            file.move(f"layers/{name}", f"_layer_checkpoint_dependencies{separator}{name}")
+        del file["layers"]
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as copy:
+        copy.writestr("metadata.json", '{"keras_version": "2.13.1"}')
+        copy.writestr("config.json", config)
+        copy.write(tmp_path / "model.weights.h5", "model.weights.h5")
+    x = RANDOM.standard_normal((4, 2)).astype(np.float32)
+
+    loaded, _ = load.load_model([tmp_path / "model.keras"], Trust())
+
+    np.testing.assert_allclose(loaded.predict_on_batch(x), model.predict_on_batch(x), atol=1e-6)
