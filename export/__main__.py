@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m export",
         description="Export a Keras model to a SavedModel, which is what the function app serves. "
-        f"The folder holds {_KINDS}; written by Keras 1, 2 or 3.",
+        f"The folder holds {_KINDS}; written by Keras of any version.",
     )
     parser.add_argument("path", type=Path, help="the model's version folder, such as model/xor/1, or its file in there")
     parser.add_argument("--output", type=Path, help="where to write the SavedModel (default: into the same folder)")

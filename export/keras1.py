@@ -1,4 +1,4 @@
-"""Architectures of Keras 1 and early Keras 2, rewritten as those that ``tf_keras`` reads.
+"""Architectures of Keras 0, 1 and early Keras 2, rewritten as those that ``tf_keras`` reads.
 
 What changed between them stands in Keras 2's own ``keras/legacy/interfaces.py``. Only what a prediction depends on is
 carried over: initializers, regularizers and constraints are of use in training alone.
@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from export import keras0, topology
+from export.topology import layers_of
 from serving.models.export_record import SourceError
 
 _CLASSES = {
@@ -18,14 +20,31 @@ _CLASSES = {
     "Deconvolution2D": "Conv2DTranspose",
     "AtrousConvolution1D": "Conv1D",
     "AtrousConvolution2D": "Conv2D",
+    "SeparableConvolution2D": "SeparableConv2D",
     "TimeDistributedDense": "Dense",  # which takes any rank since Keras 2
 }
 
-# Layers that Keras 2 has no counterpart for.
-_GONE = {"Graph", "Highway", "MaxoutDense", "ParametricSoftplus", "SReLU"}
+# Layers of ``export/keras1_layers.py``, which has those that Keras 2 has no counterpart for, and their options.
+_GONE: dict[str, tuple[str, ...]] = {
+    "Highway": ("activation", "bias"),
+    "MaxoutDense": ("output_dim", "nb_feature", "bias"),
+    "ParametricSoftplus": (),
+    "SReLU": (),
+    "ThresholdedLinear": ("theta",),
+    "TimeDistributedMerge": ("mode",),
+}
+_OF_EVERY_LAYER = ("name", "trainable", "batch_input_shape")
 
 # Merge, by its mode.
-_MERGES = {"sum": "Add", "mul": "Multiply", "ave": "Average", "max": "Maximum", "concat": "Concatenate", "dot": "Dot"}
+_MERGES = {
+    "sum": "Add",
+    "mul": "Multiply",
+    "ave": "Average",
+    "max": "Maximum",
+    "concat": "Concatenate",
+    "dot": "Dot",
+    "cos": "Keras1Cosine",
+}
 
 # Layers whose description leaves dim_ordering out in some versions.
 _SPATIAL = ("Convolution2D", "Convolution3D", "MaxPooling", "AveragePooling", "UpSampling", "ZeroPadding", "Cropping")
@@ -91,58 +110,59 @@ def is_keras1(architecture: dict[str, Any]) -> bool:
     return any(_MARKS & set(layer["config"]) for layer in _all_layers(architecture))
 
 
-def modernized(description: dict[str, Any]) -> dict[str, Any]:
-    """Return the description of a model of Keras 1 or 2 as today's ``tf_keras`` reads it; raises SourceError."""
-    if "class_name" not in description and {"layers", "nodes"} & set(description):
-        raise SourceError(
-            "it was written by Keras 0.x, which export can't read. Load it with Keras 0.3, and save it with Keras 1.2"
-        )
+def modernized(description: dict[str, Any]) -> tuple[dict[str, Any], list[str] | None]:
+    """Return the description of a model of Keras 0 to 2 as today's ``tf_keras`` reads it, and the order of its weights.
+
+    That order is the one of ``topology.functional``. Raises SourceError for what can't be carried over.
+    """
+    if keras0.is_keras0(description):
+        description = keras0.to_keras1(description)
     if not isinstance(description.get("config"), dict | list) or "class_name" not in description:
         raise SourceError("it describes no Keras model")
-    if is_keras1(description):
+    is_old = is_keras1(description)
+    description, order = topology.functional(description)
+    if is_old:
+        description = {"keras_version": "1.0", **description}
         _set_ordering(description)
-        description = to_keras2(description)
-    return with_defaults_of_their_time(description)
+        description = _to_keras2(description, version_of(description))
+    return with_defaults_of_their_time(description), order
 
 
-def to_keras2(layer: dict[str, Any]) -> dict[str, Any]:
-    """Return a layer or model of Keras 1 as Keras 2 describes it, with all that it contains.
-
-    Raises SourceError for a layer that Keras 2 has no counterpart for.
-    """
+def _to_keras2(layer: dict[str, Any], version: tuple[int, ...]) -> dict[str, Any]:
+    """Return a layer or model of Keras 1 as Keras 2 describes it, with all that it contains."""
     class_name, config = layer["class_name"], layer["config"]
-    if class_name in _GONE:
-        name = config.get("name", class_name) if isinstance(config, dict) else class_name
-        raise SourceError(f"layer {name!r} is a Keras 1 {class_name}, which has no counterpart in later versions")
     if class_name == "Merge":
-        return _merge(layer)
+        return _merge(layer, version)
+    if class_name in _GONE:
+        kept = {key: config[key] for key in (*_OF_EVERY_LAYER, *_GONE[class_name]) if key in config}
+        return {**layer, "class_name": f"Keras1{class_name}", "config": kept}
+    if class_name == "BatchNormalization" and config.get("mode", 0) != 0:
+        return _normalization(layer, version)
     if layers_of(layer):
-        return {**layer, "config": _with_layers(config, [to_keras2(inner) for inner in layers_of(layer)])}
-    return {**layer, "class_name": _CLASSES.get(class_name, class_name), "config": _config(class_name, config)}
+        return {**layer, "config": _with_layers(config, [_to_keras2(inner, version) for inner in layers_of(layer)])}
+    return {**layer, "class_name": _CLASSES.get(class_name, class_name), "config": _config(class_name, config, version)}
 
 
 def with_defaults_of_their_time(layer: dict[str, Any]) -> dict[str, Any]:
     """Return a layer or model of Keras 1 or 2 with the arguments whose defaults have changed since written out."""
-    config = layer["config"]
+    config, class_name = layer["config"], layer["class_name"]
     if layers_of(layer):
         inner = [with_defaults_of_their_time(inner) for inner in layers_of(layer)]
         return {**layer, "config": _with_layers(config, inner)}
-    if isinstance(config.get("layer"), dict):  # TimeDistributed, Bidirectional
-        config = {**config, "layer": with_defaults_of_their_time(config["layer"])}
-    if layer["class_name"] == "Embedding" and str(config.get("dtype")).startswith("int"):  # that of its input
+    if class_name == "Merge" or (class_name in _GONE and "init" in config):  # early Keras 2 still had them
+        return _to_keras2(layer, (2,))
+    for key in ("layer", "cell"):  # TimeDistributed, Bidirectional, RNN
+        if isinstance(config.get(key), dict):
+            config = {**config, key: with_defaults_of_their_time(config[key])}
+    if isinstance(config.get("cells"), list):  # StackedRNNCells
+        config = {**config, "cells": [with_defaults_of_their_time(cell) for cell in config["cells"]]}
+    if class_name == "Embedding" and str(config.get("dtype")).startswith("int"):  # that of its input
         config = {key: value for key, value in config.items() if key != "dtype"}
-    if layer["class_name"] == "GRU":  # Keras 2.1.3 brought the argument, TensorFlow 2 made it True
+    if class_name in ("GRU", "GRUCell"):  # Keras 2.1.3 brought the argument, TensorFlow 2 made it True
         config = {"reset_after": False, **config}
     if layer["class_name"] == "CuDNNGRU":
         config = {**config, "reset_after": True}
     return {**layer, "class_name": _ALIASES.get(layer["class_name"], layer["class_name"]), "config": config}
-
-
-def layers_of(model: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the layers in a model's JSON; none where it is a plain layer. A Sequential of 2017 is the list itself."""
-    config = model["config"]
-    layers = config if isinstance(config, list) else config.get("layers", [])
-    return [layer for layer in layers if isinstance(layer, dict) and "config" in layer]
 
 
 def _with_layers(config: Any, layers: list[dict[str, Any]]) -> Any:
@@ -172,44 +192,69 @@ def _set_ordering(model: dict[str, Any]) -> None:
                     '"dim_ordering", "tf" or "th", to its config in the JSON'
                 )
             config["dim_ordering"] = next(iter(stated))
-        if class_name == "ZeroPadding2D" and _version(model) < (1, 2):
+        if class_name == "ZeroPadding2D" and version_of(model) < (1, 2):
             config["padding"] = config.get("padding", (1, 1))[:2]  # what it took of four
 
 
-def _version(description: dict[str, Any]) -> tuple[int, ...]:
+def version_of(description: dict[str, Any]) -> tuple[int, ...]:
+    """Return the version of the Keras that wrote a description, (1, 0) where it doesn't say."""
     return tuple(int(part) for part in str(description.get("keras_version") or "1.0").split(".") if part.isdecimal())
 
 
-def _merge(layer: dict[str, Any]) -> dict[str, Any]:
+def _merge(layer: dict[str, Any], version: tuple[int, ...]) -> dict[str, Any]:
     config = layer["config"]
     name, mode = config.get("name", "merge"), config.get("mode")
     if config.get("layers") or config.get("mode_type", "raw") != "raw" or mode not in _MERGES:
         raise SourceError(
-            f"layer {name!r} merges by {mode!r}, or as the first layer of a Sequential, which later versions can't. "
-            "Rebuild that part with the functional API, and save the model again"
+            f"layer {name!r} merges by {mode!r}, or as the first layer of a Sequential in another, which later "
+            "versions can't. Rebuild that part with the functional API, and save the model again"
         )
     merged = {"name": name, "trainable": config.get("trainable", True)}
     if mode == "concat":
         merged["axis"] = config.get("concat_axis", -1)
     elif mode == "dot":
-        merged["axes"] = config.get("dot_axes", -1)
+        merged["axes"] = _dot_axes(config.get("dot_axes", -1), name)
+    elif mode == "cos":
+        merged["as_matrix"] = version >= (1,)
     return {**layer, "class_name": _MERGES[mode], "config": merged}
+
+
+def _dot_axes(axes: Any, name: str) -> Any:
+    """Return the axes of a dot product, which were lists of several axes in Keras 0."""
+    if not isinstance(axes, list):
+        return axes
+    flat = [axis[0] if isinstance(axis, list) and len(axis) == 1 else axis for axis in axes]
+    if any(isinstance(axis, list) for axis in flat):
+        raise SourceError(f"layer {name!r} merges by 'dot' over several axes, which later versions can't")
+    return flat
+
+
+def _normalization(layer: dict[str, Any], version: tuple[int, ...]) -> dict[str, Any]:
+    """Return a BatchNormalization of a mode that normalizes by what it is given."""
+    config = layer["config"]
+    mode, epsilon = config["mode"], config["epsilon"]
+    kept = {key: config[key] for key in (*_OF_EVERY_LAYER, "mode", "axis") if key in config}
+    if mode == 1:
+        kept |= {"within": epsilon if version >= (1, 0, 5) else 0, "beside": epsilon}
+    else:
+        kept |= {"within": epsilon, "beside": 0 if version >= (1, 0, 6) else epsilon}
+    return {**layer, "class_name": "Keras1Normalization", "config": kept}
 
 
 def std_to_variance(model: Any, description: dict[str, Any]) -> None:
     """Correct the batch normalizations of a model that Keras 1.0.5 or older wrote: it stored the standard deviation."""
-    if not is_keras1(description) or _version(description) >= (1, 0, 6):
+    if not is_keras1(description) or version_of(description) >= (1, 0, 6):
         return
     for layer in model._flatten_layers():
         if type(layer).__name__ == "BatchNormalization":
             layer.moving_variance.assign((layer.moving_variance + layer.epsilon) ** 2 - layer.epsilon)
 
 
-def _config(class_name: str, config: dict[str, Any]) -> dict[str, Any]:
-    if class_name == "BatchNormalization" and config.get("mode", 0) != 0:
-        raise SourceError(f"layer {config['name']!r} is a BatchNormalization of mode {config['mode']}; only 0 lives on")
+def _config(class_name: str, config: dict[str, Any], version: tuple[int, ...]) -> dict[str, Any]:
     renamed: dict[str, Any] = {}
     for key, value in config.items():
+        if key == "output_shape" and class_name == "Deconvolution2D":
+            renamed["stated_shape"] = value
         if key in _DROPPED or key in _KERNEL_SIZES or key.endswith(_ONLY_FOR_TRAINING):
             continue
         if key == "dim_ordering":
@@ -217,7 +262,7 @@ def _config(class_name: str, config: dict[str, Any]) -> dict[str, Any]:
         elif key == "output_dim" and class_name in _WITH_UNITS:
             renamed["units"] = value
         elif key == "layer":
-            renamed[key] = to_keras2(value)
+            renamed[key] = _to_keras2(value, version)
         else:
             renamed[_RENAMED.get(key, key)] = value
     if class_name == "UpSampling1D" and "length" in renamed:

@@ -1,6 +1,6 @@
 """From the files of a model to a Keras model that is ready to predict, whichever Keras wrote them.
 
-Keras 3 reads its own; Keras 2 (``tf_keras``, a development dependency) reads what Keras 1 and 2 wrote. Neither reads a
+Keras 3 reads its own; Keras 2 (``tf_keras``, a development dependency) reads what Keras 0 to 2 wrote. Neither reads a
 file before ``safety``, ``archive`` and ``hdf5`` have checked it.
 """
 
@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -39,29 +40,53 @@ def load_model(sources: list[Path], trust: Trust) -> tuple[Any, str]:
             description = files.attributes(weights) | description
     is_keras3 = _is_keras3(description)
     keras = _import("keras" if is_keras3 else "tf_keras")
-    with _named(sources[0]):
-        if is_keras3:
-            description.setdefault("module", "keras")
-        checked = safety.checked(
-            description if is_keras3 else keras1.modernized(description), trust, Vocabulary.of(keras)
-        )
-    with _trusting(keras, trust):
-        model = _load(keras, sources, weights, checked)
-    if not is_keras3:
-        keras1.std_to_variance(model, description)
-        theano.correct(model, description, weights)
+    model = (_load_keras3 if is_keras3 else _load_keras2)(keras, sources, description, trust)
     return model, f"{keras.__name__} {keras.__version__}"
 
 
-def _load(keras: ModuleType, sources: list[Path], weights: Path, description: dict[str, Any]) -> Any:
+def _load_keras3(keras: ModuleType, sources: list[Path], description: dict[str, Any], trust: Trust) -> Any:
+    with _named(sources[0]):
+        description.setdefault("module", "keras")
+        checked = safety.checked(description, trust, Vocabulary.of(keras))
+    with _trusting(keras, trust):
+        return _load(keras, sources, checked, _load_weights)
+
+
+def _load_keras2(keras: ModuleType, sources: list[Path], description: dict[str, Any], trust: Trust) -> Any:
+    from export import keras1_layers, keras1_weights, spatial  # which import tf_keras
+
+    with _named(sources[0]):
+        modern, order = keras1.modernized(description)
+        is_theano = theano.computed(modern, sources[-1])
+        as_theano = spatial.theano(keras1.version_of(modern)) if is_theano else {}
+        own = keras1_layers.BY_NAME | spatial.PORTABLE | as_theano
+        checked = safety.checked(modern, trust, Vocabulary.of(keras, own))
+    is_old = keras1.is_keras1(modern)
+    load_weights = partial(keras1_weights.load, order=order, is_keras1=is_old) if is_old or order else _load_weights
+    with keras.utils.custom_object_scope(own), _trusting(keras, trust):
+        model = _load(keras, sources, checked, load_weights)
+    with _named(sources[0]):
+        keras1.std_to_variance(model, modern)
+        if is_theano:
+            theano.correct(model, modern)
+    return model
+
+
+def _load(keras: ModuleType, sources: list[Path], description: dict[str, Any], load_weights: Any) -> Any:
+    weights = sources[-1]
     if files.kind(weights) == "archive":
         with _named(weights), archive.rewritten(weights, description) as path:
             return keras.models.load_model(path, compile=False)
     with _named(sources[0]):
         model = keras.models.model_from_json(json.dumps(description))
-    with _named(weights, sources[0]), _under_the_name_of_its_layout(weights) as path:
-        model.load_weights(path)
+    with _named(weights, sources[0]):
+        load_weights(model, weights)
     return model
+
+
+def _load_weights(model: Any, weights: Path) -> None:
+    with _under_the_name_of_its_layout(weights) as path:
+        model.load_weights(path)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import binascii
 import dis
 import importlib
 import marshal
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from types import CodeType, ModuleType
 from typing import Any
@@ -82,13 +82,13 @@ class Vocabulary:
     operations: Mapping[str, Set[str]]
 
     @classmethod
-    def of(cls, keras: ModuleType) -> Vocabulary:
-        """Return that of ``keras`` or ``tf_keras``."""
+    def of(cls, keras: ModuleType, layers: Iterable[str] = ()) -> Vocabulary:
+        """Return that of ``keras`` or ``tf_keras``, with further layers by their names."""
         classes: dict[str, str] = {}
         for namespace in ("random", "dtype_policies", "mixed_precision", "constraints", "regularizers", "initializers"):
             module = getattr(keras, namespace, None)
             classes |= dict.fromkeys(_public(module, type), f"keras.{namespace}") if module else {}
-        classes |= dict.fromkeys(_public(keras.layers, type), "keras.layers")
+        classes |= dict.fromkeys(_public(keras.layers, type) | set(layers), "keras.layers")
         classes |= {"Sequential": "keras", "Model": "keras", "SyncBatchNormalization": "keras.layers.experimental"}
         classes["Functional"] = _functional(keras).__module__
         functions = _public(keras.activations, Callable) - {"get", "serialize", "deserialize"}

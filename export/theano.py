@@ -1,4 +1,4 @@
-"""Kernels that Keras wrote under Theano: its convolutions flip them, TensorFlow's do not.
+"""What Theano did otherwise: its convolutions flip their kernels, TensorFlow's do not.
 
 Keras 2.0 to 2.3 flipped them on loading (``preprocess_weights_for_loading`` in ``keras/engine/topology.py``);
 ``tf_keras`` no longer does. Separable, depthwise and locally connected layers were never flipped.
@@ -27,15 +27,11 @@ _KERNELS = {
 }
 
 
-def correct(model: Any, description: dict[str, Any], weights: Path) -> None:
-    """Make a loaded model compute as Theano did, where Theano computed it; raises SourceError where it can't."""
-    if _wrote(description, weights):
-        _check_padding(model)
-        _flip_kernels(model)
+def computed(description: dict[str, Any], weights: Path) -> bool:
+    """Return whether Theano computed a model: by ``backend``, or in Keras 0 and 1 by the weights' names.
 
-
-def _wrote(description: dict[str, Any], weights: Path) -> bool:
-    """Return whether Theano computed the model: by ``backend``, or in Keras 1 by the weights' names."""
+    Keras 0 gave them none; what it wrote is taken to be Theano's, its default.
+    """
     if description.get("backend"):
         return bool(description["backend"] == "theano")
     return keras1.is_keras1(description) and not _has_tensorflow_names(weights)
@@ -49,20 +45,36 @@ def _has_tensorflow_names(weights: Path) -> bool:
     return any(name.endswith(":0") for name in names)
 
 
-def _check_padding(model: Any) -> None:
-    """Raise SourceError for padding that Theano does at other places than TensorFlow, so that answers would differ."""
+def correct(model: Any, description: dict[str, Any]) -> None:
+    """Make a model that was loaded with ``spatial.theano`` compute as Theano did; raises SourceError where it can't."""
+    is_old = keras1.is_keras1(description)
     for layer in _layers(model):
-        if type(layer).__name__ == "ConvLSTM2D" and set(layer.dilation_rate) != {1}:
-            raise SourceError(f"layer {layer.name!r} is a dilated ConvLSTM2D, which Theano computed otherwise")
         if getattr(layer, "padding", None) != "same":
             continue
-        kernel, strides = getattr(layer, "kernel_size", None), _numbers(getattr(layer, "strides", 1))
-        is_even = kernel is not None and any(size % 2 == 0 for size in _numbers(kernel))
-        if kernel is None or is_even or set(strides) != {1} or "Transpose" in type(layer).__name__:
+        if is_old and not model.weights and keras1.version_of(description) >= (1,):
             raise SourceError(
-                f"layer {layer.name!r} pads by 'same', which Theano did at another place than TensorFlow does. "
+                f"layer {layer.name!r} pads by 'same', and without weights no file says which backend did"
+            )
+        if not _is_exact(layer, is_old):
+            raise SourceError(
+                f"layer {layer.name!r} pads by 'same', which Theano did in a way of its own for such sizes. "
                 "Use ZeroPadding layers and 'valid' instead, and save the model again"
             )
+    _flip_kernels(model)
+
+
+def _is_exact(layer: Any, is_old: bool) -> bool:
+    """Tell whether ``spatial.theano`` computes a layer with ``same`` padding as each version of Keras did."""
+    kind = type(layer).__name__
+    sizes = _numbers(getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", ()))
+    is_odd = all(size % 2 for size in sizes)
+    if "Pooling3D" in kind:  # cut by some versions only, where there is more to cut
+        return set(sizes) == {3}
+    if "Transpose" in kind:
+        return is_odd and all(stride <= (size + 1) // 2 for stride, size in zip(layer.strides, sizes, strict=True))
+    if "Separable" in kind or (kind == "Conv3D" and is_old):
+        return is_odd
+    return True
 
 
 def _numbers(value: Any) -> list[int]:

@@ -514,11 +514,14 @@ def test_a_model_without_an_input_shape_is_refused(tmp_path: Path, capsys: Captu
     refuse(tmp_path, capsys)
 
 
-def test_a_layer_that_keras_2_dropped_is_named(tmp_path: Path, capsys: Capture) -> None:
-    layer = {"class_name": "MaxoutDense", "config": {"name": "maxout", "output_dim": 1}}
+def test_a_merge_of_keras_1_that_later_versions_lack_is_named(tmp_path: Path, capsys: Capture) -> None:
+    dense = {"name": "dense_1", "output_dim": 1, "batch_input_shape": [None, 2]}
+    branch = {"class_name": "Sequential", "config": [{"class_name": "Dense", "config": dense}]}
+    merge = {"name": "merge_1", "mode": "own_function", "mode_type": "function", "layers": [branch, branch]}
+    layer = {"class_name": "Merge", "config": merge}
     keras_files.write_pair(tmp_path, keras_files.sequential(layer, keras_version="1.2.2"), {})
 
-    assert "layer 'maxout' is a Keras 1 MaxoutDense" in refuse(tmp_path, capsys)
+    assert "layer 'merge_1' merges by 'own_function'" in refuse(tmp_path, capsys)
 
 
 # --- code that came with a model ---
