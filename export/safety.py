@@ -78,7 +78,9 @@ class Vocabulary:
         for namespace in ("random", "dtype_policies", "mixed_precision", "constraints", "regularizers", "initializers"):
             module = getattr(keras, namespace, None)
             classes |= dict.fromkeys(_public(module, type), f"keras.{namespace}") if module else {}
-        classes |= dict.fromkeys(_public(keras.layers, type), "keras.layers")
+        # HDF5 of Keras 3 has a class's own name, which is the public one but for GroupQueryAttention.
+        own_names = {getattr(keras.layers, name).__name__ for name in _public(keras.layers, type)}
+        classes |= dict.fromkeys(_public(keras.layers, type) | own_names, "keras.layers")
         classes |= {"Sequential": "keras", "Model": "keras", "SyncBatchNormalization": "keras.layers.experimental"}
         classes["Functional"] = _functional(keras).__module__
         functions = _public(keras.activations, Callable) - {"get", "serialize", "deserialize"}

@@ -277,6 +277,15 @@ def test_any_keras_model_exports_and_is_checked_against_keras(
     assert export_record.is_fresh(tmp_path)
 
 
+def test_a_layer_whose_class_keras_publishes_by_another_name_is_accepted(tmp_path: Path, keras: Any) -> None:
+    a = keras.Input((3, 4))
+    model = keras.Model(a, keras.layers.GroupQueryAttention(2, 2, 1)(a, a))
+    model.save(tmp_path / "model.h5")
+    x = np.random.default_rng(0).standard_normal((2, 3, 4)).astype(np.float32)
+
+    np.testing.assert_allclose(export_and_serve(tmp_path, x), model(x), atol=1e-6)
+
+
 def test_inputs_and_outputs_keep_their_names_in_keras(tmp_path: Path, keras: Any) -> None:
     keras_models(keras)["several inputs and outputs"].save(tmp_path / "model.keras")
 
@@ -506,6 +515,16 @@ def test_a_layer_that_keras_2_dropped_is_named(tmp_path: Path, capsys: Capture) 
     assert "layer 'maxout' is a Keras 1 MaxoutDense" in refuse(tmp_path, capsys)
 
 
+def test_what_keras_3_cannot_read_back_is_to_be_saved_as_keras(tmp_path: Path, keras: Any, capsys: Capture) -> None:
+    a = keras.Input((4, 3))
+    keras.Model(a, keras.layers.Attention()([a, a])).save(tmp_path / "model.h5")
+
+    error = refuse(tmp_path, capsys)
+
+    assert "model.h5: Invalid value for argument score_mode" in error
+    assert "If keras wrote it, save the model again: as .keras" in error
+
+
 # --- code that came with a model ---
 
 
@@ -621,7 +640,7 @@ def test_an_operator_layer_that_writes_files_is_refused(tmp_path: Path, tf_keras
 
 def test_operators_on_tensors_in_keras_2_are_accepted(tmp_path: Path, tf_keras: Any) -> None:
     x = tf_keras.Input((2,))
-    model = tf_keras.Model(x, tf_keras.layers.Dense(1)(x * 2.0 - 1.0))
+    model = tf_keras.Model(x, tf_keras.layers.Dense(1)((x * 2.0 - 1.0) // 0.7))
     model.save(tmp_path / "model.h5")
 
     np.testing.assert_allclose(export_and_serve(tmp_path, ROWS), model(ROWS), atol=1e-6)
