@@ -45,8 +45,7 @@ def main() -> None:
     """Try the chosen models; print what is not right."""
     options = _parser().parse_args()
     if options.child:
-        part, library, *names = options.child
-        _child(part, library, names)
+        _child(*json.loads(options.child))
         return
     parts = [part for part in PARTS if getattr(options, part)] or list(PARTS)
     for part in [] if options.report else parts:
@@ -75,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=1, help="processes at the same time (default: %(default)s)")
     parser.add_argument("--report", action="store_true", help="try nothing; print what is known")
     parser.add_argument("--save", action="store_true", help="write docs/coverage.md")
-    parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
+    parser.add_argument("--child", help=argparse.SUPPRESS)
     return parser
 
 
@@ -117,7 +116,7 @@ def _run(chunks: list[list[str]], jobs: int, results: dict[str, Any], path: Path
 def _try(chunk: list[str], record: Callable[[str, dict[str, Any]], None]) -> None:
     """Try models in one process; a model that ends the process has failed, and the rest goes on in another."""
     part, library, *names = chunk
-    command = [sys.executable, "-m", "benchmarks.coverage", "--child", part, library, *names]
+    command = [sys.executable, "-m", "benchmarks.coverage", "--child", json.dumps(chunk)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
         for line in child.stdout or ():
             if line.startswith("{"):
@@ -130,7 +129,7 @@ def _try(chunk: list[str], record: Callable[[str, dict[str, Any]], None]) -> Non
         _try([part, library, *names[1:]], record) if names[1:] else None
 
 
-def _child(part: str, library: str, names: list[str]) -> None:
+def _child(part: str, library: str, *names: str) -> None:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     warnings.simplefilter("ignore")
     logging.disable(logging.ERROR)

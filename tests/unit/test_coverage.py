@@ -9,6 +9,10 @@ from benchmarks.coverage import layers, report
 from benchmarks.coverage.case import Case, Tensor, WrongError, relative_difference
 
 
+def f32(values: object) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
 @pytest.mark.parametrize("library", ["keras", "tf_keras"])
 def test_every_public_layer_has_a_row_or_a_reason(library: str) -> None:
     found = layers.cases(import_module(library))
@@ -47,12 +51,12 @@ def test_an_answer_of_other_weights_is_wrong_and_code_is_refused(monkeypatch: py
 @pytest.mark.parametrize(
     ("got", "expected"),
     [
-        (np.float32([1, 2]), np.float32([1, 2.001])),
-        (np.float32([1, 2]), np.float64([1, 2])),
-        (np.float32([1, 2]), np.float32([[1, 2]])),
-        (np.float32([1, np.nan]), np.float32([1, 2])),
-        (np.float32([np.nan]), np.float32([np.nan])),
-        (np.int64([1]), np.int64([2])),
+        (f32([1, 2]), f32([1, 2.001])),
+        (f32([1, 2]), np.array([1.0, 2.0])),
+        (f32([1, 2]), f32([[1, 2]])),
+        (f32([1, np.nan]), f32([1, 2])),
+        (f32([np.nan]), f32([np.nan])),
+        (np.array([1]), np.array([2])),
         (np.array([b"a"], object), np.array([b"b"], object)),
     ],
     ids=["value", "dtype", "shape", "no number", "no number at all", "whole number", "string"],

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from export import saved_model
+from export import safety, saved_model
 from export.__main__ import main
 from serving.engines.session import load_session
 from serving.models import export_record
@@ -284,6 +284,17 @@ def test_a_layer_whose_class_keras_publishes_by_another_name_is_accepted(tmp_pat
     x = np.random.default_rng(0).standard_normal((2, 3, 4)).astype(np.float32)
 
     np.testing.assert_allclose(export_and_serve(tmp_path, x), model(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("library", ["keras", "tf_keras"])
+def test_layers_that_keras_has_for_its_applications_only_are_accepted(
+    tmp_path: Path, request: pytest.FixtureRequest, library: Any
+) -> None:
+    library = request.getfixturevalue(library)
+    layer = safety.layers_of_applications(library)["LayerScale"](0.5, 2)
+    library.Sequential([library.Input((2,)), layer]).save(tmp_path / "model.keras")
+
+    assert export_and_serve(tmp_path, ROWS).tolist() == (ROWS * 0.5).tolist()
 
 
 def test_inputs_and_outputs_keep_their_names_in_keras(tmp_path: Path, keras: Any) -> None:
