@@ -52,7 +52,8 @@ class _Operation:
 
 def is_proven(tf: Any, function: Any) -> bool:
     """Return whether each row of a concrete function's outputs provably depends on the same row of its inputs only."""
-    states: dict[str, _State] = {tensor.name: 0 for tensor in function.inputs if tensor.dtype != tf.resource}
+    arguments = function.inputs[: len(function.inputs) - len(function.captured_inputs)]  # then variables and constants
+    states: dict[str, _State] = {tensor.name: 0 for tensor in arguments}
     try:
         for op in function.graph.get_operations():
             if any(tensor.name not in states for tensor in op.outputs):

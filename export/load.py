@@ -24,6 +24,9 @@ from serving.models.export_record import SourceError
 
 _LONGEST_REASON = 300  # characters of Keras's own error text that a message repeats
 
+# Formats that keep what JSON and HDF5 lose: some arguments of layers and of operators.
+_ADVICE = {"keras": "as .keras", "tf_keras": "as a SavedModel, by model.export"}
+
 
 def load_model(sources: list[Path], trust: Trust) -> tuple[Any, str]:
     """Return the Keras model in the sources, and name and version of the Keras that read them.
@@ -77,7 +80,7 @@ def _load(keras: ModuleType, sources: list[Path], description: dict[str, Any], l
     if files.kind(weights) == "archive":
         with _named(weights), archive.rewritten(weights, description) as path:
             return keras.models.load_model(path, compile=False)
-    with _named(sources[0]):
+    with _named(sources[0], advice=f". If {keras.__name__} wrote it, save the model again: {_ADVICE[keras.__name__]}"):
         model = keras.models.model_from_json(json.dumps(description))
     with _named(weights, sources[0]):
         load_weights(model, weights)
@@ -94,7 +97,8 @@ def _trusting(keras: ModuleType, trust: Trust) -> Iterator[None]:
     """Let Keras run what the model's owner allows. The safe mode is off for the rest of the process, an export's."""
     if trust.lambda_layers:
         (keras.config if hasattr(keras, "config") else keras.__internal__).enable_unsafe_deserialization()
-    with keras.utils.custom_object_scope(dict(trust.custom_objects)):
+    # tf_keras finds its own layers of keras.applications among custom objects only.
+    with keras.utils.custom_object_scope({**safety.layers_of_applications(keras), **trust.custom_objects}):
         yield
 
 
@@ -127,14 +131,15 @@ def _under_the_name_of_its_layout(weights: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _named(path: Path, fitting: Path | None = None) -> Iterator[None]:
+def _named(path: Path, fitting: Path | None = None, advice: str = "") -> Iterator[None]:
     """Turn whatever Keras or HDF5 raises into one line that names the file, and the one that it doesn't fit."""
     try:
         yield
     except Exception as error:
-        reason = " ".join(str(error).split())[:_LONGEST_REASON].rstrip(".") or type(error).__name__
+        innermost = str(error).rpartition("Exception encountered: ")[2]  # Keras 3 puts a line around for each layer
+        reason = " ".join(innermost.split())[:_LONGEST_REASON].rstrip(".") or type(error).__name__
         if str(path) in reason:
             raise SourceError(reason) from error
         fits = fitting not in (None, path) and not isinstance(error, OSError | SourceError)
         what = f"{path} does not fit {fitting.name}" if fitting and fits else str(path)
-        raise SourceError(f"{what}: {reason}") from error
+        raise SourceError(f"{what}: {reason}{advice}") from error

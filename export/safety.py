@@ -31,6 +31,7 @@ _OWN_FUNCTION = (
 
 # Where Keras 3 keeps operations on tensors (x * 2, keras.ops.relu(x)), and those that call a function from the file.
 _OPERATIONS = ("core", "image", "linalg", "math", "nn", "numpy")
+_APPLICATIONS = ("convnext", "inception_resnet_v2")  # of keras.applications, those with layers of their own
 _CALL_FUNCTIONS = {"Map", "Scan", "AssociativeScan", "Switch", "WhileLoop", "ForiLoop", "Cond", "VectorizedMap"}
 
 # Of use in training alone. What stands in their place suits every layer.
@@ -75,11 +76,15 @@ class Trust:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What a Keras has that only computes: the module of each class by its name, activations, operations by module."""
+    """What a Keras has that only computes: the module of each class by its name, activations, further classes by module.
+
+    ``registered`` are names of those that descriptions without modules have.
+    """
 
     classes: Mapping[str, str]
     activations: Set[str]
     operations: Mapping[str, Set[str]]
+    registered: Set[str] = frozenset()
 
     @classmethod
     def of(cls, keras: ModuleType, layers: Iterable[str] = ()) -> Vocabulary:
@@ -88,11 +93,17 @@ class Vocabulary:
         for namespace in ("random", "dtype_policies", "mixed_precision", "constraints", "regularizers", "initializers"):
             module = getattr(keras, namespace, None)
             classes |= dict.fromkeys(_public(module, type), f"keras.{namespace}") if module else {}
-        classes |= dict.fromkeys(_public(keras.layers, type) | set(layers), "keras.layers")
+        # HDF5 of Keras 3 has a class's own name, which is the public one but for GroupQueryAttention.
+        own_names = {getattr(keras.layers, name).__name__ for name in _public(keras.layers, type)}
+        classes |= dict.fromkeys(_public(keras.layers, type) | own_names | set(layers), "keras.layers")
         classes |= {"Sequential": "keras", "Model": "keras", "SyncBatchNormalization": "keras.layers.experimental"}
         classes["Functional"] = _functional(keras).__module__
         functions = _public(keras.activations, Callable) - {"get", "serialize", "deserialize"}
-        return cls(classes, functions | {"relu6", "leaky_relu"}, _operations(keras))
+        own, operations = layers_of_applications(keras), _operations(keras)
+        for name, layer in own.items():
+            operations[layer.__module__] = {name, *operations.get(layer.__module__, ())}
+        registered = {keras.saving.get_registered_name(layer) for layer in own.values()} - set(own)
+        return cls(classes, functions | {"relu6", "leaky_relu"}, operations, registered)
 
 
 def _public(module: ModuleType, kind: Any) -> Set[str]:
@@ -107,6 +118,16 @@ def _operations(keras: ModuleType) -> dict[str, Set[str]]:
         module = importlib.import_module(f"keras.src.ops.{name}")
         classes = {key for key in _public(module, type) if issubclass(getattr(module, key), keras.Operation)}
         found[module.__name__] = classes - _CALL_FUNCTIONS
+    return found
+
+
+def layers_of_applications(keras: ModuleType) -> dict[str, type]:
+    """Return by name the layers that only architectures of ``keras.applications`` have."""
+    found: dict[str, type] = {}
+    for name in _APPLICATIONS:
+        module = importlib.import_module(f"{keras.__name__}.src.applications.{name}")
+        values = {key: value for key, value in vars(module).items() if isinstance(value, type)}
+        found |= {key: value for key, value in values.items() if value.__module__ == module.__name__}
     return found
 
 
@@ -163,8 +184,11 @@ class _Check:
         custom = _custom_name(node)
         if custom is None and class_name == "function":
             return self._function(str(config), layer)
-        if class_name in self._vocabulary.operations.get(str(node.get("module")), ()):
-            return self._rebuilt(node, class_name, node["module"], layer, depth)
+        for module in (str(node.get("module")), f"tf_{node.get('module')}"):  # keras.src is also TensorFlow 2.13's
+            if class_name in self._vocabulary.operations.get(module, ()):
+                return self._rebuilt(node, class_name, module, layer, depth)
+        if class_name in self._vocabulary.registered and "module" not in node:
+            return self._rebuilt(node, class_name, "", layer, depth)
         if custom is None and class_name in self._vocabulary.classes:
             return self._rebuilt(node, class_name, self._vocabulary.classes[class_name], layer, depth)
         return self._custom(node, custom or class_name, layer, depth)

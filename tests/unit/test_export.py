@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from export import saved_model
+from export import safety, saved_model
 from export.__main__ import main
 from serving.engines.session import load_session
 from serving.models import export_record
@@ -277,6 +277,26 @@ def test_any_keras_model_exports_and_is_checked_against_keras(
     assert export_record.is_fresh(tmp_path)
 
 
+def test_a_layer_whose_class_keras_publishes_by_another_name_is_accepted(tmp_path: Path, keras: Any) -> None:
+    a = keras.Input((3, 4))
+    model = keras.Model(a, keras.layers.GroupQueryAttention(2, 2, 1)(a, a))
+    model.save(tmp_path / "model.h5")
+    x = np.random.default_rng(0).standard_normal((2, 3, 4)).astype(np.float32)
+
+    np.testing.assert_allclose(export_and_serve(tmp_path, x), model(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("library", ["keras", "tf_keras"])
+def test_layers_that_keras_has_for_its_applications_only_are_accepted(
+    tmp_path: Path, request: pytest.FixtureRequest, library: Any
+) -> None:
+    library = request.getfixturevalue(library)
+    layer = safety.layers_of_applications(library)["LayerScale"](0.5, 2)
+    library.Sequential([library.Input((2,)), layer]).save(tmp_path / "model.keras")
+
+    assert export_and_serve(tmp_path, ROWS).tolist() == (ROWS * 0.5).tolist()
+
+
 def test_inputs_and_outputs_keep_their_names_in_keras(tmp_path: Path, keras: Any) -> None:
     keras_models(keras)["several inputs and outputs"].save(tmp_path / "model.keras")
 
@@ -524,6 +544,16 @@ def test_a_merge_of_keras_1_that_later_versions_lack_is_named(tmp_path: Path, ca
     assert "layer 'merge_1' merges by 'own_function'" in refuse(tmp_path, capsys)
 
 
+def test_what_keras_3_cannot_read_back_is_to_be_saved_as_keras(tmp_path: Path, keras: Any, capsys: Capture) -> None:
+    a = keras.Input((4, 3))
+    keras.Model(a, keras.layers.Attention()([a, a])).save(tmp_path / "model.h5")
+
+    error = refuse(tmp_path, capsys)
+
+    assert "model.h5: Invalid value for argument score_mode" in error
+    assert "If keras wrote it, save the model again: as .keras" in error
+
+
 # --- code that came with a model ---
 
 
@@ -639,7 +669,7 @@ def test_an_operator_layer_that_writes_files_is_refused(tmp_path: Path, tf_keras
 
 def test_operators_on_tensors_in_keras_2_are_accepted(tmp_path: Path, tf_keras: Any) -> None:
     x = tf_keras.Input((2,))
-    model = tf_keras.Model(x, tf_keras.layers.Dense(1)(x * 2.0 - 1.0))
+    model = tf_keras.Model(x, tf_keras.layers.Dense(1)((x * 2.0 - 1.0) // 0.7))
     model.save(tmp_path / "model.h5")
 
     np.testing.assert_allclose(export_and_serve(tmp_path, ROWS), model(ROWS), atol=1e-6)

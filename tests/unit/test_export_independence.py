@@ -74,12 +74,17 @@ APART = {
     "parts of a row by einsum": lambda tf, x: tf.einsum("bi,ij->bj", x, tf.ones([4, 3])),
     "values of a table": lambda tf, x: tf.gather(tf.ones([9, 2]), tf.cast(x, tf.int32)),
     "one of each row": lambda tf, x: tf.one_hot(tf.argmax(x, 1), 4),
+    "a constant from outside of the graph": lambda tf, x: OUTSIDE[0] / x,
     "a choice": lambda tf, x: tf.where(x > 0, x, -x),
 }
 
 
+OUTSIDE: list[Any] = []
+
+
 @pytest.mark.parametrize("name", APART)
 def test_rows_that_are_worked_on_apart_are_proven(tf: Any, name: str) -> None:
+    OUTSIDE[:] = [tf.constant(2.0)]
     function = tf.function(lambda x: {"y": APART[name](tf, x)}, autograph=False)
 
     assert independence.is_proven(tf, function.get_concrete_function(tf.TensorSpec([None, 4], tf.float32)))

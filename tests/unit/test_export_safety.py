@@ -192,6 +192,17 @@ def test_functions_of_tensorflow_that_do_more_than_compute_are_refused(function:
         operators.check("TFOpLambda", {"function": function}, "layer")
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        *("compat.v1.floor_div", "compat.v1.batch_to_space_nd", "compat.v1.to_float", "dtypes.complex", "scatter_nd"),
+        *("rfftnd", "quantization.fake_quant_with_min_max_vars", "keras.backend.ctc_decode"),
+    ],
+)
+def test_functions_of_tensorflow_that_compute_are_allowed_by_the_names_that_tf_keras_writes(function: str) -> None:
+    operators.check("TFOpLambda", {"function": function}, "layer")
+
+
 # --- custom objects ---
 
 

@@ -1,0 +1,1 @@
+"""``python -m benchmarks.coverage``: which Keras models are exported and served with their own answers."""
