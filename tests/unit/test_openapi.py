@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 from openapi_spec_validator import validate
 
-from serving.engines.signature import Signature
+from serving import __version__
+from serving.engines.signature import Signature, TensorSpec
 from serving.functions import Function
 from serving.openapi import document as openapi
 from serving.openapi import examples
@@ -46,6 +48,138 @@ def document(one):
 @pytest.mark.parametrize("name", SIGNATURES)
 def test_it_is_valid_open_api_3_1(name):
     validate(json.loads(json.dumps(document(SIGNATURES[name]))))
+
+
+def brief(schema):
+    """Return a schema in one line, such as ``{X: [[number]*2]}``: ``*2`` is a list's length, ``?`` may be missing."""
+    if "anyOf" in schema:
+        return " | ".join(map(brief, schema["anyOf"]))
+    if "const" in schema:
+        return repr(schema["const"])
+    kind = schema.get("type", "any")
+    if kind == "array":
+        assert schema.get("minItems") == schema.get("maxItems")
+        return f"[{brief(schema['items'])}]" + (f"*{schema['minItems']}" if "minItems" in schema else "")
+    if kind == "object" and "properties" in schema:
+        members = (
+            f"{name}{'?' * (name not in schema['required'])}: {brief(member)}"
+            for name, member in schema["properties"].items()
+        )
+        return f"{{{', '.join(members)}}}"
+    return kind + (f">={schema['minimum']}" if "minimum" in schema else "")
+
+
+X = "[[number]*2]"
+MEMBERS = "{a: [[number]*2], b: [string]}"
+INFERENCE = "name: {}, datatype: {}, shape: [integer>=0], data: [any]"
+IN, A, B = (
+    INFERENCE.format(repr(name), repr(datatype)) for name, datatype in (("x", "FP32"), ("a", "FP32"), ("b", "BYTES"))
+)
+COLUMNS = f"{{instances: {X}, signature_name?: string}} | {{inputs: {X}, signature_name?: string}}"
+PREDICTED = f"{{predictions: [{{a: [number]*2, b: string}}]}} | {{outputs: {MEMBERS}}}"
+STATE, TYPES = "{status: string}", {"Problem": "application/problem+json", "Error": "application/json", "": None}
+
+# The id, the body of a request, the answer and the form of errors of each operation.
+OPERATIONS = {
+    "post /PredictIt": ("predict_PredictIt", f"{{X: {X} | string}}", f"{{labels: {MEMBERS}}}", "Problem"),
+    "post /v1/models/model:predict": ("tf_serving_predict_model", COLUMNS, PREDICTED, "Error"),
+    "get /v1/models/model": ("tf_serving_status_model", None, "{model_version_status: [object]}", "Error"),
+    "get /v1/models/model/metadata": (
+        *("tf_serving_metadata_model", None, "{model_spec: object, metadata: object}", "Error"),
+    ),
+    "get /v2": ("server_metadata", None, "{name: string, version: string}", "Error"),
+    "get /v2/health/live": ("server_live", None, "{live: boolean}", "Error"),
+    "get /v2/health/ready": ("server_ready", None, "{ready: boolean}", "Error"),
+    "post /v2/repository/index": ("repository_index", None, "[{name: string, state: string}]", "Error"),
+    "post /v2/models/model/infer": (
+        "infer_model",
+        f"{{inputs: [{{{IN}}}], id?: string}}",
+        f"{{model_name: 'model', model_version: string, outputs: [{{{A}}} | {{{B}}}]}}",
+        "Error",
+    ),
+    "get /v2/models/model": ("model_metadata_model", None, "{name: 'model', platform: string}", "Error"),
+    "get /v2/models/model/ready": ("model_ready_model", None, "{name: 'model', ready: boolean}", "Error"),
+    "get /health": ("probe_ready_default", None, STATE, "Problem"),
+    "get /health/ready": ("probe_ready", None, STATE, "Problem"),
+    "get /health/live": ("probe_live", None, STATE, "Problem"),
+    "get /playground": ("D", None, "string", ""),
+    "get /openapi.json": ("openapi", None, "object", "Problem"),
+}
+
+
+def test_every_operation_has_its_schemas():
+    found = {}
+    for path, operations in document(SIGNATURES["several outputs"])["paths"].items():
+        for method, operation in operations.items():
+            body = operation.get("requestBody")
+            assert body is None or body["required"] is True
+            request = body and brief(body["content"]["application/json"]["schema"])
+            [(media_type, answer)] = operation["responses"]["200"]["content"].items()
+            assert media_type == ("text/html" if path == "/playground" else "application/json")
+            errors = operation["responses"].get("404", {"content": {None: {"schema": {"$ref": "/"}}}})["content"]
+            [(media_type, error)] = errors.items()
+            form = error["schema"]["$ref"].rpartition("/")[2]
+            assert media_type == TYPES[form]
+            found[f"{method} {path}"] = (operation["operationId"], request, brief(answer["schema"]), form)
+
+    assert found == OPERATIONS
+
+
+def test_every_operation_has_the_errors_that_it_can_answer():
+    codes = {"400", "404", "405", "413", "500", "503"}
+    for path, operations in document(SIGNATURES["one input"])["paths"].items():
+        for operation in operations.values():
+            errors = operation["responses"].keys() - {"200"}
+            assert errors == {"/playground": set(), "/PredictIt": codes | {"415"}}.get(path, codes)
+            if path.startswith("/health"):
+                not_ready = operation["responses"]["503"]["content"]["application/json"]["schema"]
+                assert brief(not_ready) == STATE
+
+
+def test_the_document_says_where_it_is_served_and_by_which_key():
+    content = document(SIGNATURES["one input"])
+
+    assert content["servers"] == [{"url": "."}]
+    assert content["info"]["version"] == __version__
+    assert content["components"]["securitySchemes"] == {
+        "functionKey": {"type": "apiKey", "in": "header", "name": "x-functions-key"}
+    }
+    assert content["security"] == [{"functionKey": []}]
+    without_key = {
+        path
+        for path, operations in content["paths"].items()
+        if [one.get("security") for one in operations.values()] == [[]]
+    }
+    assert without_key == {"/health", "/health/ready", "/health/live", "/playground", "/openapi.json"}
+    assert {name: brief(schema) for name, schema in content["components"]["schemas"].items()} == {
+        "Problem": "{type: string, title: string, status: integer, detail: string}",
+        "Error": "{error: string}",
+    }
+
+
+@pytest.mark.parametrize(
+    ("one", "path", "expected"),
+    [
+        ("strings", "/PredictIt", "{X: [[string]*3]}"),
+        ("a fixed batch", "/PredictIt", "{X: [[[[integer>=0]*3]*4]*4]*1}"),
+        ("a scalar", "/v1/models/model:predict", "{inputs: boolean, signature_name?: string}"),
+        ("unknown rank", "/v1/models/model:predict", "{instances: [any], signature_name?: string}"),
+        (
+            "several inputs",
+            "/v1/models/model:predict",
+            "{instances: [{a: [number]*2, b: integer>=-9223372036854775808}], signature_name?: string}",
+        ),
+    ],
+)
+def test_a_body_has_the_shape_and_the_types_of_the_signature(one, path, expected):
+    assert brief(schema(path, SIGNATURES[one])).split(" | {")[0] == expected
+
+
+def test_a_model_without_a_datatype_has_no_open_inference_paths():
+    paths = document(signature(x=TensorSpec("x:0", 8, np.dtype(np.complex64), "complex64", (None,))))["paths"]
+
+    assert "/v2" in paths
+    assert "/v2/models/model" not in paths
 
 
 def schema(path, one=SIGNATURES["one input"]):
