@@ -464,8 +464,8 @@ def test_regressions_are_one_value_an_example(shape):
 
 @pytest.mark.parametrize("encode", [tf_serving.encode_classification, tf_serving.encode_regression])
 def test_outputs_of_another_method_are_refused(encode):
-    with pytest.raises(BadRequestError, match="got y"):
-        encode({"y": np.zeros((2, 2))})
+    with refused("got y (double) of shape [2, 2], z (string) of shape [1], n (int64) of shape []."):
+        encode({"y": np.zeros((2, 2)), "z": np.array([b""], object), "n": np.int64(0)})
 
 
 def test_examples_need_a_signature_of_their_method():
@@ -475,7 +475,11 @@ def test_examples_need_a_signature_of_their_method():
 
 @pytest.mark.parametrize(
     ("inputs", "got"),
-    [({}, "Failed to get input map"), ({"inputs": spec()}, "inputs (float32)"), ({"x": spec("string")}, "x (string)")],
+    [
+        ({}, "Failed to get input map"),
+        ({"inputs": spec()}, "it has inputs (float32)."),
+        ({"inputs": spec("string"), "x": spec()}, "it has inputs (string), x (float32)."),
+    ],
 )
 def test_examples_need_one_string_input_named_inputs(inputs, got):
     signatures = {"serving_default": Signature(inputs, {}, tf_serving.REGRESS)}
@@ -491,6 +495,7 @@ def test_examples_go_to_the_one_input_of_the_signature():
     request = tf_serving.decode_examples(body(examples=[{"a": 1}, {"a": 2}]), signatures, tf_serving.REGRESS)
 
     assert request.feeds["inputs"].shape == (2,)
+    assert (request.signature, request.by_rows) == ("serving_default", True)
 
 
 # --- URLs, status and metadata ---
@@ -547,9 +552,12 @@ def test_metadata_describe_tensors_as_tensorflow_does():
     metadata = json.loads(tf_serving_status.metadata("xor", 1, signatures))
 
     assert metadata["model_spec"] == {"name": "xor", "signature_name": "", "version": "1"}
-    inputs = metadata["metadata"]["signature_def"]["signature_def"]["serving_default"]["inputs"]
+    definition = metadata["metadata"]["signature_def"]["signature_def"]["serving_default"]
+    inputs = definition["inputs"]
     dimensions = [{"size": "-1", "name": ""}, {"size": "2", "name": ""}]
     shape = {"dim": dimensions, "unknown_rank": False}
+    assert definition["method_name"] == tf_serving.PREDICT
+    assert list(definition["outputs"]) == ["labels"]
     assert inputs["x"] == {"dtype": "DT_FLOAT", "tensor_shape": shape, "name": "x:0"}
     assert inputs["half"]["dtype"] == "DT_HALF"
     assert inputs["half"]["tensor_shape"] == {"dim": [], "unknown_rank": True}
