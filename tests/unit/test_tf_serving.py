@@ -99,7 +99,8 @@ def test_a_signature_is_chosen_by_its_name():
         ),
         (ONE, body(instances=[{"x": [1, 2], "z": 1}]), "keys must be equal to: x."),
         (ONE, body(instances=[[1, 2], {"x": [1, 2]}]), "Expecting value/list but got object at item 1"),
-        (ONE, body(instances=[{"x": [1, 2]}, [1, 2]]), "Expecting object but got list at item 1"),
+        (ONE, body(instances=[{"x": [1, 2]}, ["x"]]), "Expecting object but got list at item 1"),
+        (ONE, body(instances=[{"x": [1, 2]}, 5]), "Expecting object but got value at item 1"),
         (TWO, body(inputs=[1, 2]), "inputs is a plain value/list, but expecting an object"),
         (TWO, body(inputs={"a": [1]}), "Missing named input: b in 'inputs' object"),
         (ONE, body(instances=[[1, 2], [3]]), "x: expected 2 columns, got 1, in row 2"),
@@ -348,11 +349,12 @@ def test_invalid_base64_is_refused(text):
         ),
         ({"p": np.array([1, 2]), "q": np.array([0.5])}, False, {"outputs": {"p": [1, 2], "q": [0.5]}}),
         ({"y": np.array(7)}, False, {"outputs": 7}),
+        ({"y": np.array(b"a\0", object)}, False, {"outputs": "a\0"}),
         ({"y": np.array([b"a", "ü".encode()], object)}, True, {"predictions": ["a", "ü"]}),
         ({"y_bytes": np.array([[b"\xff\x00"]], object)}, True, {"predictions": [[{"b64": "/wA="}]]}),
         ({"y": np.zeros((0, 1), np.float32)}, True, {"predictions": []}),
     ],
-    ids=["rows", "columns", "rows of two", "columns of two", "scalar", "strings", "bytes", "no rows"],
+    ids=["rows", "columns", "rows of two", "columns of two", "scalar", "scalar string", "strings", "bytes", "no rows"],
 )
 def test_answers_have_the_requested_form(outputs, by_rows, expected):
     assert json.loads(tf_serving.encode_predict(outputs, by_rows)) == expected
