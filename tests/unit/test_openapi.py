@@ -12,6 +12,7 @@ from serving.functions import Function
 from serving.openapi import document as openapi
 from serving.openapi import examples
 from serving.openapi.document import ServedSignature
+from serving.wire import open_inference, tf_serving, x_labels
 from tests.unit.specs import signature, spec
 
 SIGNATURES = {
@@ -19,6 +20,7 @@ SIGNATURES = {
     "several inputs": signature(a=spec(), b=spec("int64", (None,))),
     "strings": signature(words=spec("string", (None, 3))),
     "a scalar": signature(x=spec("bool", ())),
+    "a table of flags": signature(x=spec("bool", (None, 2))),
     "a fixed batch": signature(x=spec("uint8", (1, 4, 4, 3))),
     "unknown rank": signature(x=spec(shape=None)),
     "several outputs": Signature({"x": spec()}, {"a": spec(), "b": spec("string", (None,))}, ""),
@@ -161,6 +163,7 @@ def test_the_document_says_where_it_is_served_and_by_which_key():
     ("one", "path", "expected"),
     [
         ("strings", "/PredictIt", "{X: [[string]*3]}"),
+        ("a table of flags", "/PredictIt", "{X: [[boolean]*2]}"),
         ("a fixed batch", "/PredictIt", "{X: [[[[integer>=0]*3]*4]*4]*1}"),
         ("a scalar", "/v1/models/model:predict", "{inputs: boolean, signature_name?: string}"),
         ("unknown rank", "/v1/models/model:predict", "{instances: [any], signature_name?: string}"),
@@ -173,6 +176,23 @@ def test_the_document_says_where_it_is_served_and_by_which_key():
 )
 def test_a_body_has_the_shape_and_the_types_of_the_signature(one, path, expected):
     assert brief(schema(path, SIGNATURES[one])).split(" | {")[0] == expected
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_the_example_of_a_body_can_be_sent(name):
+    one, paths = SIGNATURES[name], document(SIGNATURES[name])["paths"]
+    bodies = {
+        path: json.dumps(operations["post"]["requestBody"]["content"]["application/json"]["example"]).encode()
+        for path, operations in paths.items()
+        if "requestBody" in operations.get("post", {})
+    }
+
+    feeds = [tf_serving.decode_predict(bodies["/v1/models/model:predict"], {"serving_default": one}).feeds]
+    feeds.append(open_inference.decode_infer(bodies["/v2/models/model/infer"], None, one).feeds)
+    if "/PredictIt" in bodies:
+        feeds.append(x_labels.decode(bodies["/PredictIt"], one))
+    shapes = {key: examples.example_shape(spec) for key, spec in one.inputs.items()}
+    assert [{key: array.shape for key, array in found.items()} for found in feeds] == [shapes] * len(feeds)
 
 
 def test_a_model_without_a_datatype_has_no_open_inference_paths():
@@ -194,8 +214,9 @@ def test_the_2017_format_takes_rows_as_lists_or_text():
     assert text["type"] == "string"
 
 
-def test_a_model_of_several_inputs_has_no_2017_endpoint():
-    assert "/PredictIt" not in document(SIGNATURES["several inputs"])["paths"]
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_only_a_model_of_one_input_that_is_a_list_has_a_2017_endpoint(name):
+    assert ("/PredictIt" in document(SIGNATURES[name])["paths"]) == (name not in ("several inputs", "a scalar"))
 
 
 def test_rows_are_left_out_where_the_batch_is_fixed():
