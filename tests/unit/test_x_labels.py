@@ -101,7 +101,7 @@ def test_lists_may_have_any_rank_that_the_signature_has(shape, x):
         pytest.param(b'{"X": []}', "empty", {}, id="no rows"),
         pytest.param(b'{"X": [[]]}', "expected 2 columns, got 0, in row 1", {"row": 1}, id="an empty row"),
         pytest.param(b'{"X": "1 0|1"}', "expected 2 columns, got 1, in row 2", {"row": 2}, id="ragged text"),
-        pytest.param(b'{"X": [[1, 0], [1]]}', "X: expected 2 columns, got 1, in row 2", {"row": 2}, id="ragged lists"),
+        pytest.param(b'{"X": [[1, 0], [1]]}', "X: expected 2 columns", {"row": 2, "input": "X"}, id="ragged lists"),
         pytest.param(
             b'{"X": "1 0|1 0|1 0|1 0|1 0 1"}',
             "expected 2 columns, got 3, in row 5",
@@ -173,6 +173,11 @@ def test_an_error_repeats_only_the_beginning_of_a_long_value():
 def test_ragged_rows_are_refused_where_the_width_may_vary():
     with pytest.raises(BadRequestError, match="expected 3 columns, got 2, in row 2"):
         decode({"X": [[1, 2, 3], [1, 2]]}, shape=(None, None))
+
+
+def test_a_ragged_cube_is_refused():
+    with refused("X: expected 2 values, got 1, in row 1, column 2."):
+        decode({"X": [[[1, 2], [3]]]}, shape=(None, 2, None))
 
 
 def test_a_model_with_two_inputs_is_refused():
