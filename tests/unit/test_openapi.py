@@ -195,6 +195,16 @@ def test_the_example_of_a_body_can_be_sent(name):
     assert [{key: array.shape for key, array in found.items()} for found in feeds] == [shapes] * len(feeds)
 
 
+def test_every_model_has_its_paths():
+    models = [ServedSignature(name, 1, SIGNATURES["one input"]) for name in ("a", "model", "z")]
+
+    paths = openapi.document(models, FUNCTIONS, ".")["paths"]
+
+    assert "/PredictIt" in paths
+    for name in ("a", "model", "z"):
+        assert {f"/v1/models/{name}:predict", f"/v2/models/{name}/infer"} <= paths.keys()
+
+
 def test_a_model_without_a_datatype_has_no_open_inference_paths():
     paths = document(signature(x=TensorSpec("x:0", 8, np.dtype(np.complex64), "complex64", (None,))))["paths"]
 
