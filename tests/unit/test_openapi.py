@@ -10,7 +10,7 @@ from serving import __version__
 from serving.engines.signature import Signature, TensorSpec
 from serving.functions import Function
 from serving.openapi import document as openapi
-from serving.openapi import examples
+from serving.openapi import examples, schemas
 from serving.openapi.document import ServedSignature
 from serving.wire import open_inference, tf_serving, x_labels
 from tests.unit.specs import signature, spec
@@ -18,6 +18,7 @@ from tests.unit.specs import signature, spec
 SIGNATURES = {
     "one input": signature(x=spec()),
     "several inputs": signature(a=spec(), b=spec("int64", (None,))),
+    "several fixed inputs": signature(a=spec(shape=(2,)), b=spec(shape=(3,))),
     "strings": signature(words=spec("string", (None, 3))),
     "a scalar": signature(x=spec("bool", ())),
     "a table of flags": signature(x=spec("bool", (None, 2))),
@@ -226,7 +227,9 @@ def test_the_2017_format_takes_rows_as_lists_or_text():
 
 @pytest.mark.parametrize("name", SIGNATURES)
 def test_only_a_model_of_one_input_that_is_a_list_has_a_2017_endpoint(name):
-    assert ("/PredictIt" in document(SIGNATURES[name])["paths"]) == (name not in ("several inputs", "a scalar"))
+    assert ("/PredictIt" in document(SIGNATURES[name])["paths"]) == (
+        len(SIGNATURES[name].inputs) == 1 and name != "a scalar"
+    )
 
 
 def test_rows_are_left_out_where_the_batch_is_fixed():
@@ -235,11 +238,11 @@ def test_rows_are_left_out_where_the_batch_is_fixed():
     assert [next(iter(body["properties"])) for body in bodies] == ["inputs"]
 
 
-def test_integers_have_the_range_of_their_type():
-    [body] = schema("/v1/models/model:predict", SIGNATURES["a fixed batch"])["anyOf"]
-    values = body["properties"]["inputs"]["items"]["items"]["items"]["items"]
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"])
+def test_integers_have_the_range_of_their_type(dtype):
+    limits = np.iinfo(dtype)
 
-    assert values == {"type": "integer", "minimum": 0, "maximum": 255}
+    assert schemas.value(dtype) == {"type": "integer", "minimum": limits.min, "maximum": limits.max}
 
 
 @pytest.mark.parametrize("name", SIGNATURES)
