@@ -334,15 +334,6 @@ def test_signatures_are_those_of_the_loaded_version_or_else_of_the_highest(repos
         repository.signatures("none")
 
 
-@pytest.mark.parametrize("content", ["[]", '{"stable": "1"}', '{"stable": true}', "{"])
-def test_labels_that_are_no_versions_are_an_error(repository, models, put, content):
-    put("model", 1)
-    (models / "model" / "labels.json").write_text(content)
-
-    with pytest.raises(ValueError, match=r"labels.json must be a JSON object|Expecting"):
-        repository.version_of("model", "stable")
-
-
 # --- without an export ---
 
 
