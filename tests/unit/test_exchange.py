@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from serving.errors import BodyTooLargeError, MethodNotAllowedError, UnsupportedMediaTypeError
 from serving.exchange import Exchange
 
 MIB = 1024 * 1024
@@ -21,6 +22,69 @@ def model(batch_rows):
         return {signature: feeds["x"]}, batch_rows
 
     return SimpleNamespace(predict=predict, version=7)
+
+
+@pytest.mark.parametrize(
+    ("ask", "kind", "says", "members"),
+    [
+        (lambda one: one.allow("POST"), None, "", {}),
+        (
+            lambda one: one.allow("GET", "HEAD"),
+            MethodNotAllowedError,
+            "Method POST is not allowed; use GET or HEAD.",
+            {},
+        ),
+        (lambda one: one.limit_body(5), None, "", {}),
+        (
+            lambda one: one.limit_body(4),
+            BodyTooLargeError,
+            "The request body is 5 bytes; the limit is 4.",
+            {"limit": 4},
+        ),
+    ],
+)
+def test_a_method_and_a_size_are_allowed_or_refused(ask, kind, says, members):
+    one = exchange(b"12345")
+
+    if kind is None:
+        ask(one)
+        return
+    with pytest.raises(kind) as caught:
+        ask(one)
+    assert (str(caught.value), caught.value.extra) == (says, members)
+    assert getattr(caught.value, "allow", "GET, HEAD") == "GET, HEAD"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "is_json"),
+    [
+        (None, True),
+        ("", True),
+        (" Application/JSON ; charset=utf-8", True),
+        ("text/json", True),
+        ("application/problem+json", True),
+        ("text/plain", False),
+        ("application/x-www-form-urlencoded; a=application/json", False),
+        ("application/jsonp", False),
+    ],
+)
+def test_a_body_that_says_it_is_not_json_is_refused(content_type, is_json):
+    one = exchange()
+    one.headers = {} if content_type is None else {"content-type": content_type}
+
+    if is_json:
+        one.expect_json()
+        return
+    with pytest.raises(UnsupportedMediaTypeError) as caught:
+        one.expect_json()
+    assert str(caught.value) == f"The Content-Type is {content_type}; expected application/json."
+
+
+def test_the_times_of_the_parts_are_a_server_timing_header():
+    one = exchange()
+    one.stopwatch.laps = {"load": 1.23456, "parse": 0.1}
+
+    assert one.stopwatch.server_timing() == "load;dur=1.235, parse;dur=0.100"
 
 
 @pytest.mark.parametrize(
