@@ -75,7 +75,7 @@ def _base(function: Function) -> str:
 
 def _predict_x(function: Function, models: Sequence[ServedSignature]) -> Paths:
     for model in models:
-        if model.name == function.model and len(model.signature.inputs) == 1:
+        if model.name == function.model and examples.x_labels(model.signature):
             return {_base(function): {"post": _predict_x_operation(function, model)}}
     return {}
 

@@ -13,11 +13,11 @@ _SIZE = 3  # for any other
 
 
 def x_labels(signature: Signature) -> dict[str, Any] | None:
-    """Return a body of the 2017 format; None if the signature does not have exactly one input."""
+    """Return a body of the 2017 format; None unless the signature has exactly one input, which is not a scalar."""
     if len(signature.inputs) != 1:
         return None
     [spec] = signature.inputs.values()
-    return {"X": nested(spec)}
+    return None if spec.shape == () else {"X": nested(spec)}
 
 
 def instances(signature: Signature) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def infer(signature: Signature) -> dict[str, Any] | None:
                 "name": name,
                 "datatype": DATATYPES[spec.dtype_name],
                 "shape": list(example_shape(spec)),
-                "data": nested(spec),
+                "data": [nested(spec)] if spec.shape == () else nested(spec),
             }
             for name, spec in signature.inputs.items()
         ]

@@ -72,8 +72,6 @@ def to_json(array: np.ndarray, name: str) -> bytes:
     try:
         if array.dtype == object:
             return json.dumps([value.decode() for value in array.ravel().tolist()]).encode()
-        if array.dtype.name == "bfloat16":  # which NumPy can't print; float32 has all its values
-            array = array.astype(np.float32)
         return json_tensors.to_json(array.ravel(), name)
     except UnicodeDecodeError:
         raise PredictionError(f"Output {name!r} contains bytes that are not UTF-8. {_ASK_FOR_BINARY}") from None

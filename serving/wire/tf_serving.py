@@ -117,7 +117,7 @@ def decode_examples(body: bytes, signatures: Mapping[str, Signature]) -> Predict
     document, key = _document(body)
     signature = _signature(key, signatures)
     if [(name, spec.dtype_name) for name, spec in signature.inputs.items()] != [(_EXAMPLES, "string")]:
-        got = ", ".join(f"{name} ({spec.dtype_name})" for name, spec in signature.inputs.items()) or "none"
+        got = ", ".join(f"{name} ({spec.dtype_name})" for name, spec in signature.inputs.items())
         raise BadRequestError(f"Expected signature {key!r} to have one input, {_EXAMPLES} (string); it has {got}.")
     return PredictRequest(key, {_EXAMPLES: tf_example.serialize(document)}, by_rows=True)
 

@@ -149,11 +149,21 @@ def test_no_bound_above_one_means_no_batches(run, bound):
     assert run.shapes == [(1, 1)] * 5
 
 
+def test_without_batches_long_runs_are_made_side_by_side():
+    both = threading.Barrier(2)
+
+    def run(feeds):
+        both.wait(30)
+        return {"y": feeds["x"]}
+
+    assert [values(answer) for answer in ask(batcher(run, 1), rows(1), rows(2))] == [[1], [2]]
+
+
 def test_only_tensors_alike_but_for_their_rows_are_joined(run):
     answers = ask(batcher(run), rows(1), rows(2, width=2), rows(3), rows(4, width=2))
 
     assert [values(answer) for answer in answers] == [[2], [4], [6], [8]]
-    assert {shape[1] for shape in run.shapes} == {1, 2}
+    assert run.shapes == [(2, 1), (2, 2)]
 
 
 def test_an_error_reaches_only_who_caused_it(run):
@@ -171,7 +181,10 @@ def test_the_runner_works_on_after_an_error(run):
 
 
 def test_inputs_that_share_no_rows_and_empty_ones_are_run_as_they_are():
+    runs = []
+
     def run(feeds):
+        runs.append(feeds)
         return {"y": np.float32(sum(array.sum() for array in feeds.values()))}
 
     runner = batcher(run)
@@ -183,6 +196,7 @@ def test_inputs_that_share_no_rows_and_empty_ones_are_run_as_they_are():
     )
 
     assert [(float(fetches["y"]), batch_rows) for fetches, batch_rows in answers] == [(5, 0), (5, 0), (0, 0)]
+    assert len(runs) == 3
 
 
 def test_outputs_without_the_batch_s_rows_are_never_cut_and_end_the_batches():
@@ -194,10 +208,11 @@ def test_outputs_without_the_batch_s_rows_are_never_cut_and_end_the_batches():
 
     runner = batcher(run)
 
+    ask(runner, rows(5))
     for _ in range(2):
         answers = ask(runner, rows(1), rows(2), rows(3), rows(4))
         assert [fetches["mean"].tolist() for fetches, _ in answers] == [[1], [2], [3], [4]]
-    assert shapes == [(4, 1)] + [(1, 1)] * 8
+    assert shapes == [(1, 1), (4, 1)] + [(1, 1)] * 8
 
 
 def test_a_request_that_is_cancelled_takes_no_other_with_it(run):

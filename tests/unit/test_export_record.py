@@ -1,5 +1,6 @@
 """Whether an export matches its sources."""
 
+import dataclasses
 import hashlib
 from pathlib import Path
 
@@ -86,6 +87,40 @@ def test_sources_are_found_by_name(tmp_path, files, sources):
         (tmp_path / name).touch()
 
     assert [path.name for path in export_record.find_sources(tmp_path)] == sources
+
+
+ARCHITECTURE = b'{"class_name": "Sequential"}'
+
+
+@pytest.mark.parametrize(
+    ("files", "sources"),
+    [
+        ({"net.json": ARCHITECTURE, "net.hdf5": b""}, ["net.json", "net.hdf5"]),
+        ({"net.json": b'{"layers": []}', "labels.json": ARCHITECTURE, "net.h5": b""}, ["net.json", "net.h5"]),
+        ({"labels.json": ARCHITECTURE, "net.h5": b""}, ["net.h5"]),
+        ({"words.json": b"{}", "net.h5": b""}, ["net.h5"]),
+        ({"words.json": b" " * 16 * 1024 + ARCHITECTURE, "net.h5": b""}, ["net.h5"]),
+        ({"folder.json/file": b"", "net.keras": b"", "net.h5": b""}, ["net.keras"]),
+        ({"a.h5": b"", "b.hdf5": b""}, []),
+    ],
+)
+def test_sources_of_other_names_are_found_if_there_is_one_of_a_kind(tmp_path, files, sources):
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+
+    assert [path.name for path in export_record.find_sources(tmp_path)] == sources
+
+
+def test_a_record_is_read_as_it_was_written(folder):
+    written = ExportRecord({"model.h5": "0"}, "keras 3.15.1", "2.21.0", independent_rows=True, is_optimized=True)
+
+    written.write(folder)
+
+    graph = hashlib.sha256(b"graph").hexdigest()
+    assert ExportRecord.read(folder) == dataclasses.replace(written, saved_model=graph)
+    (folder / "export.json").unlink()
+    assert ExportRecord.read(folder) == ExportRecord({}, "", "")
 
 
 def test_an_export_whose_graph_has_changed_is_not_fresh(folder: Path) -> None:

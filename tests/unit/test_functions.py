@@ -58,7 +58,7 @@ def test_a_function_of_somebody_else_has_no_endpoint(tmp_path: Path) -> None:
 def test_all_functions_are_found_by_name_but_those_that_azure_cannot_load(tmp_path: Path) -> None:
     write(tmp_path, "B", SCRIPT.format(""))
     write(tmp_path, "A", SCRIPT.format(""))
-    write(tmp_path, "Broken", "def main(:")
+    write(tmp_path, "Ahead", "def main(:")
     (tmp_path / "serving").mkdir()
 
     assert [function.name for function in functions.find(tmp_path)] == ["A", "B"]
@@ -68,14 +68,19 @@ def test_all_functions_are_found_by_name_but_those_that_azure_cannot_load(tmp_pa
     ("script", "bindings", "content", "says"),
     [
         ("def main(:", [HTTP_IN, HTTP_OUT], {}, "__init__.py is not Python"),
-        ("", [HTTP_IN, HTTP_OUT], {}, "has no function main"),
+        ("", [HTTP_IN, HTTP_OUT], {}, "__init__.py has no function main"),
         ("def main(req): pass", [HTTP_IN, HTTP_OUT], {"entryPoint": "run"}, "has no function run"),
-        ("def main(request): pass", [HTTP_IN, HTTP_OUT], {}, "main has no parameter 'req'"),
+        ("def main(request): pass", [HTTP_IN, HTTP_OUT], {}, "__init__.py: main has no parameter 'req'"),
         ("", [HTTP_IN, HTTP_OUT], {"scriptFile": "other.py"}, "its scriptFile other.py does not exist"),
         ("", "none", {}, "no list of bindings"),
+        ("", {"type": "httpTrigger"}, {}, "no list of bindings"),
+        ("", ["httpTrigger"], {}, "no list of bindings"),
         ("", [HTTP_OUT], {}, "must have one trigger with the direction in, but has 0"),
         ("", [HTTP_IN, HTTP_IN, HTTP_OUT], {}, "but has 2"),
+        ("", [{**HTTP_IN, "direction": "out"}, HTTP_OUT], {}, "must have one trigger with the direction in"),
         ("", [HTTP_IN], {}, "no binding of type http with the direction out"),
+        ("", [HTTP_IN, {**HTTP_OUT, "type": "queue"}], {}, "no binding of type http with the direction out"),
+        ("", [{**HTTP_IN, "authLevel": "user"}, HTTP_OUT], {}, "its authLevel is 'user'; it must be one of anonymous"),
     ],
 )
 def test_a_function_that_azure_cannot_load_is_refused_in_one_line(tmp_path, script, bindings, content, says):
@@ -95,3 +100,13 @@ def test_a_function_json_that_is_no_object_is_refused(tmp_path: Path, text: str,
 
     with pytest.raises(FunctionError, match=says):
         functions.read(folder)
+    (folder / "function.json").unlink()
+    with pytest.raises(FunctionError, match=r"function.json can't be read: No such file"):
+        functions.read(folder)
+
+
+def test_a_function_json_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    file = write(tmp_path, "Function", SCRIPT.format("")) / "function.json"
+    file.write_text(file.read_text(), encoding="utf-8-sig")
+
+    assert functions.read(file.parent).is_http

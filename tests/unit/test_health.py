@@ -17,9 +17,13 @@ def double(x):
     return x * 2
 
 
-def get(path="", method="GET"):
+def send(path="", method="GET"):
     request = func.HttpRequest(method=method, url="https://app/api/health", route_params={"path": path}, body=b"")
-    response = asyncio.run(Health.main(request))
+    return asyncio.run(Health.main(request))
+
+
+def get(path="", method="GET"):
+    response = send(path, method)
     return response.status_code, json.loads(response.get_body())
 
 
@@ -55,7 +59,12 @@ def test_the_default_model_is_a_setting(put, monkeypatch):
 def test_not_ready_without_a_model(models):
     status, body = get()
 
-    assert (status, body["status"]) == (503, "not ready")
+    assert (status, body) == (503, {"status": "not ready", "detail": "The app has no models.", "models": {}})
+
+
+def test_no_cache_keeps_an_answer_and_one_that_is_not_ready_says_when_to_ask_again(models):
+    assert dict(send().headers) == {"Cache-Control": "no-store", "Retry-After": "5"}
+    assert dict(send("live").headers) == {"Cache-Control": "no-store"}
 
 
 def test_not_ready_while_the_model_cannot_be_loaded_and_ready_once_it_can(put, models):

@@ -148,13 +148,14 @@ def test_values_that_the_graph_refuses_are_400(put, tf):
     assert "5 is not in [0, 2)" in problem(response)["detail"]
 
 
-def test_an_answer_that_json_cannot_carry_is_500(put, tf):
+def test_an_answer_that_json_cannot_carry_is_500_and_logged(put, tf, caplog):
     put("log", tf.math.log, [None, 1])
 
     response = post('{"X": "-1"}', model="log")
 
     assert response.status_code == 500
     assert "NaN or Infinity" in problem(response)["detail"]
+    assert "Model log failed" in caplog.text
 
 
 @pytest.mark.usefixtures("adder")
@@ -169,6 +170,8 @@ def test_an_unexpected_error_is_500_without_its_text_and_logged_with_it(monkeypa
     assert response.status_code == 500
     assert b"secret" not in response.get_body()
     assert "secret detail" in caplog.text
+    assert '"status":500,"model":"adder","version":3,"rows":2,"error":"RuntimeError"' in caplog.records[-1].getMessage()
+    assert (caplog.records[-1].name, caplog.records[-1].levelname) == ("serving.request", "ERROR")
 
 
 @pytest.mark.usefixtures("adder")
@@ -188,6 +191,7 @@ def test_one_log_line_of_json_tells_the_outcome_and_nothing_of_the_data(caplog, 
     response = post(body)
 
     [record] = [record for record in caplog.records if record.name == "serving.request"]
+    assert record.levelname == "INFO"
     line = json.loads(record.getMessage())
     timings = {key: value for key, value in line.items() if key.endswith("_ms")}
     assert {key: value for key, value in line.items() if key not in timings} == expected

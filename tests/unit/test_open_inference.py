@@ -209,8 +209,12 @@ def test_the_request_in_the_binary_extensions_example_is_accepted():
         pytest.param(spec(shape=(None, 2)), ROWS.tobytes(), ROWS, id="as many rows as there are bytes for"),
         pytest.param(spec(shape=(2, 2)), ROWS.tobytes(), ROWS, id="a fixed shape"),
         pytest.param(spec(shape=(None, None)), ROWS.tobytes(), ROWS.reshape(1, 4), id="a batch of one"),
+        pytest.param(
+            spec(shape=(None, 2, None)), ROWS.tobytes(), ROWS.reshape(1, 2, 2), id="a batch of one of any width"
+        ),
         pytest.param(spec("string", (None, 1)), b"a\0b", np.array([[b"a\0b"]], object), id="one string"),
         pytest.param(spec(shape=(None, 2)), b"", np.zeros((0, 2), np.float32), id="no rows"),
+        pytest.param(spec(shape=(None, 0)), b"", np.zeros((0, 0), np.float32), id="no rows of nothing"),
     ],
 )
 def test_with_a_header_length_of_0_the_body_is_the_only_input(of, raw, expected):

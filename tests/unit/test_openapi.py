@@ -2,21 +2,26 @@
 
 import json
 
+import numpy as np
 import pytest
 from openapi_spec_validator import validate
 
-from serving.engines.signature import Signature
+from serving import __version__
+from serving.engines.signature import Signature, TensorSpec
 from serving.functions import Function
 from serving.openapi import document as openapi
-from serving.openapi import examples
+from serving.openapi import examples, schemas
 from serving.openapi.document import ServedSignature
+from serving.wire import open_inference, tf_serving, x_labels
 from tests.unit.specs import signature, spec
 
 SIGNATURES = {
     "one input": signature(x=spec()),
     "several inputs": signature(a=spec(), b=spec("int64", (None,))),
+    "several fixed inputs": signature(a=spec(shape=(2,)), b=spec(shape=(3,))),
     "strings": signature(words=spec("string", (None, 3))),
     "a scalar": signature(x=spec("bool", ())),
+    "a table of flags": signature(x=spec("bool", (None, 2))),
     "a fixed batch": signature(x=spec("uint8", (1, 4, 4, 3))),
     "unknown rank": signature(x=spec(shape=None)),
     "several outputs": Signature({"x": spec()}, {"a": spec(), "b": spec("string", (None,))}, ""),
@@ -48,6 +53,166 @@ def test_it_is_valid_open_api_3_1(name):
     validate(json.loads(json.dumps(document(SIGNATURES[name]))))
 
 
+def brief(schema):
+    """Return a schema in one line, such as ``{X: [[number]*2]}``: ``*2`` is a list's length, ``?`` may be missing."""
+    if "anyOf" in schema:
+        return " | ".join(map(brief, schema["anyOf"]))
+    if "const" in schema:
+        return repr(schema["const"])
+    kind = schema.get("type", "any")
+    if kind == "array":
+        assert schema.get("minItems") == schema.get("maxItems")
+        return f"[{brief(schema['items'])}]" + (f"*{schema['minItems']}" if "minItems" in schema else "")
+    if kind == "object" and "properties" in schema:
+        members = (
+            f"{name}{'?' * (name not in schema['required'])}: {brief(member)}"
+            for name, member in schema["properties"].items()
+        )
+        return f"{{{', '.join(members)}}}"
+    return kind + (f">={schema['minimum']}" if "minimum" in schema else "")
+
+
+X = "[[number]*2]"
+MEMBERS = "{a: [[number]*2], b: [string]}"
+INFERENCE = "name: {}, datatype: {}, shape: [integer>=0], data: [any]"
+IN, A, B = (
+    INFERENCE.format(repr(name), repr(datatype)) for name, datatype in (("x", "FP32"), ("a", "FP32"), ("b", "BYTES"))
+)
+COLUMNS = f"{{instances: {X}, signature_name?: string}} | {{inputs: {X}, signature_name?: string}}"
+PREDICTED = f"{{predictions: [{{a: [number]*2, b: string}}]}} | {{outputs: {MEMBERS}}}"
+STATE, TYPES = "{status: string}", {"Problem": "application/problem+json", "Error": "application/json", "": None}
+
+# The id, the body of a request, the answer and the form of errors of each operation.
+OPERATIONS = {
+    "post /PredictIt": ("predict_PredictIt", f"{{X: {X} | string}}", f"{{labels: {MEMBERS}}}", "Problem"),
+    "post /v1/models/model:predict": ("tf_serving_predict_model", COLUMNS, PREDICTED, "Error"),
+    "get /v1/models/model": ("tf_serving_status_model", None, "{model_version_status: [object]}", "Error"),
+    "get /v1/models/model/metadata": (
+        *("tf_serving_metadata_model", None, "{model_spec: object, metadata: object}", "Error"),
+    ),
+    "get /v2": ("server_metadata", None, "{name: string, version: string}", "Error"),
+    "get /v2/health/live": ("server_live", None, "{live: boolean}", "Error"),
+    "get /v2/health/ready": ("server_ready", None, "{ready: boolean}", "Error"),
+    "post /v2/repository/index": ("repository_index", None, "[{name: string, state: string}]", "Error"),
+    "post /v2/models/model/infer": (
+        "infer_model",
+        f"{{inputs: [{{{IN}}}], id?: string}}",
+        f"{{model_name: 'model', model_version: string, outputs: [{{{A}}} | {{{B}}}]}}",
+        "Error",
+    ),
+    "get /v2/models/model": ("model_metadata_model", None, "{name: 'model', platform: string}", "Error"),
+    "get /v2/models/model/ready": ("model_ready_model", None, "{name: 'model', ready: boolean}", "Error"),
+    "get /health": ("probe_ready_default", None, STATE, "Problem"),
+    "get /health/ready": ("probe_ready", None, STATE, "Problem"),
+    "get /health/live": ("probe_live", None, STATE, "Problem"),
+    "get /playground": ("D", None, "string", ""),
+    "get /openapi.json": ("openapi", None, "object", "Problem"),
+}
+
+
+def test_every_operation_has_its_schemas():
+    found = {}
+    for path, operations in document(SIGNATURES["several outputs"])["paths"].items():
+        for method, operation in operations.items():
+            body = operation.get("requestBody")
+            assert body is None or body["required"] is True
+            request = body and brief(body["content"]["application/json"]["schema"])
+            [(media_type, answer)] = operation["responses"]["200"]["content"].items()
+            assert media_type == ("text/html" if path == "/playground" else "application/json")
+            errors = operation["responses"].get("404", {"content": {None: {"schema": {"$ref": "/"}}}})["content"]
+            [(media_type, error)] = errors.items()
+            form = error["schema"]["$ref"].rpartition("/")[2]
+            assert media_type == TYPES[form]
+            found[f"{method} {path}"] = (operation["operationId"], request, brief(answer["schema"]), form)
+
+    assert found == OPERATIONS
+
+
+def test_every_operation_has_the_errors_that_it_can_answer():
+    codes = {"400", "404", "405", "413", "500", "503"}
+    for path, operations in document(SIGNATURES["one input"])["paths"].items():
+        for operation in operations.values():
+            errors = operation["responses"].keys() - {"200"}
+            assert errors == {"/playground": set(), "/PredictIt": codes | {"415"}}.get(path, codes)
+            if path.startswith("/health"):
+                not_ready = operation["responses"]["503"]["content"]["application/json"]["schema"]
+                assert brief(not_ready) == STATE
+
+
+def test_the_document_says_where_it_is_served_and_by_which_key():
+    content = document(SIGNATURES["one input"])
+
+    assert content["servers"] == [{"url": "."}]
+    assert content["info"]["version"] == __version__
+    assert content["components"]["securitySchemes"] == {
+        "functionKey": {"type": "apiKey", "in": "header", "name": "x-functions-key"}
+    }
+    assert content["security"] == [{"functionKey": []}]
+    without_key = {
+        path
+        for path, operations in content["paths"].items()
+        if [one.get("security") for one in operations.values()] == [[]]
+    }
+    assert without_key == {"/health", "/health/ready", "/health/live", "/playground", "/openapi.json"}
+    assert {name: brief(schema) for name, schema in content["components"]["schemas"].items()} == {
+        "Problem": "{type: string, title: string, status: integer, detail: string}",
+        "Error": "{error: string}",
+    }
+
+
+@pytest.mark.parametrize(
+    ("one", "path", "expected"),
+    [
+        ("strings", "/PredictIt", "{X: [[string]*3]}"),
+        ("a table of flags", "/PredictIt", "{X: [[boolean]*2]}"),
+        ("a fixed batch", "/PredictIt", "{X: [[[[integer>=0]*3]*4]*4]*1}"),
+        ("a scalar", "/v1/models/model:predict", "{inputs: boolean, signature_name?: string}"),
+        ("unknown rank", "/v1/models/model:predict", "{instances: [any], signature_name?: string}"),
+        (
+            "several inputs",
+            "/v1/models/model:predict",
+            "{instances: [{a: [number]*2, b: integer>=-9223372036854775808}], signature_name?: string}",
+        ),
+    ],
+)
+def test_a_body_has_the_shape_and_the_types_of_the_signature(one, path, expected):
+    assert brief(schema(path, SIGNATURES[one])).split(" | {")[0] == expected
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_the_example_of_a_body_can_be_sent(name):
+    one, paths = SIGNATURES[name], document(SIGNATURES[name])["paths"]
+    bodies = {
+        path: json.dumps(operations["post"]["requestBody"]["content"]["application/json"]["example"]).encode()
+        for path, operations in paths.items()
+        if "requestBody" in operations.get("post", {})
+    }
+
+    feeds = [tf_serving.decode_predict(bodies["/v1/models/model:predict"], {"serving_default": one}).feeds]
+    feeds.append(open_inference.decode_infer(bodies["/v2/models/model/infer"], None, one).feeds)
+    if "/PredictIt" in bodies:
+        feeds.append(x_labels.decode(bodies["/PredictIt"], one))
+    shapes = {key: examples.example_shape(spec) for key, spec in one.inputs.items()}
+    assert [{key: array.shape for key, array in found.items()} for found in feeds] == [shapes] * len(feeds)
+
+
+def test_every_model_has_its_paths():
+    models = [ServedSignature(name, 1, SIGNATURES["one input"]) for name in ("a", "model", "z")]
+
+    paths = openapi.document(models, FUNCTIONS, ".")["paths"]
+
+    assert "/PredictIt" in paths
+    for name in ("a", "model", "z"):
+        assert {f"/v1/models/{name}:predict", f"/v2/models/{name}/infer"} <= paths.keys()
+
+
+def test_a_model_without_a_datatype_has_no_open_inference_paths():
+    paths = document(signature(x=TensorSpec("x:0", 8, np.dtype(np.complex64), "complex64", (None,))))["paths"]
+
+    assert "/v2" in paths
+    assert "/v2/models/model" not in paths
+
+
 def schema(path, one=SIGNATURES["one input"]):
     return document(one)["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
 
@@ -60,8 +225,11 @@ def test_the_2017_format_takes_rows_as_lists_or_text():
     assert text["type"] == "string"
 
 
-def test_a_model_of_several_inputs_has_no_2017_endpoint():
-    assert "/PredictIt" not in document(SIGNATURES["several inputs"])["paths"]
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_only_a_model_of_one_input_that_is_a_list_has_a_2017_endpoint(name):
+    assert ("/PredictIt" in document(SIGNATURES[name])["paths"]) == (
+        len(SIGNATURES[name].inputs) == 1 and name != "a scalar"
+    )
 
 
 def test_rows_are_left_out_where_the_batch_is_fixed():
@@ -70,11 +238,11 @@ def test_rows_are_left_out_where_the_batch_is_fixed():
     assert [next(iter(body["properties"])) for body in bodies] == ["inputs"]
 
 
-def test_integers_have_the_range_of_their_type():
-    [body] = schema("/v1/models/model:predict", SIGNATURES["a fixed batch"])["anyOf"]
-    values = body["properties"]["inputs"]["items"]["items"]["items"]["items"]
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"])
+def test_integers_have_the_range_of_their_type(dtype):
+    limits = np.iinfo(dtype)
 
-    assert values == {"type": "integer", "minimum": 0, "maximum": 255}
+    assert schemas.value(dtype) == {"type": "integer", "minimum": limits.min, "maximum": limits.max}
 
 
 @pytest.mark.parametrize("name", SIGNATURES)

@@ -6,6 +6,7 @@ import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Event
+from threading import enumerate as enumerate_threads
 
 import numpy as np
 import pytest
@@ -263,6 +264,75 @@ def test_newer_versions_are_looked_for_in_the_background_and_no_request_fails_me
             future.result()
 
     assert seen == {1, 2, 3, 4}
+
+
+def test_a_search_that_fails_does_not_end_the_searches(polling, put, monkeypatch, caplog):
+    put("model", 1, 10)
+    polling.get("model")
+    [served] = polling._models.values()
+    failed, again = Event(), Event()
+
+    def upgrade():
+        if failed.is_set():
+            again.set()
+        failed.set()
+        raise OSError("unreachable")
+
+    monkeypatch.setattr(served, "upgrade", upgrade)
+
+    assert again.wait(60)
+    assert "The search for newer versions failed" in caplog.text
+    assert "unreachable" in caplog.text
+
+
+@pytest.mark.parametrize("end", ["close", "forget"])
+def test_the_searches_end_with_the_repository(models, put, end):
+    put("model", 1)
+    repository = Repository(Settings(model_path=models, poll_seconds=0.01))
+    others = set(enumerate_threads())
+    repository.get("model")
+    repository.get("model")
+    [search] = [thread for thread in set(enumerate_threads()) - others if thread.name == "poll-versions"]
+    assert search.daemon
+
+    if end == "close":
+        repository.close()
+    del repository
+
+    search.join(60)
+    assert not search.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("default", "names", "chosen"),
+    [
+        ("b", ("a", "b"), "b, set by SERVING_DEFAULT_MODEL"),
+        ("", ("a",), "a, the only model"),
+        ("", ("b", "a"), "a, the first by name of a, b; set SERVING_DEFAULT_MODEL to choose another"),
+    ],
+)
+def test_the_log_says_once_which_model_is_the_default_and_why(models, put, caplog, default, names, chosen):
+    caplog.set_level(logging.INFO)
+    for name in names:
+        put(name, 1)
+    repository = Repository(Settings(model_path=models, default_model=default))
+
+    assert repository.default_name() == repository.default_name() == chosen[0]
+    assert [record.getMessage() for record in caplog.records] == [f"The default model is {chosen}"]
+
+
+def test_signatures_are_those_of_the_loaded_version_or_else_of_the_highest(repository, put):
+    put("model", 1)
+    put("model", 2)
+
+    assert repository.signatures("model")[0] == 2
+    assert list(repository.all_signatures()["model"][1]["serving_default"].inputs) == ["x"]
+    repository.get("model")
+    put("model", 3)
+    assert repository.signatures("model")[0] == 2
+    assert repository.signatures("model")[1] is repository.get("model").signatures
+    with pytest.raises(ModelNotFoundError, match=r"There is no model 'none'\."):
+        repository.signatures("none")
 
 
 # --- without an export ---

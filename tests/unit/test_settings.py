@@ -26,6 +26,9 @@ def test_every_setting_is_read():
         "SERVING_MAX_BODY_BYTES": "1000",
         "SERVING_BATCH_ROWS": "32, xor=0 , my-model.v2 = 128",
         "SERVING_CACHE_PATH": "/var/cache",
+        "SERVING_ANY_OP": "xor",
+        "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY": "True",
+        "PYTHON_ENABLE_OPENTELEMETRY": "1",
     }
 
     assert Settings.from_environment(environ) == Settings(
@@ -37,6 +40,12 @@ def test_every_setting_is_read():
         max_body_bytes=1000,
         batch_rows=BatchRows(32, {"xor": 0, "my-model.v2": 128}),
         cache_path=Path("/var/cache"),
+        any_op=("xor",),
+        application_insights=True,
+        opentelemetry=True,
+    )
+    assert Settings.from_environment({"SERVING_ENGINE": "auto", "SERVING_POLL_SECONDS": "0"}) == Settings(
+        poll_seconds=0
     )
 
 
@@ -44,6 +53,19 @@ def test_batch_rows_by_model_leave_the_default_for_all_others():
     settings = Settings.from_environment({"SERVING_BATCH_ROWS": "xor=8"})
 
     assert settings.batch_rows == BatchRows(BatchRows.default, {"xor": 8})
+
+
+def test_only_a_model_that_is_proven_or_named_is_batched():
+    batch_rows = BatchRows(32, {"xor": 8})
+
+    assert [batch_rows.of(*one) for one in (("xor", False), ("other", True), ("other", False))] == [8, 32, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "on"), [("1", True), ("true", True), ("T", True), ("Y", True), ("yes", True), ("0", False), ("no", False)]
+)
+def test_telemetry_is_on_where_the_worker_s_own_is(text, on):
+    assert Settings.from_environment({"PYTHON_ENABLE_OPENTELEMETRY": text}).telemetry is on
 
 
 @pytest.mark.parametrize("text", ["many", "-1", "=8", "xor=", "xor=many", "8, xor"])
@@ -57,23 +79,23 @@ def test_an_empty_setting_is_an_unset_one():
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("name", "value", "expected"),
     [
-        ("SERVING_ENGINE", "gpu"),
-        ("SERVING_POLL_SECONDS", "-1"),
-        ("SERVING_POLL_SECONDS", "nan"),
-        ("SERVING_POLL_SECONDS", "5 s"),
-        ("SERVING_MAX_BODY_BYTES", "0"),
-        ("SERVING_MAX_BODY_BYTES", "-1"),
-        ("SERVING_MAX_BODY_BYTES", "20 MB"),
+        ("SERVING_ENGINE", "gpu", "one of auto, c, python"),
+        ("SERVING_POLL_SECONDS", "-1", "a number of seconds, 0 or more"),
+        ("SERVING_POLL_SECONDS", "nan", "a number of seconds, 0 or more"),
+        ("SERVING_POLL_SECONDS", "inf", "a number of seconds, 0 or more"),
+        ("SERVING_POLL_SECONDS", "5 s", "a number of seconds, 0 or more"),
+        ("SERVING_MAX_BODY_BYTES", "0", "a whole number above 0"),
+        ("SERVING_MAX_BODY_BYTES", "-1", "a whole number above 0"),
+        ("SERVING_MAX_BODY_BYTES", "20 MB", "a whole number above 0"),
     ],
 )
-def test_a_bad_setting_is_named_with_its_value(name, value):
+def test_a_bad_setting_is_named_with_its_value_and_what_is_expected(name, value, expected):
     with pytest.raises(ConfigurationError) as caught:
         Settings.from_environment({name: value})
 
-    assert name in str(caught.value)
-    assert repr(value) in str(caught.value)
+    assert str(caught.value) == f"{name} is {value!r}; it must be {expected}."
 
 
 def test_the_page_of_settings_has_the_table_of_today():

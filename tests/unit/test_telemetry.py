@@ -177,7 +177,7 @@ def test_the_log_of_the_thread_that_loads_carries_the_invocation_s_id(adder, cap
 
     handler = Handler()
     logging.getLogger("serving").addHandler(handler)
-    logging.getLogger("serving").setLevel(logging.INFO)
+    caplog.set_level(logging.INFO, "serving")
     try:
         post(context=Context())
     finally:

@@ -99,7 +99,8 @@ def test_a_signature_is_chosen_by_its_name():
         ),
         (ONE, body(instances=[{"x": [1, 2], "z": 1}]), "keys must be equal to: x."),
         (ONE, body(instances=[[1, 2], {"x": [1, 2]}]), "Expecting value/list but got object at item 1"),
-        (ONE, body(instances=[{"x": [1, 2]}, [1, 2]]), "Expecting object but got list at item 1"),
+        (ONE, body(instances=[{"x": [1, 2]}, ["x"]]), "Expecting object but got list at item 1"),
+        (ONE, body(instances=[{"x": [1, 2]}, 5]), "Expecting object but got value at item 1"),
         (TWO, body(inputs=[1, 2]), "inputs is a plain value/list, but expecting an object"),
         (TWO, body(inputs={"a": [1]}), "Missing named input: b in 'inputs' object"),
         (ONE, body(instances=[[1, 2], [3]]), "x: expected 2 columns, got 1, in row 2"),
@@ -348,11 +349,12 @@ def test_invalid_base64_is_refused(text):
         ),
         ({"p": np.array([1, 2]), "q": np.array([0.5])}, False, {"outputs": {"p": [1, 2], "q": [0.5]}}),
         ({"y": np.array(7)}, False, {"outputs": 7}),
+        ({"y": np.array(b"a\0", object)}, False, {"outputs": "a\0"}),
         ({"y": np.array([b"a", "ü".encode()], object)}, True, {"predictions": ["a", "ü"]}),
         ({"y_bytes": np.array([[b"\xff\x00"]], object)}, True, {"predictions": [[{"b64": "/wA="}]]}),
         ({"y": np.zeros((0, 1), np.float32)}, True, {"predictions": []}),
     ],
-    ids=["rows", "columns", "rows of two", "columns of two", "scalar", "strings", "bytes", "no rows"],
+    ids=["rows", "columns", "rows of two", "columns of two", "scalar", "scalar string", "strings", "bytes", "no rows"],
 )
 def test_answers_have_the_requested_form(outputs, by_rows, expected):
     assert json.loads(tf_serving.encode_predict(outputs, by_rows)) == expected
@@ -464,13 +466,17 @@ def test_regressions_are_one_value_an_example(shape):
 
 @pytest.mark.parametrize("encode", [tf_serving.encode_classification, tf_serving.encode_regression])
 def test_outputs_of_another_method_are_refused(encode):
-    with pytest.raises(BadRequestError, match="got y"):
-        encode({"y": np.zeros((2, 2))})
+    with refused("got y (double) of shape [2, 2], z (string) of shape [1], n (int64) of shape []."):
+        encode({"y": np.zeros((2, 2)), "z": np.array([b""], object), "n": np.int64(0)})
 
 
 @pytest.mark.parametrize(
     ("inputs", "got"),
-    [({}, "Failed to get input map"), ({"inputs": spec()}, "inputs (float32)"), ({"x": spec("string")}, "x (string)")],
+    [
+        ({}, "Failed to get input map"),
+        ({"inputs": spec()}, "it has inputs (float32)."),
+        ({"inputs": spec("string"), "x": spec()}, "it has inputs (string), x (float32)."),
+    ],
 )
 def test_examples_need_one_string_input_named_inputs(inputs, got):
     signatures = {"serving_default": Signature(inputs, {}, "tensorflow/serving/predict")}
@@ -486,6 +492,7 @@ def test_examples_go_to_the_one_input_of_the_signature():
     request = tf_serving.decode_examples(body(examples=[{"a": 1}, {"a": 2}]), signatures)
 
     assert request.feeds["inputs"].shape == (2,)
+    assert (request.signature, request.by_rows) == ("serving_default", True)
 
 
 # --- URLs, status and metadata ---
@@ -542,9 +549,12 @@ def test_metadata_describe_tensors_as_tensorflow_does():
     metadata = json.loads(tf_serving_status.metadata("xor", 1, signatures))
 
     assert metadata["model_spec"] == {"name": "xor", "signature_name": "", "version": "1"}
-    inputs = metadata["metadata"]["signature_def"]["signature_def"]["serving_default"]["inputs"]
+    definition = metadata["metadata"]["signature_def"]["signature_def"]["serving_default"]
+    inputs = definition["inputs"]
     dimensions = [{"size": "-1", "name": ""}, {"size": "2", "name": ""}]
     shape = {"dim": dimensions, "unknown_rank": False}
+    assert definition["method_name"] == tf_serving.PREDICT
+    assert list(definition["outputs"]) == ["labels"]
     assert inputs["x"] == {"dtype": "DT_FLOAT", "tensor_shape": shape, "name": "x:0"}
     assert inputs["half"]["dtype"] == "DT_HALF"
     assert inputs["half"]["tensor_shape"] == {"dim": [], "unknown_rank": True}

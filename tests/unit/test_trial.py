@@ -50,3 +50,4 @@ def test_strings_are_filled_with_empty_strings():
     feeds, _ = trial.run(signature(x=spec("string", (None, 2))), lambda feeds: None, trial.zeros)
 
     assert feeds["x"].tolist() == [[b"", b""]]
+    assert feeds["x"].dtype == object

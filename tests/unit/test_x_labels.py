@@ -101,7 +101,7 @@ def test_lists_may_have_any_rank_that_the_signature_has(shape, x):
         pytest.param(b'{"X": []}', "empty", {}, id="no rows"),
         pytest.param(b'{"X": [[]]}', "expected 2 columns, got 0, in row 1", {"row": 1}, id="an empty row"),
         pytest.param(b'{"X": "1 0|1"}', "expected 2 columns, got 1, in row 2", {"row": 2}, id="ragged text"),
-        pytest.param(b'{"X": [[1, 0], [1]]}', "expected 2 columns, got 1, in row 2", {"row": 2}, id="ragged lists"),
+        pytest.param(b'{"X": [[1, 0], [1]]}', "X: expected 2 columns", {"row": 2, "input": "X"}, id="ragged lists"),
         pytest.param(
             b'{"X": "1 0|1 0|1 0|1 0|1 0 1"}',
             "expected 2 columns, got 3, in row 5",
@@ -137,14 +137,15 @@ def test_a_bad_body_is_refused_with_its_place(body, detail, members):
 @pytest.mark.parametrize(
     ("dtype", "x", "detail"),
     [
-        ("int32", [[1, 0.5]], "expected a whole number, got 0.5, in row 1, column 2"),
-        ("int32", "1 0.5", 'expected a whole number, got "0.5", in row 1, column 2'),
-        ("uint8", [[1, 256]], "expected a uint8, got 256, in row 1, column 2"),
+        ("int32", [[1, 0.5]], "X: expected a whole number, got 0.5, in row 1, column 2"),
+        ("int32", "1 0.5", 'X: expected a whole number, got "0.5", in row 1, column 2'),
+        ("uint8", [[1, 256]], "X: expected a uint8, got 256, in row 1, column 2"),
         ("uint8", "1 -1", "expected a uint8, got -1, in row 1, column 2"),
         ("bool", [[True, 1]], "expected true or false, got 1, in row 1, column 2"),
         ("string", [["a", 1]], "expected a string, got 1, in row 1, column 2"),
         ("string", "a b", "nested lists"),
-        ("string", [["a", "\ud800"]], 'expected a valid Unicode string, got "\ud800", in row 1, column 2'),
+        ("bool", "1 0", "nested lists"),
+        ("string", [["a", "\ud800"]], 'X: expected a valid Unicode string, got "\ud800", in row 1, column 2'),
         ("bfloat16", [[1, 10**400]], "expected a bfloat16, got 1000"),
         ("float32", [[1, [[0] * 1000]]], "expected a number, got a list of 1, in row 1, column 2"),
         ("float32", [[1, {"b64": {}}]], "expected a number, got an object, in row 1, column 2"),
@@ -154,6 +155,12 @@ def test_a_bad_body_is_refused_with_its_place(body, detail, members):
 def test_a_value_that_the_dtype_cannot_hold_is_refused(dtype, x, detail):
     with refused(detail):
         decode({"X": x}, dtype=dtype)
+
+
+def test_text_is_a_table():
+    np.testing.assert_array_equal(decode({"X": "1 2|3 4"}, shape=None), [[1, 2], [3, 4]])
+    with refused("nested lists; a string can only be a table"):
+        decode({"X": "1 2"}, shape=(None, 1, 2))
 
 
 def test_an_error_repeats_only_the_beginning_of_a_long_value():
@@ -166,6 +173,11 @@ def test_an_error_repeats_only_the_beginning_of_a_long_value():
 def test_ragged_rows_are_refused_where_the_width_may_vary():
     with pytest.raises(BadRequestError, match="expected 3 columns, got 2, in row 2"):
         decode({"X": [[1, 2, 3], [1, 2]]}, shape=(None, None))
+
+
+def test_a_ragged_cube_is_refused():
+    with refused("X: expected 2 values, got 1, in row 1, column 2."):
+        decode({"X": [[[1, 2], [3]]]}, shape=(None, 2, None))
 
 
 def test_a_model_with_two_inputs_is_refused():
@@ -186,6 +198,7 @@ def test_a_model_with_two_inputs_is_refused():
         pytest.param(np.array([[1], [-2]], np.int64), "[[1],[-2]]", id="integers"),
         pytest.param(np.array([True, False]), "[true,false]", id="booleans"),
         pytest.param(np.array([["ü".encode()], [b"'"]], object), '[["\\u00fc"], ["\'"]]', id="strings"),
+        pytest.param(np.array([b"\xff"], object), '["\\ufffd"]', id="a string that is not UTF-8"),
     ],
 )
 def test_labels_have_only_the_digits_that_their_dtype_needs(array, text):
@@ -210,5 +223,5 @@ def test_several_outputs_are_answered_by_name():
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_an_answer_that_json_cannot_represent_is_an_error(value):
-    with pytest.raises(PredictionError, match="NaN or Infinity"):
+    with pytest.raises(PredictionError, match="Output 'labels' contains NaN or Infinity"):
         x_labels.encode({"labels": np.array([[value]], np.float32)})
