@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from serving.engines import tensorflow_c
+from serving.engines.session import LoadOptions
 from serving.settings import Settings
 
 _BLOCKS, _CALLS = 10, 500  # in blocks, because the pool's threads stay awake and would slow down the next call
@@ -16,7 +17,7 @@ _BLOCKS, _CALLS = 10, 500  # in blocks, because the pool's threads stay awake an
 
 def main() -> None:
     """Measure both kinds in turn; print the median seconds of a call as one line of JSON."""
-    session = tensorflow_c.Session(Settings().model_path / "xor" / "1", is_optimized=True)
+    session = tensorflow_c.Session(Settings().model_path / "xor" / "1", LoadOptions(is_optimized=True))
     [name] = session.signatures["serving_default"].inputs
     feeds = {name: np.array([[1, 0], [1, 1]], np.float32)}
     options: dict[str, Any] = {"caller": session._run_options, "pool": None}

@@ -57,6 +57,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="MODULE",
         help="the Python module, or its file, that defines the model's own layers and functions; its code runs",
     )
+    parser.add_argument(
+        "--engine",
+        choices=["auto", "tensorflow"],
+        default="auto",
+        help="tensorflow leaves LiteRT out, which is otherwise used where it gives the same answers faster",
+    )
     parser.add_argument("--traceback", action="store_true", help="show the whole error of Keras or TensorFlow")
     return parser
 
@@ -73,8 +79,10 @@ def _export(options: argparse.Namespace) -> None:
 
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     model, keras_version = load.load_model(sources, trust)
-    written = install.export(model, keras_version, sources, options.output or folder)
+    written = install.export(model, keras_version, sources, options.output or folder, options.engine)
     print(f"Checked against {keras_version}: the largest difference is {written.difference:.2g}.")
+    if written.engine:
+        print(f"{written.engine}.")
     print(f"Wrote {written.folder}: {', '.join(written.names)}. Serve it with: make start")
 
 

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import importlib
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from export import independence, saved_model
+from export import independence, litert, saved_model
 from serving.models import export_record
 from serving.models.export_record import ExportRecord
 
 
 @dataclass(frozen=True)
 class Written:
-    """What an export wrote, and its largest difference to the Keras model on random inputs."""
+    """What an export wrote, its largest difference to the Keras model, and which engine serves it, and why."""
 
     folder: Path
     names: list[str]
     difference: float
+    engine: str
 
 
-def export(model: Any, keras_version: str, sources: list[Path], folder: Path) -> Written:
+def export(model: Any, keras_version: str, sources: list[Path], folder: Path, engine: str = "auto") -> Written:
     """Export a Keras model into a folder, replacing an earlier export there once the new one has proved right.
+
+    ``engine`` may be ``tensorflow`` to leave LiteRT out.
 
     Raises SourceError, with the earlier export untouched, where the SavedModel disagrees with the Keras model.
     """
@@ -38,9 +41,12 @@ def export(model: Any, keras_version: str, sources: list[Path], folder: Path) ->
         verified = saved_model.verify(model, fresh, is_optimized)
         independent = verified.independent_rows and independence.is_proven(tf, function)
         record = ExportRecord(hashes, keras_version, tf.__version__, independent, is_optimized)
+        if engine != "tensorflow":
+            decision = litert.decide(tf, model, fresh, record.load_options(), independent)
+            record = replace(record, engine=decision.reason, litert=decision.proof)
         record.write(fresh)
         names = _replace(fresh, folder, Path(scratch) / "old")
-    return Written(folder, names, verified.difference)
+    return Written(folder, names, verified.difference, record.engine)
 
 
 def _replace(fresh: Path, folder: Path, old: Path) -> list[str]:

@@ -24,6 +24,7 @@ class Model:
         self.name = name
         self.version = version
         self.signatures = session.signatures  # by name
+        self.engine = session.engine
         self.has_answered = False  # a prediction, since it was loaded
         self._session = session
         self._batchers = {

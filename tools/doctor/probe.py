@@ -61,7 +61,7 @@ def _answer_once(folder: Path, engine: str) -> tuple[object, bool, str]:
     from serving.settings import Settings
 
     any_op = folder.parent.name in Settings.from_environment().any_op
-    session = load_session(folder, engine, ExportRecord.read(folder).is_optimized, any_op)
+    session = load_session(folder, engine, ExportRecord.read(folder).load_options(any_op))
     if not session.signatures:
         raise ValueError("it has no signature that can be served")
     key = DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in session.signatures else next(iter(session.signatures))
