@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import tempfile
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,14 @@ def export(model: Any, keras_version: str, sources: list[Path], folder: Path, en
     # Beside its destination, so that it can be moved there by renaming.
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as scratch:
         fresh = Path(scratch) / "new"
-        function = saved_model.trace(tf, model)
+        trace = partial(saved_model.trace, tf, model)
+        function = trace(None)
         is_optimized = saved_model.write(tf, model, function, fresh)
         verified = saved_model.verify(model, fresh, is_optimized)
         independent = verified.independent_rows and independence.is_proven(tf, function)
         record = ExportRecord(hashes, keras_version, tf.__version__, independent, is_optimized)
         if engine != "tensorflow":
-            decision = litert.decide(tf, model, fresh, record.load_options(), independent)
+            decision = litert.decide(tf, trace, fresh, record.load_options(), independent)
             record = replace(record, engine=decision.reason, litert=decision.proof)
         record.write(fresh)
         names = _replace(fresh, folder, Path(scratch) / "old")

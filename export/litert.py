@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,6 +27,7 @@ from serving.models import trial
 from serving.models.export_record import sha256
 
 _Tensors = Mapping[str, np.ndarray]
+_Trace = Callable[[int | None], Any]
 
 # Rows and sizes of further open dimensions that answers are compared for; fewer where a row takes long.
 _ROWS, _SIZES = (1, 3, 64), (1, 7, 8, 32, 33, 64)
@@ -65,13 +66,16 @@ class _Trial:
     expected: _Tensors  # TensorFlow's answers
 
 
-def decide(tf: Any, model: Any, folder: Path, options: LoadOptions, independent_rows: bool) -> Decision:
-    """Write ``model.tflite`` into an export's folder if LiteRT is to serve it, and say why it is, or is not."""
+def decide(tf: Any, trace: _Trace, folder: Path, options: LoadOptions, independent_rows: bool) -> Decision:
+    """Write ``model.tflite`` into an export's folder if LiteRT is to serve it, and say why it is, or is not.
+
+    ``trace`` returns the model's concrete function, for any number of rows or for a fixed one.
+    """
     if not litert_library.is_installed():
         return Decision("LiteRT is not installed here: served by TensorFlow")
     reference = load_session(folder, "tensorflow", options)
     try:
-        return _decide(tf, model, folder, reference, independent_rows)
+        return _decide(tf, trace, folder, reference, independent_rows)
     except (_UnprovenError, TensorFlowError) as error:
         (folder / MODEL_TFLITE).unlink(missing_ok=True)
         return Decision(f"LiteRT: {error}: served by TensorFlow")
@@ -79,10 +83,10 @@ def decide(tf: Any, model: Any, folder: Path, options: LoadOptions, independent_
         reference.close()
 
 
-def _decide(tf: Any, model: Any, folder: Path, reference: Session, independent_rows: bool) -> Decision:
+def _decide(tf: Any, trace: _Trace, folder: Path, reference: Session, independent_rows: bool) -> Decision:
     _check_types(reference.signatures[DEFAULT_SIGNATURE])
     trials = _trials(reference)
-    proven = partial(_proven, tf, model, folder, reference, trials)
+    proven = partial(_proven, tf, trace, folder, reference, trials)
     try:
         return proven(single_row=False)
     except _OpenBatchError:
@@ -116,9 +120,11 @@ def _trials(reference: Session) -> list[_Trial]:
     return found
 
 
-def _proven(tf: Any, model: Any, folder: Path, reference: Session, trials: list[_Trial], single_row: bool) -> Decision:
+def _proven(
+    tf: Any, trace: _Trace, folder: Path, reference: Session, trials: list[_Trial], single_row: bool
+) -> Decision:
     path = folder / MODEL_TFLITE
-    path.write_bytes(_converted(tf, model, 1 if single_row else None))
+    path.write_bytes(_converted(tf, trace(1 if single_row else None)))
     _check_shapes(LiteRtModel(path, reference.signatures[DEFAULT_SIGNATURE], 1), trials, single_row)
     proof = LiteRtProof(sha256(path), single_row=single_row)
     with _session(folder, proof) as session:
@@ -127,11 +133,11 @@ def _proven(tf: Any, model: Any, folder: Path, reference: Session, trials: list[
     return _measured(folder, proof, reference, trials[0].feeds, difference)
 
 
-def _converted(tf: Any, model: Any, rows: int | None) -> bytes:
-    """Return the model as LiteRT's flatbuffer: of built-in operations only, not quantized."""
+def _converted(tf: Any, function: Any) -> bytes:
+    """Return a concrete function as LiteRT's flatbuffer: of built-in operations only, not quantized."""
     with tempfile.TemporaryDirectory() as scratch, _silence():
         folder = Path(scratch) / "frozen"
-        if not saved_model.write_frozen(tf, saved_model.trace(tf, model, rows), folder):
+        if not saved_model.write_frozen(tf, function, folder):
             raise _UnprovenError("the model has state or tables, which can't be converted")
         try:
             content: bytes = tf.lite.TFLiteConverter.from_saved_model(str(folder)).convert()

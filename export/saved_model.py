@@ -37,7 +37,7 @@ class Verified:
     independent_rows: bool
 
 
-def trace(tf: Any, model: Any, rows: int | None = None) -> Any:
+def trace(tf: Any, model: Any, rows: int | None) -> Any:
     """Return the model's prediction as a concrete function of named inputs that returns a dict of named outputs.
 
     ``rows`` fixes the size of the batch. Raises SourceError where the model does not know its inputs' shapes.

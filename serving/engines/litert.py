@@ -6,6 +6,7 @@ import hashlib
 import mmap
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from threading import Condition
 from time import perf_counter
@@ -49,7 +50,7 @@ class Session:
         signature = _read_signature(saved_model / SAVED_MODEL)
         self._model = LiteRtModel(path, signature, (os.cpu_count() or 1) if proof.parallel else 1)
         most = max(1, min(_MOST_RUNNERS, _BYTES_OF_RUNNERS // path.stat().st_size))
-        self._pool = _Pool(lambda: Runner(self._model), most)
+        self._pool = _Pool(partial(Runner, self._model), most)
         self._single_row, self._finite_only = proof.single_row, proof.finite_only
         self.signatures = {DEFAULT_SIGNATURE: signature}
         self.clocks = {DEFAULT_SIGNATURE: RunClock()}
@@ -86,12 +87,12 @@ class Session:
         try:
             if runner.shapes != shapes:
                 runner.bind(shapes)
-            fetches = runner.run(arrays, is_quick)
+            return runner.run(arrays, is_quick)
         except BaseException:
-            self._pool.drop()  # a failure may have left the runner in any state
+            runner.shapes = None  # whatever state the failure has left it in is made anew
             raise
-        self._pool.give_back(shapes, runner)
-        return fetches
+        finally:
+            self._pool.give_back(runner)
 
 
 def _check_finite(feeds: Mapping[str, np.ndarray]) -> None:
@@ -120,7 +121,7 @@ class _Pool:
 
     def __init__(self, make: Callable[[], Runner], most: int) -> None:
         self._make, self._most = make, most
-        self._idle: dict[Shapes, list[Runner]] = {}  # by the shapes that they are bound to
+        self._idle: dict[Shapes | None, list[Runner]] = {}  # by the shapes that they are bound to
         self._count = self._waiting = 0
         self._changed = Condition()
 
@@ -142,7 +143,9 @@ class _Pool:
         try:
             return self._make()
         except BaseException:
-            self.drop()
+            with self._changed:
+                self._count -= 1
+                self._changed.notify()
             raise
 
     def _steal(self) -> Runner:
@@ -154,21 +157,12 @@ class _Pool:
             self._idle[shapes] = runners
         return runner
 
-    def give_back(self, shapes: Shapes, runner: Runner) -> None:
-        """Return a runner, for others to take."""
-        self._idle.setdefault(shapes, []).append(runner)
+    def give_back(self, runner: Runner) -> None:
+        """Let others take a runner."""
+        self._idle.setdefault(runner.shapes, []).append(runner)
         if self._waiting:
-            self._notify()
-
-    def drop(self) -> None:
-        """Make room for another runner instead of one that is not given back."""
-        with self._changed:
-            self._count -= 1
-        self._notify()
-
-    def _notify(self) -> None:
-        with self._changed:
-            self._changed.notify()
+            with self._changed:
+                self._changed.notify()
 
     def close(self) -> None:
         """Let the runners go."""

@@ -124,7 +124,7 @@ _INT = 2  # kLiteRtAnyTypeInt
 _ENVIRONMENT = ((24, (_INT, _CPU)), (25, (_INT, 3)))
 
 # LiteRtStatus -> TF_Code; any other is INTERNAL. 3 is a run's or a resizing's failure: an index or a size out of range.
-_CODES = {1: 3, 2: 8, 3: 3, 4: 3, 5: 12, 6: 5, 100: 1, 500: 5, 501: 15}
+_CODES = {1: 3, 2: 8, 3: 3, 4: 3, 5: 12, 6: 5, 100: 1, 500: 15, 501: 15}
 _INTERNAL = 13
 
 _loading = Lock()

@@ -98,9 +98,7 @@ def load_session(saved_model: Path, engine: str, options: LoadOptions = LoadOpti
                 _check(saved_model / SAVED_MODEL)
             session: Session = implementation.Session(saved_model, options)
             return session
-    raise EngineNotFoundError(
-        f"SERVING_ENGINE is {engine!r}, which this installation, or this model's export, has not."
-    )
+    raise EngineNotFoundError(f"SERVING_ENGINE is {engine!r}, which is not installed, or not proven for this model.")
 
 
 def _check(path: Path) -> None:
