@@ -306,7 +306,7 @@ def test_a_stateful_model_is_not_frozen_and_keeps_its_state(tmp_path: Path, kera
 def test_the_record_says_where_the_export_came_from(tmp_path: Path, tf: Any) -> None:
     keras_files.write_xor_of_2017(tmp_path)
 
-    main([str(tmp_path)])
+    main([str(tmp_path), "--engine", "tensorflow"])
 
     record = json.loads((tmp_path / "export.json").read_text())
     assert record == {
@@ -316,6 +316,8 @@ def test_the_record_says_where_the_export_came_from(tmp_path: Path, tf: Any) -> 
         "independent_rows": True,
         "is_optimized": True,
         "saved_model": hashlib.sha256((tmp_path / "saved_model.pb").read_bytes()).hexdigest(),
+        "engine": "",
+        "litert": None,
     }
 
 
