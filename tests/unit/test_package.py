@@ -354,8 +354,15 @@ def test_a_model_that_needs_tensorflow_is_named_with_its_reason(tmp_path, litert
     pins, line = package._choose_engines(tmp_path, PINS)
 
     assert pins == PINS
-    assert "because of model/video/2 (LiteRT: MaxPool3D has no counterpart" in line
+    assert "TensorFlow is in the package: model/video/2 (LiteRT: MaxPool3D has no counterpart" in line
     assert "xor" not in line
+
+
+def test_a_python_that_tensorflow_has_no_wheel_for_needs_litert(tmp_path):
+    put_export(tmp_path, "video/2")
+
+    with pytest.raises(PackageError, match=r"is needed: model/video/2 \(not exported here.*TARGET=3\.13"):
+        package._choose_engines(tmp_path, PINS[:2])
 
 
 def test_without_models_the_package_can_serve_any(tmp_path):

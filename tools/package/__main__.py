@@ -44,13 +44,18 @@ def build(target: Target, dist: Path) -> list[str]:
 
 
 def _choose_engines(folder: Path, pins: list[Pin]) -> tuple[list[Pin], str]:
-    """Leave TensorFlow out where LiteRT serves every model; return the pins that are left and a line that says so."""
+    """Leave TensorFlow out where LiteRT serves every model; return the pins that are left and a line that says so.
+
+    Raises PackageError where TensorFlow is needed, and is not among the pins.
+    """
     reasons = _reasons_for_tensorflow(folder)
-    if reasons or not versions.names(folder):
-        because = "; ".join(f"{at} ({reason})" for at, reason in reasons.items()) or "there is no model in it yet"
-        return pins, f"TensorFlow is in the package because of {because}."
     left = [pin for pin in pins if pin.name not in site_packages.TENSORFLOW]
-    return left, "TensorFlow is not in the package: LiteRT serves every model."
+    if versions.names(folder) and not reasons:
+        return left, "TensorFlow is not in the package: LiteRT serves every model."
+    because = "; ".join(f"{at} ({reason})" for at, reason in reasons.items()) or "there is no model in it yet"
+    if left == pins:
+        raise PackageError(f"TensorFlow, which has no wheel for this Python, is needed: {because}. Choose TARGET=3.13")
+    return pins, f"TensorFlow is in the package: {because}."
 
 
 def _reasons_for_tensorflow(folder: Path) -> dict[str, str]:
