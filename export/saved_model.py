@@ -56,13 +56,20 @@ def write(tf: Any, model: Any, function: Any, folder: Path) -> bool:
     Returns whether its graph is frozen and optimized, so that TensorFlow has nothing to optimize when it is loaded.
     """
     if _bytes_of_weights(function) > _LARGEST_FROZEN_BYTES or not write_frozen(tf, function, folder):
-        module = tf.Module()
-        module.model, module.function = model, function
-        # Keras 3 wraps its variables in a class that TensorFlow does not look into.
-        module.variables_used = list(function.graph.variables)
-        tf.saved_model.save(module, str(folder), signatures={DEFAULT_SIGNATURE: function})
+        _write_with_variables(tf, model, function, folder)
         return False
     return True
+
+
+def _write_with_variables(tf: Any, model: Any, function: Any, folder: Path) -> None:
+    module = tf.Module()
+    module.function = function
+    module.variables_used = list(function.graph.variables)
+    handles = {id(variable.handle) for variable in module.variables_used}
+    # TensorFlow finds a lookup layer's tables in the model, and would save Keras 3's variables there a second time.
+    if any(tensor.dtype == tf.resource and id(tensor) not in handles for tensor, _ in function.graph.captures):
+        module.model = model
+    tf.saved_model.save(module, str(folder), signatures={DEFAULT_SIGNATURE: function})
 
 
 def write_frozen(tf: Any, function: Any, folder: Path) -> bool:

@@ -80,7 +80,16 @@ def _remove_remains(cache: Path) -> None:
 
 
 def _run(folder: Path, output: Path) -> None:
-    command = [sys.executable, "-m", "export", os.fspath(folder), "--output", os.fspath(output)]
+    command = [
+        sys.executable,
+        "-m",
+        "export",
+        os.fspath(folder),
+        "--output",
+        os.fspath(output),
+        "--engine",
+        "tensorflow",
+    ]
     # App settings and keys stay here. The worker has added the deployed packages to sys.path; the child needs them too.
     environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
