@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not page_cache.can_drop():
         print("Dropping the page cache needs Linux and root, so the rows that need it are left out.", file=sys.stderr)
     pairs: dict[str, list[Pair]] = defaultdict(list)
-    steps = options.runs * (3 if page_cache.can_drop() else 2)
+    steps = options.runs * (4 if page_cache.can_drop() else 3)
     measured = chain(figures.app_pairs(options.runs), figures.engine_pairs(options.runs))
     for kind, pair in tqdm(measured, total=steps, desc="measuring", unit="pair"):
         pairs[kind].append(pair)

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from benchmarks.figures import ROOT
 from benchmarks.memory import memory_kib
 from serving.engines import tensorflow_c, tensorflow_library
-from serving.engines.session import RunClock
+from serving.engines.session import LoadOptions, RunClock
 
 _RUNS = 3
 
@@ -57,7 +57,7 @@ def _load(folder: Path) -> dict[str, float]:
     """Load and run once, then run warm in both ways, in turn; return seconds and MB. Needs a fresh process."""
     tensorflow_library.load_api()
     start = perf_counter()
-    session = tensorflow_c.Session(folder, is_optimized=folder.name == "frozen")
+    session = tensorflow_c.Session(folder, LoadOptions(is_optimized=folder.name == "frozen"))
     [(name, spec)] = session.signatures["serving_default"].inputs.items()
     feeds = {name: np.ones([size or 1 for size in spec.shape or ()], np.float32)}
     session.run("serving_default", feeds)

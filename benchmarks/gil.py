@@ -16,6 +16,7 @@ import orjson
 
 from benchmarks.figures import ROOT
 from serving.engines import tensorflow_library
+from serving.engines.session import LoadOptions
 from serving.engines.tensorflow_c import Session
 
 _FEEDS = {"X": np.array([[1, 0], [1, 1]], np.float32)}
@@ -42,7 +43,7 @@ def main() -> None:
     """Measure and print the table."""
     if len(sys.argv) > 1:
         raise SystemExit(__doc__)
-    session = Session(ROOT / "model" / "xor" / "1", is_optimized=True)
+    session = Session(ROOT / "model" / "xor" / "1", LoadOptions(is_optimized=True))
     api = tensorflow_library.load_api()
     bindings = {"released": getattr(api, "TF_SessionRun"), "held": api.quick_session_run}  # noqa: B009 - by name
     print("| lock | alone: p50, µs | p99, µs | beside a thread that parses JSON: p50, µs | p99, µs |")

@@ -24,11 +24,12 @@ sys.path.insert(0, sys.argv[1])
 import numpy as np
 from benchmarks.memory import memory_kib
 from serving.engines import tensorflow_library
+from serving.engines.session import LoadOptions
 from serving.engines.tensorflow_c import Session
 start = perf_counter()
 tensorflow_library.load_api()
 linked = perf_counter()
-Session(Path("model/xor/1"), is_optimized=True).run("serving_default", {"X": np.ones((2, 2), np.float32)})
+Session(Path("model/xor/1"), LoadOptions(is_optimized=True)).run("serving_default", {"X": np.ones((2, 2), np.float32)})
 answered = perf_counter()
 folder = tensorflow_library.find_library().parent
 size = sum(path.stat().st_size for path in folder.glob("libtensorflow_*.so.2"))

@@ -7,11 +7,12 @@ import os
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from export import bounded, independence, saved_model
+from export import bounded, independence, litert, saved_model
 from serving.models import export_record
 from serving.models.export_record import ExportRecord
 
@@ -20,15 +21,18 @@ _SECONDS_OF_ANY_EXPORT = 24 * 60 * 60
 
 @dataclass(frozen=True)
 class Written:
-    """What an export wrote, and its largest difference to the Keras model on random inputs."""
+    """What an export wrote, its largest difference to the Keras model, and which engine serves it, and why."""
 
     folder: Path
     names: list[str]
     difference: float
+    engine: str
 
 
-def export(model: Any, keras_version: str, sources: list[Path], folder: Path) -> Written:
+def export(model: Any, keras_version: str, sources: list[Path], folder: Path, engine: str = "auto") -> Written:
     """Export a Keras model into a folder, replacing an earlier export there once the new one has proved right.
+
+    ``engine`` may be ``tensorflow`` to leave LiteRT out.
 
     Raises SourceError, with the earlier export untouched, where the SavedModel disagrees with the Keras model.
     """
@@ -39,14 +43,18 @@ def export(model: Any, keras_version: str, sources: list[Path], folder: Path) ->
     remove_remains(folder)
     with tempfile.TemporaryDirectory(prefix=bounded.scratch_prefix(os.getpid()), dir=folder) as scratch:
         fresh = Path(scratch) / "new"
-        function = saved_model.trace(tf, model)
+        trace = partial(saved_model.trace, tf, model)
+        function = trace(None)
         is_optimized = saved_model.write(tf, model, function, fresh)
         verified = saved_model.verify(model, fresh, is_optimized)
         independent = verified.independent_rows and independence.is_proven(tf, function)
         record = ExportRecord(hashes, keras_version, tf.__version__, independent, is_optimized)
+        if engine != "tensorflow":
+            decision = litert.decide(tf, trace, fresh, record.load_options(), independent)
+            record = replace(record, engine=decision.reason, litert=decision.proof)
         record.write(fresh)
         names = _replace(fresh, folder, Path(scratch) / "old")
-    return Written(folder, names, verified.difference)
+    return Written(folder, names, verified.difference, record.engine)
 
 
 def remove_remains(folder: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from serving.engines.errors import InvalidArgumentError, TensorFlowError
 from serving.engines.graph import UnsafeGraphError
-from serving.engines.session import Session, load_session
+from serving.engines.session import LoadOptions, Session, load_session
 from serving.engines.signature import DEFAULT_SIGNATURE, SERVE_TAG, Signature, TensorSpec
 from serving.models import trial
 from serving.models.export_record import SourceError
@@ -26,7 +26,7 @@ _LARGEST_FROZEN_BYTES = 32 * 1024 * 1024
 _Tensors = Mapping[str, np.ndarray]
 
 _BATCH = 3  # rows of random input
-_SCALES = (1, 1e-3, 1e3, 1e6)
+SCALES = (1, 1e-3, 1e3, 1e6)
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,16 @@ class Verified:
     independent_rows: bool
 
 
-def trace(tf: Any, model: Any) -> Any:
+def trace(tf: Any, model: Any, rows: int | None) -> Any:
     """Return the model's prediction as a concrete function of named inputs that returns a dict of named outputs.
 
-    Raises SourceError where the model does not know its inputs' shapes.
+    ``rows`` fixes the size of the batch. Raises SourceError where the model does not know its inputs' shapes.
     """
-    specs = {name: tf.TensorSpec(shape, dtype, name=name) for name, (shape, dtype) in _inputs(model).items()}
+    inputs = _inputs(model).items()
+    specs = {
+        name: tf.TensorSpec((rows or shape[0], *shape[1:]) if shape else shape, dtype, name=name)
+        for name, (shape, dtype) in inputs
+    }
     return tf.function(lambda **feeds: _call(model, feeds), autograph=False).get_concrete_function(**specs)
 
 
@@ -51,17 +55,24 @@ def write(tf: Any, model: Any, function: Any, folder: Path) -> bool:
 
     Returns whether its graph is frozen and optimized, so that TensorFlow has nothing to optimize when it is loaded.
     """
-    if _bytes_of_weights(function) > _LARGEST_FROZEN_BYTES or not _write_frozen(tf, function, folder):
-        module = tf.Module()
-        module.model, module.function = model, function
-        # Keras 3 wraps its variables in a class that TensorFlow does not look into.
-        module.variables_used = list(function.graph.variables)
-        tf.saved_model.save(module, str(folder), signatures={DEFAULT_SIGNATURE: function})
+    if _bytes_of_weights(function) > _LARGEST_FROZEN_BYTES or not write_frozen(tf, function, folder):
+        _write_with_variables(tf, model, function, folder)
         return False
     return True
 
 
-def _write_frozen(tf: Any, function: Any, folder: Path) -> bool:
+def _write_with_variables(tf: Any, model: Any, function: Any, folder: Path) -> None:
+    module = tf.Module()
+    module.function = function
+    module.variables_used = list(function.graph.variables)
+    handles = {id(variable.handle) for variable in module.variables_used}
+    # TensorFlow finds a lookup layer's tables in the model, and would save Keras 3's variables there a second time.
+    if any(tensor.dtype == tf.resource and id(tensor) not in handles for tensor, _ in function.graph.captures):
+        module.model = model
+    tf.saved_model.save(module, str(folder), signatures={DEFAULT_SIGNATURE: function})
+
+
+def write_frozen(tf: Any, function: Any, folder: Path) -> bool:
     """Write the function with its variables as constants, where it can be; return whether it was."""
     try:
         frozen = _frozen(tf, function)
@@ -80,13 +91,13 @@ def verify(model: Any, folder: Path, is_optimized: bool) -> Verified:
     Raises SourceError where it disagrees with the Keras model.
     """
     try:
-        session = load_session(folder, "auto", is_optimized)
+        session = load_session(folder, "tensorflow", LoadOptions(is_optimized))
     except UnsafeGraphError as error:
         raise SourceError(f"the app would not serve it: {error}") from error
     try:
         signature = session.signatures[DEFAULT_SIGNATURE]
         run = partial(session.run, DEFAULT_SIGNATURE)
-        feeds, fetches = _trial(signature, run)
+        _, feeds, fetches = find_inputs(signature, run, _BATCH)
         independent_rows = signature.has_batch_dimension and _has_independent_rows(session, feeds, fetches)
     except TensorFlowError as error:
         if "Table not initialized" in str(error):
@@ -101,36 +112,42 @@ def verify(model: Any, folder: Path, is_optimized: bool) -> Verified:
     return Verified(difference, independent_rows)
 
 
-def _trial(signature: Signature, run: Callable[[_Tensors], _Tensors]) -> tuple[_Tensors, _Tensors]:
-    """Run on random inputs that the model takes: numbers, or small whole numbers where it has an embedding."""
+def find_inputs(
+    signature: Signature, run: Callable[[_Tensors], _Tensors], rows: int
+) -> tuple[trial.Fill, _Tensors, _Tensors]:
+    """Return what fills inputs that the model takes, with such inputs and the model's answer.
+
+    Inputs are random numbers, or small whole numbers where it has an embedding.
+    """
     random = np.random.default_rng(0)
+    fills = partial(_random_input, random), partial(_random_indices, random)
     try:
-        return trial.run(signature, run, partial(_random_input, random), _BATCH)
+        return fills[0], *trial.run(signature, run, fills[0], rows)
     except TensorFlowError:
-        return trial.run(signature, run, partial(_random_indices, random), _BATCH)
+        return fills[1], *trial.run(signature, run, fills[1], rows)
 
 
 def _has_independent_rows(session: Session, feeds: _Tensors, fetches: _Tensors) -> bool:
     """Return whether each row of a batch gets the answer that it gets alone, whatever the sizes of the numbers."""
-    for scale in _SCALES:
-        scaled = {name: _scaled(array, scale) for name, array in feeds.items()}
+    for scale in SCALES:
+        rescaled = {name: scaled(array, scale) for name, array in feeds.items()}
         try:
-            together = fetches if scale == 1 else session.run(DEFAULT_SIGNATURE, scaled)
+            together = fetches if scale == 1 else session.run(DEFAULT_SIGNATURE, rescaled)
         except InvalidArgumentError:  # no longer among an embedding's indices
             continue
-        if not _has_same_rows_alone(session, scaled, together):
+        if not _has_same_rows_alone(session, rescaled, together):
             return False
     return True
 
 
-def _scaled(array: np.ndarray, scale: float) -> np.ndarray:
+def scaled(array: np.ndarray, scale: float) -> np.ndarray:
     """Return rows of another size, of which two are the same."""
     if scale == 1 or array.dtype.kind not in "f":
         return array
     with np.errstate(over="ignore"):  # infinity is a value like others here
-        scaled: np.ndarray = (array * scale).astype(array.dtype)
-    scaled[-1] = scaled[0]
-    return scaled
+        result: np.ndarray = (array * scale).astype(array.dtype)
+    result[-1] = result[0]
+    return result
 
 
 def _has_same_rows_alone(session: Session, feeds: _Tensors, fetches: _Tensors) -> bool:
@@ -138,7 +155,7 @@ def _has_same_rows_alone(session: Session, feeds: _Tensors, fetches: _Tensors) -
         alone = session.run(DEFAULT_SIGNATURE, {name: array[row : row + 1] for name, array in feeds.items()})
         for name, array in alone.items():
             in_batch = fetches[name][row : row + 1]
-            if array.shape != in_batch.shape or not _agree(array, in_batch):
+            if array.shape != in_batch.shape or not agree(array, in_batch):
                 return False
     return True
 
@@ -296,7 +313,38 @@ def _optimized(tf: Any, frozen: Any, outputs: Mapping[str, str]) -> Any:
     inputs = [tensor.name for tensor in frozen.inputs]
     # What must stay: the optimizer reads it from the collection of training operations.
     meta_graph.collection_def["train_op"].node_list.value.extend([*inputs, *outputs.values()])
-    return tf_optimizer.OptimizeGraph(config, meta_graph)
+    return _with_inferred_batch(tf, tf_optimizer.OptimizeGraph(config, meta_graph))
+
+
+def _with_inferred_batch(tf: Any, graph: Any) -> Any:
+    """Write reshapes to ``[size of the batch, 1600]`` as reshapes to ``[-1, 1600]``, which do not look up that size.
+
+    LiteRT knows the shape of the latter's result before it runs, and neither engine computes the former's argument.
+    """
+    nodes = {node.name: node for node in graph.node}
+    for node in list(graph.node):
+        shape = nodes.get(node.input[1]) if node.op == "Reshape" else None
+        sizes = _sizes(tf, shape, nodes) if shape is not None and shape.op == "Pack" else None
+        if sizes is not None:
+            constant = graph.node.add(name=f"{node.name}/inferred", op="Const")
+            constant.attr["dtype"].type = tf.int32.as_datatype_enum
+            constant.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(sizes, tf.int32))
+            node.input[1] = constant.name
+            node.attr["Tshape"].type = tf.int32.as_datatype_enum
+    return graph
+
+
+def _sizes(tf: Any, pack: Any, nodes: Mapping[str, Any]) -> list[int] | None:
+    """Return the sizes that are packed, -1 for the batch's; None where one is neither that nor a constant above 0."""
+    sizes = []
+    for name in pack.input:
+        node = nodes.get(name)
+        if node is not None and node.op == "Const":
+            sizes.append(int(tf.make_ndarray(node.attr["value"].tensor)))
+        elif node is not None and node.op == "StridedSlice" and nodes[node.input[0]].op == "Shape":
+            sizes.append(-1)
+    is_sure = len(sizes) == len(pack.input) and sizes.count(-1) == 1 and all(size > 0 or size == -1 for size in sizes)
+    return sizes if is_sure else None
 
 
 def _random_input(random: np.random.Generator, shape: tuple[int, ...], spec: TensorSpec) -> np.ndarray:
@@ -319,14 +367,14 @@ def _difference(name: str, got: np.ndarray, expected: np.ndarray) -> float:
             f"the SavedModel's output {name!r} is {got.dtype}{list(got.shape)}; "
             f"Keras's is {expected.dtype}{list(expected.shape)}"
         )
-    difference = _largest(got, expected)
-    if not _agree(got, expected):
+    difference = largest_difference(got, expected)
+    if not agree(got, expected):
         by = f" by up to {difference:.3g}" if difference else ""
         raise SourceError(f"the SavedModel's output {name!r} differs from Keras's{by}")
     return difference
 
 
-def _agree(got: np.ndarray, expected: np.ndarray) -> bool:
+def agree(got: np.ndarray, expected: np.ndarray) -> bool:
     """Tell whether two arrays of one dtype and shape are the same but for the rounding of another order of sums."""
     if got.dtype.kind in "iubO":
         return np.array_equal(got, expected)
@@ -335,7 +383,8 @@ def _agree(got: np.ndarray, expected: np.ndarray) -> bool:
     return np.allclose(got, expected, rtol=tolerance, atol=tolerance / 10, equal_nan=True)
 
 
-def _largest(got: np.ndarray, expected: np.ndarray) -> float:
+def largest_difference(got: np.ndarray, expected: np.ndarray) -> float:
+    """Return the largest difference of two arrays of numbers; 0 for others, which agree or not."""
     if got.dtype.kind in "iubO":
         return 0.0
     return float(np.nanmax(np.abs(got.astype(np.float64) - expected.astype(np.float64)), initial=0.0))

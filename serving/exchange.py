@@ -78,7 +78,7 @@ class Exchange:
         if model is None:
             model = await self.models.load(name, version)
             self.stopwatch.lap("load")
-        self.facts["version"] = model.version
+        self.facts |= {"version": model.version, "engine": model.engine}
         return model
 
     async def decode(

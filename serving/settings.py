@@ -50,8 +50,8 @@ class BatchRows:
 
 
 def _engine(text: str) -> str:
-    if text not in ("auto", *ENGINES):
-        raise ValueError(f"one of {', '.join(('auto', *ENGINES))}")
+    if text not in ENGINES:
+        raise ValueError(f"one of {', '.join(ENGINES)}")
     return text
 
 
@@ -97,7 +97,8 @@ class Settings:
     )
     engine: str = _setting(
         *("SERVING_ENGINE", "auto", _engine, "`auto`"),
-        "`c` is TensorFlow's C API, `python` its slower Python session; `auto` takes the first one available",
+        "`auto` is LiteRT where a model's export has proven it, else `tensorflow`; `litert` is LiteRT alone; "
+        "`tensorflow` is its C API (`c`), or, where that is missing, its slower Python session (`python`)",
     )
     default_model: str = _setting(
         *("SERVING_DEFAULT_MODEL", "", str, "the first by name"),

@@ -193,7 +193,7 @@ def _served(folder: Path, trust: Trust) -> tuple[Session, Any]:
     if sources:
         model, version = load.load_model(sources, trust)
         install.export(model, version, sources, folder)
-    return load_session(folder, "c", ExportRecord.read(folder).is_optimized), model
+    return load_session(folder, "c", ExportRecord.read(folder).load_options()), model
 
 
 def _difference(session: Session, model: Any, check: Check) -> float:

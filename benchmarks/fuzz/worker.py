@@ -129,7 +129,7 @@ def _served(folder: Path) -> Any:
 
     if not is_fresh(folder):
         raise ValueError("it has changed since it was exported")
-    session = load_session(folder, "auto", ExportRecord.read(folder).is_optimized)
+    session = load_session(folder, "auto", ExportRecord.read(folder).load_options())
     try:
         [(key, signature)] = session.signatures.items()
         [answer] = session.run(key, dict.fromkeys(signature.inputs, feeds(4))).values()

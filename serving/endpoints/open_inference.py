@@ -83,7 +83,7 @@ async def _model(exchange: Exchange, name: str, route: Route) -> Reply:
         return Reply(status.model_ready(name, ready), 200 if ready else 503)
     model = await exchange.model(name, route.version)
     versions = sorted(one.version for one in await exchange.models.status(name))
-    return Reply(status.model_metadata(name, versions, model.signature()))
+    return Reply(status.model_metadata(name, versions, model.engine, model.signature()))
 
 
 async def _is_ready(exchange: Exchange, name: str | None, version: int | None) -> bool:

@@ -1,7 +1,13 @@
 """Engines load a SavedModel and run its signatures on NumPy arrays.
 
-To add one, write a module here with ``is_available()`` and a class ``Session``, and add a row below.
+To add one, write a module here with ``is_available(options)`` and a class ``Session``, and name it in the rows below.
 """
 
-# Values of SERVING_ENGINE and their modules. "auto" is the first that is available.
-ENGINES = {"c": "tensorflow_c", "python": "tensorflow_python"}
+# Values of SERVING_ENGINE, and the modules that each tries in turn.
+ENGINES = {
+    "auto": ("litert", "tensorflow_c", "tensorflow_python"),
+    "litert": ("litert",),
+    "tensorflow": ("tensorflow_c", "tensorflow_python"),
+    "c": ("tensorflow_c",),
+    "python": ("tensorflow_python",),
+}

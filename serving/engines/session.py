@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +13,9 @@ import numpy as np
 from serving.engines import ENGINES, graph
 from serving.engines.errors import DataLossError, EngineNotFoundError, NotFoundError
 from serving.engines.signature import SERVE_TAG, Signature
+
+SAVED_MODEL = "saved_model.pb"
+MODEL_TFLITE = "model.tflite"
 
 
 class RunClock:
@@ -36,8 +40,9 @@ def bytes_of(feeds: Mapping[str, np.ndarray]) -> int:
 
 
 class Session(Protocol):
-    """A loaded SavedModel. ``run`` is thread-safe."""
+    """A loaded SavedModel. ``run`` is thread-safe. ``engine`` is ``litert`` or ``tensorflow``."""
 
+    engine: str
     signatures: Mapping[str, Signature]
     clocks: Mapping[str, RunClock]  # by signature
 
@@ -52,24 +57,48 @@ class Session(Protocol):
         """Release the session, which must not be running. Garbage collection does the same."""
 
 
-def load_session(saved_model: Path, engine: str, is_optimized: bool = False, any_op: bool = False) -> Session:
-    """Load a SavedModel with an engine of ENGINES; ``"auto"`` is the first that is available.
+@dataclass(frozen=True)
+class LiteRtProof:
+    """That an export's ``model.tflite``, of this SHA-256, gives the SavedModel's answers, and how it is to be run.
 
-    ``is_optimized`` skips TensorFlow's graph optimizer, which has already processed the graph; ``any_op`` allows
-    operations that do more than compute. Raises EngineNotFoundError if the engine is not installed, UnsafeGraphError
-    for such an operation, TensorFlowError if the SavedModel can't be loaded, ValueError or TypeError if its signatures
-    can't be served.
+    ``single_row``: row by row only. ``parallel``: by a thread for each core. ``finite_only``: answers for NaN and
+    infinities would differ.
     """
-    if not any_op:
-        _check(saved_model)
-    for name, module in ENGINES.items():
-        if engine in (name, "auto"):
-            # Imported here, because each engine loads libraries that the others do not need.
-            implementation = import_module(f"serving.engines.{module}")
-            if engine == name or implementation.is_available():
-                session: Session = implementation.Session(saved_model, is_optimized)
-                return session
-    raise EngineNotFoundError(f"There is no engine for {engine!r}; install the packages in requirements.txt.")
+
+    sha256: str
+    single_row: bool = False
+    parallel: bool = False
+    finite_only: bool = False
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """What an export has found out about a model, and what its operator allows.
+
+    ``is_optimized`` skips TensorFlow's graph optimizer, which has already processed the graph. ``any_op`` allows
+    operations that do more than compute. ``litert`` is None where LiteRT has not been proven.
+    """
+
+    is_optimized: bool = False
+    any_op: bool = False
+    litert: LiteRtProof | None = None
+
+
+def load_session(saved_model: Path, engine: str, options: LoadOptions = LoadOptions()) -> Session:
+    """Load a SavedModel with the first engine of a row of ENGINES that is available.
+
+    Raises EngineNotFoundError if none is, UnsafeGraphError for an operation that is not allowed, TensorFlowError if the
+    SavedModel can't be loaded, ValueError or TypeError if its signatures can't be served.
+    """
+    for module in ENGINES[engine]:
+        # Imported here, because each engine loads libraries that the others do not need.
+        implementation = import_module(f"serving.engines.{module}")
+        if implementation.is_available(options):
+            if module != "litert" and not options.any_op:
+                _check(saved_model)
+            session: Session = implementation.Session(saved_model, options)
+            return session
+    raise EngineNotFoundError(f"SERVING_ENGINE is {engine!r}, which is not installed, or not proven for this model.")
 
 
 def _check(saved_model: Path) -> None:

@@ -18,9 +18,9 @@ from time import perf_counter
 import numpy as np
 
 from serving.engines import dtypes, errors
-from serving.engines.session import RunClock, bytes_of
+from serving.engines.session import LoadOptions, RunClock, bytes_of
 from serving.engines.signature import SERVE_TAG, Signature, TensorSpec, decode_signatures, needs_variables
-from serving.engines.tensorflow_library import SIZEOF_TSTRING, Api, Buffer, Output, is_available, load_api
+from serving.engines.tensorflow_library import SIZEOF_TSTRING, Api, Buffer, Output, is_installed, load_api
 
 __all__ = ["Session", "is_available"]
 
@@ -47,6 +47,11 @@ _SMALL_BYTES = 16 * 1024
 _QUICK_RUN_SECONDS = 0.0005
 
 
+def is_available(options: LoadOptions) -> bool:
+    """Return whether this engine can run here."""
+    return is_installed()
+
+
 class _Call:
     """A signature bound to its graph: the arguments that all its calls of TF_SessionRun share."""
 
@@ -63,13 +68,14 @@ class _Call:
 class Session:
     """A SavedModel in a TF_Session; see ``serving.engines.session.Session``."""
 
+    engine = "tensorflow"
     signatures: Mapping[str, Signature]
 
-    def __init__(self, saved_model: Path, is_optimized: bool = False) -> None:
+    def __init__(self, saved_model: Path, options: LoadOptions) -> None:
         api = self._api = load_api()
         graph = api.TF_NewGraph()
         try:
-            self._session, self.signatures = _load(api, graph, saved_model, is_optimized)
+            self._session, self.signatures = _load(api, graph, saved_model, options.is_optimized)
         except BaseException:
             api.TF_DeleteGraph(graph)
             raise

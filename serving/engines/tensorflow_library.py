@@ -1,6 +1,6 @@
 """Finds and loads TensorFlow's shared library and binds the functions of its C API. Imports no NumPy.
 
-Only this module and ``tensorflow_c`` use ``ctypes``. The wheel contains the library and its headers: names and
+The wheel contains the library and its headers: names and
 prototypes below are those of ``c_api.h``, ``tf_tensor.h``, ``tf_tstring.h``, ``tf_status.h`` and ``tf_buffer.h`` in
 ``tensorflow/include/tensorflow/c/``.
 """
@@ -8,7 +8,6 @@ prototypes below are those of ``c_api.h``, ``tf_tensor.h``, ``tf_tstring.h``, ``
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import os
 import sys
 from collections.abc import Iterator
@@ -18,8 +17,9 @@ from functools import cached_property
 from pathlib import Path
 from threading import Lock
 
-from serving.engines import errors
+from serving.engines import errors, native
 from serving.engines.errors import EngineNotFoundError
+from serving.engines.native import Library
 
 _LIBRARY = "libtensorflow_cc.2.dylib" if sys.platform == "darwin" else "libtensorflow_cc.so.2"
 
@@ -100,16 +100,11 @@ _RELEASE_THE_GIL = {"TF_LoadSessionFromSavedModel", "TF_CloseSession", "TF_Delet
 
 def find_library() -> Path | None:
     """Return the path of TensorFlow's C library in the installed wheel, without importing ``tensorflow``."""
-    spec = importlib.util.find_spec("tensorflow")
-    for folder in (spec and spec.submodule_search_locations) or ():
-        path = Path(folder) / _LIBRARY
-        if path.is_file():
-            return path
-    return None
+    return native.find_library("tensorflow", _LIBRARY)
 
 
-def is_available() -> bool:
-    """Return whether this engine can run here."""
+def is_installed() -> bool:
+    """Return whether TensorFlow's C library is here."""
     return hasattr(os, "RTLD_LAZY") and find_library() is not None
 
 
@@ -117,27 +112,16 @@ _api: Api | None = None
 _loading = Lock()
 
 
-class Api:
-    """The functions of PROTOTYPES as attributes, each bound on its first use."""
+class Api(Library):
+    """The functions of PROTOTYPES."""
 
     def __init__(self, path: Path) -> None:
-        handle = _dlopen_lazily(path)
-        self._with_gil = ctypes.PyDLL(str(path), handle=handle)
-        self._without_gil = ctypes.CDLL(str(path), handle=handle)
-
-    def __getattr__(self, name: str) -> ctypes._NamedFuncPointer:
-        result, arguments = PROTOTYPES[name]
-        function = getattr(self._without_gil if name in _RELEASE_THE_GIL else self._with_gil, name)
-        function.restype, function.argtypes = result, arguments
-        setattr(self, name, function)
-        return function
+        super().__init__(path, PROTOTYPES, _RELEASE_THE_GIL)
 
     @cached_property
     def quick_session_run(self) -> ctypes._NamedFuncPointer:
         """TF_SessionRun without releasing the GIL, for runs that end before another thread would have started."""
-        function = getattr(self._with_gil, "TF_SessionRun")  # noqa: B009 - a symbol of the library
-        function.restype, function.argtypes = PROTOTYPES["TF_SessionRun"]
-        return function
+        return self.keeping_the_gil("TF_SessionRun")
 
     @contextmanager
     def status(self) -> Iterator[int]:
@@ -172,14 +156,3 @@ def _load() -> Api:
     # TensorFlow reads it while it loads. 1 hides information such as the CPU's features, not warnings and errors.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     return Api(path)
-
-
-def _dlopen_lazily(path: Path) -> int:
-    # ctypes.CDLL always adds RTLD_NOW, which resolves all symbols at once. A model needs only a few.
-    libc = ctypes.CDLL(None)
-    libc.dlopen.restype, libc.dlopen.argtypes = c_void_p, [c_char_p, c_int]
-    libc.dlerror.restype = c_char_p
-    handle = libc.dlopen(os.fsencode(path), os.RTLD_LAZY | os.RTLD_LOCAL)
-    if not handle:
-        raise EngineNotFoundError(f"TensorFlow's library can't be loaded: {libc.dlerror().decode()}")
-    return handle

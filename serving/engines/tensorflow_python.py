@@ -16,21 +16,22 @@ import numpy as np
 
 from serving.engines import dtypes, errors
 from serving.engines.errors import EngineNotFoundError
-from serving.engines.session import RunClock, bytes_of
+from serving.engines.session import LoadOptions, RunClock, bytes_of
 from serving.engines.signature import SERVE_TAG, Signature, TensorSpec, decode_signatures
 
 
 class Session:
     """A SavedModel in a ``tf.compat.v1.Session``; see ``serving.engines.session.Session``."""
 
+    engine = "tensorflow"
     signatures: Mapping[str, Signature]
 
-    def __init__(self, saved_model: Path, is_optimized: bool = False) -> None:
+    def __init__(self, saved_model: Path, options: LoadOptions) -> None:
         tf = self._tf = _import_tensorflow()
         config = tf.compat.v1.ConfigProto()
         # As in tensorflow_c, for the same reasons.
         config.allow_soft_placement = True
-        config.graph_options.rewrite_options.disable_meta_optimizer = is_optimized
+        config.graph_options.rewrite_options.disable_meta_optimizer = options.is_optimized
         config.graph_options.rewrite_options.implementation_selector = 2  # OFF
         self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
         try:
@@ -82,13 +83,17 @@ class Session:
         return {name: _array(value, spec.dtype_number) for (name, spec), value in outputs}
 
 
-def is_available() -> bool:
+def is_available(options: LoadOptions) -> bool:
     """Return whether this engine can run here."""
+    return _is_installed()
+
+
+def _is_installed() -> bool:
     return importlib.util.find_spec("tensorflow") is not None
 
 
 def _import_tensorflow() -> Any:
-    if not is_available():
+    if not _is_installed():
         raise EngineNotFoundError("tensorflow is not installed; install the packages in requirements.txt.")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     import tensorflow

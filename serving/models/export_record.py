@@ -8,14 +8,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-SAVED_MODEL = "saved_model.pb"
+from serving.engines.session import MODEL_TFLITE, SAVED_MODEL, LiteRtProof, LoadOptions
+
 EXPORT_RECORD = "export.json"
 
 # Other forms of that file. TensorFlow reads them; serving does not, because the check of the graph does not.
 OTHER_FORMS = ("saved_model.pbtxt", "saved_model.cpb")
 
-# What an export writes: a SavedModel (its layout is in TensorFlow's saved_model/README.md) and the record.
-SAVED_MODEL_FILES = (SAVED_MODEL, "fingerprint.pb", "variables", "assets")
+# What an export writes: a SavedModel (its layout is in TensorFlow's saved_model/README.md), the same for LiteRT where
+# that serves it, and the record.
+SAVED_MODEL_FILES = (SAVED_MODEL, "fingerprint.pb", "variables", "assets", MODEL_TFLITE)
 EXPORTED = (*SAVED_MODEL_FILES, EXPORT_RECORD)
 
 # What a model can be exported from; the first that exists is used. A pattern must match exactly one file.
@@ -44,6 +46,7 @@ class ExportRecord:
 
     ``independent_rows``: in a trial, each row gave the same result alone and in a batch. ``is_optimized``: TensorFlow's
     graph optimizer has processed the graph and need not run at load. ``saved_model``: the SHA-256 of the graph.
+    ``engine``: which engine serves the model, and why. ``litert``: how, where that is LiteRT.
     """
 
     sources: Mapping[str, str]
@@ -52,18 +55,27 @@ class ExportRecord:
     independent_rows: bool = False
     is_optimized: bool = False
     saved_model: str = ""
+    engine: str = ""
+    litert: LiteRtProof | None = None
 
     @classmethod
     def read(cls, folder: Path) -> ExportRecord:
         """Read a folder's record; a missing or invalid one becomes an empty record."""
         try:
-            return cls(**json.loads((folder / EXPORT_RECORD).read_bytes()))
-        except (OSError, ValueError, TypeError):
+            content = json.loads((folder / EXPORT_RECORD).read_bytes())
+            if content.get("litert"):
+                content["litert"] = LiteRtProof(**content["litert"])
+            return cls(**content)
+        except (OSError, ValueError, TypeError, AttributeError):
             return cls({}, "", "")
+
+    def load_options(self, any_op: bool = False) -> LoadOptions:
+        """Return what an engine has to know of the export to load it."""
+        return LoadOptions(self.is_optimized, any_op, self.litert)
 
     def write(self, folder: Path) -> None:
         """Write ``export.json`` into an export's folder, with the hash of its graph."""
-        content = asdict(self) | {"saved_model": _sha256(folder / SAVED_MODEL)}
+        content = asdict(self) | {"saved_model": sha256(folder / SAVED_MODEL)}
         (folder / EXPORT_RECORD).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
@@ -94,10 +106,11 @@ def _is_architecture(path: Path) -> bool:
 
 def hashes(sources: list[Path]) -> dict[str, str]:
     """Return the SHA-256 of each file in hexadecimal, by file name."""
-    return {path.name: _sha256(path) for path in sources}
+    return {path.name: sha256(path) for path in sources}
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Return a file's SHA-256 in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -113,7 +126,7 @@ def is_fresh(folder: Path) -> bool:
     if not (folder / EXPORT_RECORD).exists():
         return True
     record = ExportRecord.read(folder)
-    if record.saved_model and record.saved_model != _sha256(path):
+    if record.saved_model and record.saved_model != sha256(path):
         return False  # TensorFlow has checksums of variables, but none of the graph
     sources = find_sources(folder)
     return not sources or record.sources == hashes(sources)

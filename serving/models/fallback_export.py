@@ -70,7 +70,7 @@ def _remove_remains(cache: Path) -> None:
 def _run(folder: Path, output: Path) -> None:
     # The export limits its memory itself, and keeps app settings and keys from what reads the model.
     command = [sys.executable, "-m", "export", os.fspath(folder), "--output", os.fspath(output)]
-    command += ["--minutes", str(_TIMEOUT_SECONDS / 60)]
+    command += ["--engine", "tensorflow", "--minutes", str(_TIMEOUT_SECONDS / 60)]
     # The worker has added the deployed packages to sys.path; the child needs them too.
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     child = subprocess.run(command, cwd=APP_ROOT, env=environment, capture_output=True, text=True)

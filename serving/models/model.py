@@ -34,6 +34,7 @@ class Model:
         self.signatures = {  # by name
             key: signature.with_any_shape() if any_shape else signature for key, signature in session.signatures.items()
         }
+        self.engine = session.engine
         self.has_answered = False  # a prediction, since it was loaded
         self._session = session
         self._lock = Lock()

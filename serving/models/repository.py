@@ -149,12 +149,12 @@ class Repository:
         start = perf_counter()
         saved_model = _saved_model(folder, name, self.settings.cache_path)
         record = ExportRecord.read(saved_model)
-        session = load_session(saved_model, self.settings.engine, record.is_optimized, name in self.settings.any_op)
+        session = load_session(saved_model, self.settings.engine, record.load_options(name in self.settings.any_op))
         if not session.signatures:
             raise ValueError(f"{saved_model} has no signature that can be served")
         batch_rows = self.settings.batch_rows.of(name, record.independent_rows)
         model = Model(name, int(folder.name), session, batch_rows, any_shape=not record.sources)
-        _logger.info("Loaded model %s in %.0f ms", model, (perf_counter() - start) * 1e3)
+        _logger.info("Loaded model %s with %s in %.0f ms", model, session.engine, (perf_counter() - start) * 1e3)
         return model
 
     def _start_polling(self) -> None:

@@ -31,9 +31,9 @@ def run(signature: Signature, call: Callable[[Feeds], _Result], fill: Fill, rows
     ``fill`` makes an array of a shape. Raises the TensorFlowError of the first size where no size works.
     """
     failure: TensorFlowError | None = None
-    for feeds in _candidates(signature, fill, rows):
+    for candidate in _candidates(signature, fill, rows):
         try:
-            return feeds, call(feeds)
+            return candidate, call(candidate)
         except TensorFlowError as error:
             failure = failure or error
     assert failure is not None
@@ -53,9 +53,18 @@ def answer_once(session: Session, key: str) -> str:
 
 
 def _candidates(signature: Signature, fill: Fill, rows: int) -> Iterator[Feeds]:
-    open_dimensions = any(None in (spec.shape or ())[1:] for spec in signature.inputs.values())
-    for size in SIZES if open_dimensions else SIZES[:1]:
-        yield {name: fill(shape_of(spec, rows, size), spec) for name, spec in signature.inputs.items()}
+    for size in SIZES if is_open(signature) else SIZES[:1]:
+        yield feeds(signature, fill, rows, size)
+
+
+def is_open(signature: Signature) -> bool:
+    """Return whether an input has a dimension that may vary besides the first."""
+    return any(None in (spec.shape or ())[1:] for spec in signature.inputs.values())
+
+
+def feeds(signature: Signature, fill: Fill, rows: int, size: int) -> Feeds:
+    """Return feeds with these rows, and this size for each further dimension that may vary."""
+    return {name: fill(shape_of(spec, rows, size), spec) for name, spec in signature.inputs.items()}
 
 
 def shape_of(spec: TensorSpec, rows: int, size: int) -> tuple[int, ...]:

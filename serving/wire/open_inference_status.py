@@ -27,6 +27,9 @@ Action = Literal["live", "ready", "index", "metadata", "infer"]
 
 _STATES = {State.AVAILABLE: "READY", State.LOADING: "LOADING"}  # any other is UNAVAILABLE
 
+# Triton's ``<project>_<format>``.
+_PLATFORMS = {"tensorflow": "tensorflow_savedmodel", "litert": "litert_flatbuffer"}
+
 _EXTENSIONS = ["binary_tensor_data"]
 
 
@@ -68,13 +71,13 @@ def server_metadata(name: str, version: str) -> bytes:
     return _json({"name": name, "version": version, "extensions": _EXTENSIONS})
 
 
-def model_metadata(name: str, versions: Iterable[int], signature: Signature) -> bytes:
-    """Return a model's versions, inputs and outputs; raises BadRequestError for a type without a datatype."""
+def model_metadata(name: str, versions: Iterable[int], engine: str, signature: Signature) -> bytes:
+    """Return a model's versions, engine, inputs and outputs; raises BadRequestError for a type without a datatype."""
     return _json(
         {
             "name": name,
             "versions": list(map(str, versions)),
-            "platform": "tensorflow_savedmodel",
+            "platform": _PLATFORMS[engine],
             "inputs": _tensors(signature.inputs),
             "outputs": _tensors(signature.outputs),
         }

@@ -41,8 +41,8 @@ def check(model_path, can_export=True, load=children.load, **settings):
     return models.check(Settings(model_path=model_path, **settings), models.find(model_path), can_export, load)
 
 
-def loaded(seconds=0.3, import_seconds=0.1, resident_mb=300.0, private_mb=50.0, by_rows=True):
-    return Loaded(seconds, import_seconds, resident_mb, private_mb, by_rows, "")
+def loaded(seconds=0.3, import_seconds=0.1, resident_mb=300.0, private_mb=50.0, engine="tensorflow", by_rows=True):
+    return Loaded(seconds, import_seconds, resident_mb, private_mb, engine, by_rows, "")
 
 
 def test_a_model_is_loaded_and_run_with_its_time_and_memory(folder):
@@ -52,6 +52,21 @@ def test_a_model_is_loaded_and_run_with_its_time_and_memory(folder):
     assert "xor/1: export matches its files; first answer in " in finding.what
     assert "MB resident" in finding.what
     assert "batches of 64 rows" in finding.what
+
+
+@pytest.mark.parametrize(
+    ("engine", "says"),
+    [("litert", "LiteRT: 2 times as fast: served by LiteRT; "), ("tensorflow", "; served by TensorFlow; ")],
+)
+def test_the_engine_and_its_reason_are_said(folder, engine, says):
+    """The reason is that of the export, unless another engine serves: SERVING_ENGINE forces one."""
+    record = folder / "xor" / "1" / "export.json"
+    content = json.loads(record.read_text()) | {"engine": "LiteRT: 2 times as fast: served by LiteRT"}
+    record.write_text(json.dumps(content))
+
+    [finding] = check(folder, load=lambda folders, setting: loaded(engine=engine))
+
+    assert says in finding.what
 
 
 def test_what_was_seen_of_a_model_is_possible(folder):

@@ -53,6 +53,15 @@ def test_a_slim_package_fits_flex_consumption():
     assert "Python 3.12 on Linux x86_64, with TensorFlow's C library without its Python" in kind.what
 
 
+def test_a_package_may_have_litert_alone():
+    files = {name.replace("tensorflow/libtensorflow_cc.so.2", "ai_edge_litert/libLiteRt.so"): 9 * MB for name in SLIM}
+
+    kind = check(files, zipped_bytes=25 * MB)[1]
+
+    assert kind.level is Level.OK
+    assert "Python 3.12 on Linux x86_64, with LiteRT, without TensorFlow;" in kind.what
+
+
 @pytest.mark.parametrize("plan", ["premium", "container"])
 def test_a_package_with_all_of_tensorflow_fits_other_plans(plan):
     size = check(FULL, plan=plan)[0]
@@ -79,7 +88,7 @@ def with_module(name):
         (PROBLEM, r"contains local\.settings\.json", SLIM | {"local.settings.json": 100}, {}),
         (WARNING, r"needless folders: \.git, \.venv", SLIM | {".venv/pyvenv.cfg": 100, ".git/HEAD": 20}, {}),
         (PROBLEM, "does not contain xor/1", without("model/"), {}),
-        (PROBLEM, "not TensorFlow's C library for Linux", without("libtensorflow"), {}),
+        (PROBLEM, "neither LiteRT's nor TensorFlow's for Linux", without("libtensorflow"), {}),
         (PROBLEM, "Azure runs one Python on Linux", with_module("numpy/a.cp312-win_amd64.pyd"), {}),
         (PROBLEM, "Azure runs one Python on Linux", with_module("numpy/a.cpython-312-darwin.so"), {}),
         (PROBLEM, "Azure runs one Python on Linux", with_module("h5py/a.cpython-311-x86_64-linux-gnu.so"), {}),

@@ -35,7 +35,7 @@ def check(root, environ, plan="premium", has_library=True, is_slim=False, by_row
     environ = {name: value.format(app=root) for name, value in environ.items()}
     found = models.find(root / "model")
     for version in found:
-        version.loaded = Loaded(0.3, 0.1, 300.0, 50.0, by_rows, "")
+        version.loaded = Loaded(0.3, 0.1, 300.0, 50.0, "tensorflow", by_rows, "")
     app = App(root, PLANS[plan], found, has_library, is_slim, can_export=True)
     return app_settings.check(app, Settings.from_environment(environ), environ)
 

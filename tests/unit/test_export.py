@@ -13,6 +13,7 @@ import pytest
 
 from export import safety, saved_model
 from export.__main__ import main
+from serving.engines import litert_library
 from serving.engines.session import load_session
 from serving.models import export_record
 from tests.unit import keras_files
@@ -36,6 +37,12 @@ def tf_keras() -> Any:
     import tf_keras
 
     return tf_keras
+
+
+@pytest.fixture(autouse=True)
+def without_litert(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is chosen between the engines is in ``test_export_litert``, and takes seconds."""
+    monkeypatch.setattr(litert_library, "is_installed", lambda: False)
 
 
 def serve(folder: Path, x: np.ndarray) -> np.ndarray:
@@ -336,6 +343,8 @@ def test_the_record_says_where_the_export_came_from(tmp_path: Path, tf: Any) -> 
         "independent_rows": True,
         "is_optimized": True,
         "saved_model": hashlib.sha256((tmp_path / "saved_model.pb").read_bytes()).hexdigest(),
+        "engine": "LiteRT is not installed here: served by TensorFlow",
+        "litert": None,
     }
 
 
@@ -361,6 +370,22 @@ def test_an_optimized_graph_has_its_constants_folded_and_only_public_operations(
     assert operations.count("Conv2D") == 1
     assert not {"Rsqrt", "FusedBatchNormV3", "ReadVariableOp"} & set(operations)
     assert not [name for name in operations if name.startswith("_")]
+
+
+@pytest.mark.parametrize("name", ["dense", "string lookup"])
+def test_variables_that_are_not_frozen_are_written_once(
+    tmp_path: Path, keras: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """With the model itself TensorFlow would save Keras 3's variables twice; but a lookup layer's tables need it."""
+    dense = [keras.Input((100,)), keras.layers.Dense(1000), keras.layers.Dense(100)]
+    model = keras_models(keras)[name] if name != "dense" else keras.Sequential(dense)
+    model.save(tmp_path / "model.keras")
+    monkeypatch.setattr(saved_model, "_LARGEST_FROZEN_BYTES", 0)
+
+    assert main([str(tmp_path)]) == 0
+
+    written = (tmp_path / "variables" / "variables.data-00000-of-00001").stat().st_size
+    assert written < 1.1 * 4 * model.count_params() + 4096
 
 
 def test_an_output_folder_of_its_own_leaves_the_models_folder_alone(tmp_path: Path) -> None:

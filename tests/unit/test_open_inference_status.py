@@ -78,15 +78,18 @@ def test_answers_are_json(answer, arguments, expected):
     assert json.loads(answer(*arguments)) == expected
 
 
-def test_metadata_list_a_models_versions_and_tensors():
+@pytest.mark.parametrize(
+    ("engine", "platform"), [("tensorflow", "tensorflow_savedmodel"), ("litert", "litert_flatbuffer")]
+)
+def test_metadata_list_a_models_versions_platform_and_tensors(engine, platform):
     signature = Signature(
         {"ids": spec("string", ()), "x": spec("float32", (None, 2))}, {"y": spec("bfloat16", None)}, ""
     )
 
-    assert json.loads(status.model_metadata("xor", [1, 2], signature)) == {
+    assert json.loads(status.model_metadata("xor", [1, 2], engine, signature)) == {
         "name": "xor",
         "versions": ["1", "2"],
-        "platform": "tensorflow_savedmodel",
+        "platform": platform,
         "inputs": [
             {"name": "ids", "datatype": "BYTES", "shape": []},
             {"name": "x", "datatype": "FP32", "shape": [-1, 2]},
@@ -99,7 +102,7 @@ def test_metadata_of_a_type_without_a_datatype_are_refused():
     signature = Signature({"x": TensorSpec("x:0", 8, np.dtype(np.complex64), "complex64", ())}, {}, "")
 
     with pytest.raises(BadRequestError, match="x: the Open Inference Protocol has no datatype for complex64"):
-        status.model_metadata("xor", [1], signature)
+        status.model_metadata("xor", [1], "tensorflow", signature)
 
 
 def test_the_index_lists_each_version_with_its_state():

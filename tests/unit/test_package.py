@@ -15,6 +15,7 @@ from tests.unit import package_files
 from tools.package import __main__ as package
 from tools.package import archive, lock, proof, sbom, site_packages, sizes, wheelhouse
 from tools.package.errors import NoInterpreterError, PackageError
+from tools.package.lock import Pin
 from tools.package.site_packages import FOLDER
 from tools.package.targets import Target
 
@@ -320,3 +321,49 @@ def test_a_wheelhouse_that_lacks_a_requirement_is_not_written(wheels, quick_buil
 
     assert "absent" in capfd.readouterr().err
     assert list(quick_build.iterdir()) == []
+
+
+@pytest.fixture
+def litert_proof():
+    return {"sha256": "0", "single_row": False, "parallel": False, "finite_only": False}
+
+
+def put_export(folder, at, **record):
+    version = folder / at
+    version.mkdir(parents=True)
+    (version / "saved_model.pb").write_bytes(b"")
+    (version / "export.json").write_text(json.dumps({"sources": {}, "keras": "", "tensorflow": "", **record}))
+
+
+PINS = [Pin("ai-edge-litert", "2.3.0", "1"), Pin("numpy", "2.4.6", "2"), Pin("tensorflow-cpu", "2.21.0", "3")]
+
+
+def test_tensorflow_is_left_out_where_litert_serves_every_model(tmp_path, litert_proof):
+    put_export(tmp_path, "xor/1", litert=litert_proof)
+
+    assert package._choose_engines(tmp_path, PINS) == (
+        PINS[:2],
+        "TensorFlow is not in the package: LiteRT serves every model.",
+    )
+
+
+def test_a_model_that_needs_tensorflow_is_named_with_its_reason(tmp_path, litert_proof):
+    put_export(tmp_path, "xor/1", litert=litert_proof)
+    put_export(tmp_path, "video/2", engine="LiteRT: MaxPool3D has no counterpart in it: served by TensorFlow")
+
+    pins, line = package._choose_engines(tmp_path, PINS)
+
+    assert pins == PINS
+    assert "TensorFlow is in the package: model/video/2 (LiteRT: MaxPool3D has no counterpart" in line
+    assert "xor" not in line
+
+
+def test_a_python_that_tensorflow_has_no_wheel_for_needs_litert(tmp_path):
+    put_export(tmp_path, "video/2")
+
+    with pytest.raises(PackageError, match=r"is needed: model/video/2 \(not exported here.*TARGET=3\.13"):
+        package._choose_engines(tmp_path, PINS[:2])
+
+
+def test_without_models_the_package_can_serve_any(tmp_path):
+    assert package._choose_engines(tmp_path, PINS)[0] == PINS

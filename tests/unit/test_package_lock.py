@@ -23,7 +23,7 @@ def test_a_target_is_a_python_and_a_machine():
     assert Target.parse("3.13").platform == "x86_64-manylinux_2_36"
 
 
-@pytest.mark.parametrize("text", ["3.10", "3.14", "", "3.13-arm64", "x86_64", "3.13-x86_64-linux"])
+@pytest.mark.parametrize("text", ["3.10", "3.15", "", "3.13-arm64", "x86_64", "3.13-x86_64-linux"])
 def test_another_target_is_refused_with_the_valid_ones(text):
     with pytest.raises(argparse.ArgumentTypeError, match=r"3\.11, 3\.12, 3\.13"):
         Target.parse(text)

@@ -50,6 +50,6 @@ def test_without_tensorflow_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setattr(tensorflow_library, "_api", None)
 
-    assert not tensorflow_library.is_available()
+    assert not tensorflow_library.is_installed()
     with pytest.raises(EngineNotFoundError, match=r"requirements\.txt"):
         tensorflow_library.load_api()

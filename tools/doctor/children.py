@@ -25,13 +25,15 @@ class Loaded:
     """Measurements of one model, or of several in one process: times in seconds, memory in MB, None where unknown.
 
     ``seconds`` runs from the import of the first function to the first answer of the last model; ``import_seconds`` is
-    the import alone. ``note`` is the error with which the model refused all example values.
+    the import alone. ``engine`` is that of the first model. ``note`` is the error with which the model refused all
+    example values.
     """
 
     seconds: float
     import_seconds: float
     resident_mb: float | None
     private_mb: float | None
+    engine: str
     by_rows: bool
     note: str
 

@@ -49,6 +49,9 @@ class Version:
         return self.export in (Export.FRESH, Export.FOREIGN, Export.UNRECORDED)
 
 
+_NAMES = {"litert": "LiteRT", "tensorflow": "TensorFlow"}
+
+
 def find(model_path: Path) -> list[Version]:
     """Return all versions of all models, sorted by name, the highest version first."""
     found = []
@@ -149,13 +152,20 @@ def _load(version: Version, settings: Settings, load: _Load) -> Finding:
     parts = [f"{version}: {version.export}", f"first answer in {seen.seconds:.2f} s"]
     if seen.resident_mb is not None and seen.private_mb is not None:
         parts.append(f"{seen.resident_mb:.0f} MB resident, {seen.private_mb:.0f} MB private")
-    parts.append(_batching(version, settings))
+    parts += [_engine(version, seen.engine), _batching(version, settings)]
     if seen.note:
         parts.append(f"its graph refused the example values ({seen.note})")
     text = "; ".join(parts)
     if version.export is Export.UNRECORDED:
         return warning(text, f"python -m export {_shown(version.folder)}, or remove the files that are not served")
     return ok(text)
+
+
+def _engine(version: Version, engine: str) -> str:
+    """Return which engine serves it, and why: what its export said where that chose it."""
+    if version.record.engine.endswith(f"served by {_NAMES[engine]}"):
+        return version.record.engine
+    return f"served by {_NAMES[engine]}"
 
 
 def _batching(version: Version, settings: Settings) -> str:

@@ -24,6 +24,7 @@ from tools.package.site_packages import FOLDER, LIBRARIES
 SITE_PACKAGES = FOLDER.as_posix()
 
 _LIBRARY = f"{SITE_PACKAGES}/{LIBRARIES[0]}"
+_LITERT = f"{SITE_PACKAGES}/ai_edge_litert/libLiteRt.so"
 _PIECE_BYTES = 4 * 1024 * 1024
 
 _MAKE = "make package, then func azure functionapp publish APP --no-build"
@@ -215,9 +216,9 @@ def _checksum(path: Path) -> int:
 
 
 def _libraries(package: Package) -> list[Finding]:
-    if _LIBRARY not in package.files:
+    if not {_LIBRARY, _LITERT} & package.files.keys():
         todo = "make package"
-        return [problem(f"{package.name} contains libraries, but not TensorFlow's C library for Linux", todo)]
+        return [problem(f"{package.name} contains libraries, but neither LiteRT's nor TensorFlow's for Linux", todo)]
     names = [name for name in package.files if name.startswith(SITE_PACKAGES)]
     tags = {match[1] for name in names if (match := re.search(r"\.(cpython-\d+-[\w-]+)\.so$", name))}
     if len(tags) != 1 or "linux" not in min(tags) or any(name.endswith(".pyd") for name in names):
@@ -225,11 +226,19 @@ def _libraries(package: Package) -> list[Finding]:
         todo = "make package, which installs wheels for one Python on Linux"
         return [problem(f"{package.name} contains modules compiled for {kinds}; Azure runs one Python on Linux", todo)]
     [(major, minor, machine)] = [re.findall(r"cpython-(\d)(\d+)-(\w+)", tag)[0] for tag in tags]
-    kind = "TensorFlow's C library without its Python" if package.is_slim else "all of TensorFlow"
+    kind = _KINDS[_LIBRARY in package.files, package.is_slim]
     python = f"{major}.{minor}"
     return [
         ok(f"Built for Python {python} on Linux {machine}, with {kind}; create the app with --runtime-version {python}")
     ]
+
+
+# By whether TensorFlow's C library is there, and whether it is there without its Python.
+_KINDS = {
+    (False, False): "LiteRT, without TensorFlow",
+    (True, True): "TensorFlow's C library without its Python",
+    (True, False): "all of TensorFlow",
+}
 
 
 def _remote_build(package: Package) -> list[Finding]:

@@ -47,13 +47,14 @@ def _load(folders: list[Path], engine: str) -> dict[str, Any]:
         "seconds": seconds,
         "import_seconds": import_seconds,
         **_memory_mb(),
+        "engine": models[0][0].engine,
         "by_rows": all(by_rows for _, by_rows, _ in models),
         "note": next((note for _, _, note in models if note), ""),
     }
 
 
-def _answer_once(folder: Path, engine: str) -> tuple[object, bool, str]:
-    """Load a model and run it once; return it, whether it can be batched, and why it rejected the values, if it did."""
+def _answer_once(folder: Path, engine: str) -> tuple[Any, bool, str]:
+    """Load a model and run it once; return its session, whether it can be batched, and why it rejected the values."""
     from serving.engines.session import load_session
     from serving.engines.signature import DEFAULT_SIGNATURE
     from serving.models import trial
@@ -61,7 +62,7 @@ def _answer_once(folder: Path, engine: str) -> tuple[object, bool, str]:
     from serving.settings import Settings
 
     any_op = folder.parent.name in Settings.from_environment().any_op
-    session = load_session(folder, engine, ExportRecord.read(folder).is_optimized, any_op)
+    session = load_session(folder, engine, ExportRecord.read(folder).load_options(any_op))
     if not session.signatures:
         raise ValueError("it has no signature that can be served")
     key = DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in session.signatures else next(iter(session.signatures))

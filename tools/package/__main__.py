@@ -15,8 +15,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from serving.models import export_record, versions
+from serving.models.export_record import ExportRecord
 from tools.package import archive, lock, proof, published, sbom, site_packages, sizes
 from tools.package.errors import NoInterpreterError, PackageError
+from tools.package.lock import Pin
 from tools.package.staging import staging
 from tools.package.targets import Target, parse_arguments
 
@@ -28,27 +30,49 @@ def build(target: Target, dist: Path) -> list[str]:
 
     Raises PackageError, and leaves what was in ``dist`` as it was.
     """
-    _check_models(PROJECT / "model")
+    pins, engines = _choose_engines(PROJECT / "model", lock.read(lock.PACKAGE, target))
     with staging(dist, str(target)) as folder:
         app, package, bill = (folder / f"{target}{ending}" for ending in ("", ".zip", ".sbom.json"))
         _copy_app(app)
-        parts, remark = site_packages.fill(app / site_packages.FOLDER, lock.read(lock.PACKAGE, target), target)
+        parts, remark = site_packages.fill(app / site_packages.FOLDER, pins, target)
         sbom.write(parts, target, bill)
         compiled = _compile(app, target)
         table = sizes.table(app, parts, _zip(app, package))
         proven = _prove(package, target)
-    return [*table, "", remark, compiled, proven, f"Written: {dist / str(target)}/, .zip and .sbom.json beside it."]
+    notes = [engines, *filter(None, [remark]), compiled, proven]
+    return [*table, "", *notes, f"Written: {dist / str(target)}/, .zip and .sbom.json beside it."]
 
 
-def _check_models(folder: Path) -> None:
+def _choose_engines(folder: Path, pins: list[Pin]) -> tuple[list[Pin], str]:
+    """Leave TensorFlow out where LiteRT serves every model; return the pins that are left and a line that says so.
+
+    Raises PackageError where TensorFlow is needed, and is not among the pins.
+    """
+    reasons = _reasons_for_tensorflow(folder)
+    left = [pin for pin in pins if pin.name not in site_packages.TENSORFLOW]
+    if versions.names(folder) and not reasons:
+        return left, "TensorFlow is not in the package: LiteRT serves every model."
+    because = "; ".join(f"{at} ({reason})" for at, reason in reasons.items()) or "there is no model in it yet"
+    if left == pins:
+        raise PackageError(f"TensorFlow, which has no wheel for this Python, is needed: {because}. Choose TARGET=3.13")
+    return pins, f"TensorFlow is in the package: {because}."
+
+
+def _reasons_for_tensorflow(folder: Path) -> dict[str, str]:
+    """Return each version that needs TensorFlow, and why; raises PackageError for one that can't be served."""
+    reasons = {}
     for name in versions.names(folder):
         for version in versions.find(folder, name).values():
+            at = f"model/{name}/{version.name}"
             if not export_record.is_fresh(version):
-                at = f"model/{name}/{version.name}"
                 raise PackageError(
                     f"{at} has no export, or one that is older than its sources, and a package can't export. "
                     f"Run: make export MODEL={at}"
                 )
+            record = ExportRecord.read(version)
+            if record.litert is None:
+                reasons[at] = record.engine or "not exported here, or by an older version"
+    return reasons
 
 
 def _copy_app(app: Path) -> None:

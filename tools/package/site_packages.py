@@ -1,7 +1,7 @@
 """The package's ``.python_packages``: the libraries of a target, without what serving never reads.
 
-Of TensorFlow only the two shared libraries of its C API are kept, without symbol tables and prelinked. Importing
-``tensorflow`` from it raises ImportError.
+Of LiteRT and TensorFlow only the shared libraries of their C APIs are kept, TensorFlow's without symbol tables and
+prelinked. Importing ``tensorflow`` from it raises ImportError.
 """
 
 from __future__ import annotations
@@ -29,9 +29,16 @@ from tools.package.targets import Target
 
 FOLDER = Path(".python_packages/lib/site-packages")  # where Azure's worker looks for an app's packages
 
+TENSORFLOW = ("tensorflow", "tensorflow-cpu")  # of which a target has one
 LIBRARIES = ("tensorflow/libtensorflow_cc.so.2", "tensorflow/libtensorflow_framework.so.2")
 _INIT = "tensorflow/__init__.py"
-_KEPT_OF_TENSORFLOW = {*LIBRARIES, _INIT, "tensorflow/include/LICENSE", "tensorflow/THIRD_PARTY_NOTICES.txt"}
+# What is kept of libraries that are needed in part.
+_KEPT = {
+    "ai-edge-litert": frozenset({"ai_edge_litert/libLiteRt.so"}),
+    **dict.fromkeys(
+        TENSORFLOW, frozenset({*LIBRARIES, _INIT, "tensorflow/include/LICENSE", "tensorflow/THIRD_PARTY_NOTICES.txt"})
+    ),
+}
 _INIT_TEXT = '''"""Only TensorFlow's shared libraries are here, for its C API."""
 
 raise ImportError(
@@ -70,12 +77,12 @@ def install(pins: list[Pin], folder: Path, target: Target) -> None:
 
 
 def fill(folder: Path, pins: list[Pin], target: Target) -> tuple[list[Part], str]:
-    """Install the pins into a folder and prune them; return the parts and a remark on TensorFlow's libraries.
+    """Install the pins into a folder and prune them; return the parts and a remark on TensorFlow's libraries, if any.
 
     Raises PackageError.
     """
     install(pins, folder, target)
-    remark = _slim(folder) if (folder / LIBRARIES[0]).is_file() else "TensorFlow is not in the package."
+    remark = _slim(folder) if (folder / LIBRARIES[0]).is_file() else ""
     parts = _parts(folder, pins)
     _delete_others(folder, {name for part in parts for name in part.files})
     for part in parts:
@@ -121,15 +128,15 @@ def _parts(folder: Path, pins: Sequence[Pin]) -> list[Part]:
 def _part(pin: Pin, distribution: importlib.metadata.Distribution) -> Part:
     recorded = distribution.files or []
     names = sorted(file.as_posix() for file in recorded if Path(str(file.locate())).is_file())
-    kept = tuple(name for name in names if _is_kept(name, pin.name in ("tensorflow", "tensorflow-cpu")))
+    kept = tuple(name for name in names if _is_kept(name, _KEPT.get(pin.name)))
     unpacked = sum(file.size or 0 for file in recorded)
     return Part(pin, distribution.read_text("METADATA") or "", unpacked, kept)
 
 
-def _is_kept(name: str, is_tensorflows: bool) -> bool:
+def _is_kept(name: str, needed: Set[str] | None) -> bool:
     if ".dist-info/" in name:  # licences, which may be in a folder named as those of headers are
         return True
-    return name in _KEPT_OF_TENSORFLOW if is_tensorflows else not _LEFT_OUT.match_file(name)
+    return not _LEFT_OUT.match_file(name) if needed is None else name in needed
 
 
 def _delete_others(folder: Path, kept: Set[str]) -> None:

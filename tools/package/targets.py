@@ -10,7 +10,7 @@ from pathlib import Path
 from packaging.markers import Environment, default_environment
 from packaging.tags import Tag, compatible_tags, cpython_tags
 
-PYTHONS = ("3.11", "3.12", "3.13")
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 _MACHINES = ("x86_64", "aarch64")
 _DIST = Path(__file__).resolve().parents[2] / "dist"
 

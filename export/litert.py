@@ -1,0 +1,247 @@
+"""A ``model.tflite`` beside the SavedModel, where LiteRT can run it, gives the same answers, and is faster."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from export import saved_model
+from serving.engines import litert_library
+from serving.engines.errors import InvalidArgumentError, TensorFlowError
+from serving.engines.litert_library import ELEMENT_TYPES, MAX_RANK
+from serving.engines.litert_runner import LiteRtModel, Runner
+from serving.engines.session import MODEL_TFLITE, LiteRtProof, LoadOptions, Session, load_session
+from serving.engines.signature import DEFAULT_SIGNATURE, Signature
+from serving.models import trial
+from serving.models.export_record import sha256
+
+_Tensors = Mapping[str, np.ndarray]
+_Trace = Callable[[int | None], Any]
+
+# Rows and sizes of further open dimensions that answers are compared for; fewer where a row takes long.
+_ROWS, _SIZES = (1, 3, 64), (1, 7, 8, 32, 33, 64)
+_LARGEST_DIFFERENCE = 1e-5
+_LONG_SECONDS, _LESS_ROWS, _LESS_SIZES = 0.1, (1, 3, 8), (32, 33, 224)
+
+# What is measured: a row, and a batch.
+_BATCH = 32
+_SECONDS_OF_MEASURING = 0.2
+# Several threads run a row that takes this long, if they are this many times as fast: they are then busy for others.
+_SECONDS_FOR_THREADS = 0.001
+_GAIN_OF_THREADS = 1.3
+# How many times slower a batch may be where a row is faster.
+_LOSS_IN_A_BATCH = 1.5
+
+
+class _UnprovenError(Exception):
+    """LiteRT can't run the model, answers otherwise, or is slower; the message says which."""
+
+
+class _OpenBatchError(_UnprovenError):
+    """LiteRT can't run the model for any number of rows, but may for a fixed one."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Which engine serves an export, in one line with the reason, and how LiteRT may run it: None if it may not."""
+
+    reason: str
+    proof: LiteRtProof | None = None
+
+
+@dataclass(frozen=True)
+class _Trial:
+    feeds: _Tensors
+    expected: _Tensors  # TensorFlow's answers
+
+
+def decide(tf: Any, trace: _Trace, folder: Path, options: LoadOptions, independent_rows: bool) -> Decision:
+    """Write ``model.tflite`` into an export's folder if LiteRT is to serve it, and say why it is, or is not.
+
+    ``trace`` returns the model's concrete function, for any number of rows or for a fixed one.
+    """
+    if not litert_library.is_installed():
+        return Decision("LiteRT is not installed here: served by TensorFlow")
+    reference = load_session(folder, "tensorflow", options)
+    try:
+        return _decide(tf, trace, folder, reference, independent_rows)
+    except (_UnprovenError, TensorFlowError) as error:
+        (folder / MODEL_TFLITE).unlink(missing_ok=True)
+        return Decision(f"LiteRT: {error}: served by TensorFlow")
+    finally:
+        reference.close()
+
+
+def _decide(tf: Any, trace: _Trace, folder: Path, reference: Session, independent_rows: bool) -> Decision:
+    _check_types(reference.signatures[DEFAULT_SIGNATURE])
+    trials = _trials(reference)
+    proven = partial(_proven, tf, trace, folder, reference, trials)
+    try:
+        return proven(single_row=False)
+    except _OpenBatchError:
+        if not independent_rows:
+            raise
+    return proven(single_row=True)
+
+
+def _check_types(signature: Signature) -> None:
+    for name, spec in (*signature.inputs.items(), *signature.outputs.items()):
+        if spec.dtype_name not in ELEMENT_TYPES or spec.shape is None or len(spec.shape) > MAX_RANK:
+            raise _UnprovenError(f"{name!r} has a type or a rank that it has not ({spec.dtype_name})")
+
+
+def _trials(reference: Session) -> list[_Trial]:
+    """Run the model in TensorFlow for several rows, sizes and magnitudes, for a row first."""
+    signature, run = reference.signatures[DEFAULT_SIGNATURE], partial(reference.run, DEFAULT_SIGNATURE)
+    fill, feeds, _ = saved_model.find_inputs(signature, run, 1)
+    start = perf_counter()
+    found = [_Trial(feeds, run(feeds))]
+    is_long = perf_counter() - start > _LONG_SECONDS
+    for rows in _LESS_ROWS if is_long else _ROWS:
+        for size in _LESS_SIZES if is_long else _SIZES:
+            feeds = trial.feeds(signature, fill, rows, size)
+            for scale in saved_model.SCALES if rows == _ROWS[1] else (1,):
+                scaled = {name: saved_model.scaled(array, scale) for name, array in feeds.items()}
+                with suppress(InvalidArgumentError):  # a size that the model doesn't take, or no index of an embedding
+                    found.append(_Trial(scaled, run(scaled)))
+            if not trial.is_open(signature):
+                break
+    return found
+
+
+def _proven(
+    tf: Any, trace: _Trace, folder: Path, reference: Session, trials: list[_Trial], single_row: bool
+) -> Decision:
+    path = folder / MODEL_TFLITE
+    path.write_bytes(_converted(tf, trace(1 if single_row else None)))
+    _check_shapes(LiteRtModel(path, reference.signatures[DEFAULT_SIGNATURE], 1), trials, single_row)
+    proof = LiteRtProof(sha256(path), single_row=single_row)
+    with _session(folder, proof) as session:
+        difference = max(_difference(session, trial) for trial in trials)
+        proof = replace(proof, finite_only=not _agrees_beyond_numbers(session, reference, trials[0].feeds))
+    return _measured(folder, proof, reference, trials[0].feeds, difference)
+
+
+def _converted(tf: Any, function: Any) -> bytes:
+    """Return a concrete function as LiteRT's flatbuffer: of built-in operations only, not quantized."""
+    with tempfile.TemporaryDirectory() as scratch, _silence():
+        folder = Path(scratch) / "frozen"
+        if not saved_model.write_frozen(tf, function, folder):
+            raise _UnprovenError("the model has state or tables, which can't be converted")
+        try:
+            content: bytes = tf.lite.TFLiteConverter.from_saved_model(str(folder)).convert()
+        except Exception as error:
+            operations = re.search(r"^(?:TF Select|Custom) ops: (.+)$", str(error), re.MULTILINE)
+            raise _OpenBatchError(
+                f"{operations[1]} has no counterpart in it" if operations else "it can't be converted"
+            ) from error
+    return content
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Drop what the converter's C++ writes to standard error: its exception says the same."""
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _check_shapes(model: LiteRtModel, trials: list[_Trial], single_row: bool) -> None:
+    """Raise unless LiteRT knows the outputs' shapes before it runs: it writes beyond memory for smaller ones."""
+    runner = Runner(model)
+    for one in trials:
+        rows = slice(1) if single_row else slice(None)
+        expected = tuple(one.expected[name][rows].shape for name in model.outputs)
+        if runner.bind(tuple(one.feeds[name][rows].shape for name in model.inputs)) != expected:
+            raise _OpenBatchError("it learns an output's shape only while it runs")
+
+
+@contextmanager
+def _session(folder: Path, proof: LiteRtProof) -> Iterator[Session]:
+    session = load_session(folder, "litert", LoadOptions(litert=proof))
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+def _difference(session: Session, trial: _Trial) -> float:
+    """Return the largest difference to TensorFlow, as a part of the largest number in an answer, but of 1 at least."""
+    fetches = session.run(DEFAULT_SIGNATURE, trial.feeds)
+    differences = {name: _relative(fetches[name], expected) for name, expected in trial.expected.items()}
+    name = max(differences, key=differences.__getitem__)
+    if not differences[name] <= _LARGEST_DIFFERENCE:
+        raise _UnprovenError(f"its output {name!r} differs by up to {differences[name]:.2g}")
+    return differences[name]
+
+
+def _relative(got: np.ndarray, expected: np.ndarray) -> float:
+    if expected.dtype.kind != "f":
+        return 0.0 if np.array_equal(got, expected) else np.inf
+    numbers = np.isfinite(expected)
+    if not np.array_equal(got[~numbers], expected[~numbers], equal_nan=True):
+        return np.inf
+    scale = np.max(np.abs(expected[numbers]), initial=1)
+    return float(np.max(np.abs(got[numbers] - expected[numbers]), initial=0) / scale)
+
+
+def _agrees_beyond_numbers(session: Session, reference: Session, feeds: _Tensors) -> bool:
+    """Tell whether both engines answer the same for NaN and infinities among the inputs."""
+    for value in (np.nan, np.inf, -np.inf):
+        spoiled = {name: _with_first(array, value) for name, array in feeds.items()}
+        answers = [engine.run(DEFAULT_SIGNATURE, spoiled) for engine in (session, reference)]
+        if any(_relative(answers[0][name], answers[1][name]) > _LARGEST_DIFFERENCE for name in answers[0]):
+            return False
+    return True
+
+
+def _with_first(array: np.ndarray, value: float) -> np.ndarray:
+    result = array.copy()
+    if array.dtype.kind == "f" and array.size:
+        result.flat[0] = value
+    return result
+
+
+def _measured(folder: Path, proof: LiteRtProof, reference: Session, row: _Tensors, difference: float) -> Decision:
+    """Decide by the time of a row and of a batch, each engine in turn."""
+    batch = {name: np.resize(array, (_BATCH, *array.shape[1:])) for name, array in row.items()}
+    has_batch = reference.signatures[DEFAULT_SIGNATURE].has_batch_dimension
+    parallel = replace(proof, parallel=True)
+    with _session(folder, proof) as single, _session(folder, parallel) as several:
+        alone, threads, theirs = _medians([single, several, reference], row)
+        if alone > _SECONDS_FOR_THREADS and alone > _GAIN_OF_THREADS * threads:
+            single, proof, alone = several, parallel, threads
+        in_batch, theirs_in_batch = _medians([single, reference], batch) if has_batch else (alone, theirs)
+    gains = theirs / alone, theirs_in_batch / in_batch
+    measured = f"equal to {difference:.2g}, {gains[0]:.2g} times as fast for a row, {gains[1]:.2g} for {_BATCH}"
+    if gains[0] < 1 or gains[1] < 1 / _LOSS_IN_A_BATCH:
+        raise _UnprovenError(measured)
+    return Decision(f"LiteRT: {measured}: served by LiteRT", proof)
+
+
+def _medians(sessions: list[Session], feeds: _Tensors) -> list[float]:
+    """Return the seconds of a run in each session, measured in turn."""
+    times: list[list[float]] = [[] for _ in sessions]
+    end = perf_counter() + _SECONDS_OF_MEASURING * len(sessions)
+    while perf_counter() < end or len(times[0]) < 3:
+        for session, taken in zip(sessions, times, strict=True):
+            start = perf_counter()
+            session.run(DEFAULT_SIGNATURE, feeds)
+            taken.append(perf_counter() - start)
+    return [median(taken) for taken in times]

@@ -1,0 +1,148 @@
+"""A ``model.tflite`` in LiteRT, and what runs it. Every native object is created and released here."""
+
+from __future__ import annotations
+
+import math
+import os
+import weakref
+from collections.abc import Mapping, Sequence
+from ctypes import Array, c_char_p, c_int, c_size_t, c_void_p
+from pathlib import Path
+
+import numpy as np
+
+from serving.engines.errors import DataLossError, InvalidArgumentError
+from serving.engines.litert_library import ALIGNMENT, ELEMENT_TYPES, Layout, LiteRt, TensorType, load_library
+from serving.engines.signature import Signature, TensorSpec, shape_fits
+
+# Kernels may read a little beyond the end of an input (XNN_EXTRA_BYTES in xnnpack.h).
+_SPARE_BYTES = 128
+
+Shapes = tuple[tuple[int, ...], ...]
+
+
+class LiteRtModel:
+    """A loaded ``model.tflite``, and its inputs and outputs in its own order, checked against a signature.
+
+    Raises TensorFlowError if it can't be loaded, or is another model's.
+    """
+
+    def __init__(self, path: Path, signature: Signature, threads: int) -> None:
+        self.library = load_library()
+        self.threads = threads
+        self.handle = c_void_p()
+        self.library.LiteRtCreateModelFromFile(self.library.environment, os.fsencode(path), self.handle)
+        weakref.finalize(self, self.library.LiteRtDestroyModel, self.handle).atexit = False
+        self.inputs = self._tensors("Input", signature.inputs)
+        self.outputs = self._tensors("Output", signature.outputs)
+
+    def _tensors(self, kind: str, specs: Mapping[str, TensorSpec]) -> dict[str, TensorSpec]:
+        signature, count = c_void_p(), c_size_t()
+        self.library.LiteRtGetModelSignature(self.handle, 0, signature)
+        getattr(self.library, f"LiteRtGetNumSignature{kind}s")(signature, count)
+        found = dict(self._tensor(kind, signature, index) for index in range(count.value))
+        expected = {name: ELEMENT_TYPES.get(spec.dtype_name) for name, spec in specs.items()}
+        if found != expected:
+            raise DataLossError(f"the {kind.lower()}s of model.tflite are not those of the SavedModel")
+        return {name: specs[name] for name in found}
+
+    def _tensor(self, kind: str, signature: c_void_p, index: int) -> tuple[str, int]:
+        name, tensor, found = c_char_p(), c_void_p(), TensorType()
+        getattr(self.library, f"LiteRtGetSignature{kind}Name")(signature, index, name)
+        getattr(self.library, f"LiteRtGetSignature{kind}TensorByIndex")(signature, index, tensor)
+        self.library.LiteRtGetRankedTensorType(tensor, found)
+        return (name.value or b"").decode(), found.element_type
+
+
+class Runner:
+    """A compiled model with memory for inputs and outputs of certain shapes. One thread at a time may use it."""
+
+    def __init__(self, model: LiteRtModel) -> None:
+        self.shapes: Shapes | None = None
+        self._model, self._library = model, model.library
+        self._handle = c_void_p()
+        self._buffers: list[c_void_p] = []
+        options = self._library.compile_options(model.threads)
+        try:
+            self._library.LiteRtCreateCompiledModel(self._library.environment, model.handle, options, self._handle)
+        finally:
+            self._library.LiteRtDestroyOptions(options)
+        # The model is an argument because it must outlive what was compiled from it.
+        weakref.finalize(self, _release, model, self._handle, self._buffers).atexit = False
+
+    def run(self, arrays: Sequence[np.ndarray], is_quick: bool) -> list[np.ndarray]:
+        """Run on arrays of the shapes that were bound, in the model's order of inputs; return its outputs.
+
+        ``is_quick`` keeps the GIL. Raises TensorFlowError.
+        """
+        for memory, array in zip(self._inputs, arrays, strict=True):
+            memory[...] = array
+        run = self._library.quick_run if is_quick else self._library.LiteRtRunCompiledModel
+        self._check(run(*self._arguments))
+        return [memory.copy() for memory in self._outputs]
+
+    def bind(self, shapes: Shapes) -> Shapes:
+        """Give the inputs these shapes, allocate memory for all tensors, and return the outputs' shapes.
+
+        Raises TensorFlowError.
+        """
+        self.shapes = None
+        _release_buffers(self._library, self._buffers)
+        for index, shape in enumerate(shapes):
+            if shape:
+                dims = (c_int * len(shape))(*shape)
+                self._check(self._library.LiteRtCompiledModelResizeInputTensor(self._handle, 0, index, dims, len(dims)))
+        output_shapes = self._output_shapes()
+        specs = [
+            *zip(self._model.inputs.values(), shapes, strict=True),
+            *zip(self._model.outputs.values(), output_shapes, strict=True),
+        ]
+        memories = [self._allocate(spec, shape) for spec, shape in specs]
+        count = len(shapes)
+        inputs, outputs = (_array(handles) for handles in (self._buffers[:count], self._buffers[count:]))
+        self._inputs, self._outputs = memories[:count], memories[count:]
+        self._arguments = (self._handle, c_size_t(0), c_size_t(len(inputs)), inputs, c_size_t(len(outputs)), outputs)
+        self.shapes = shapes
+        return output_shapes
+
+    def _output_shapes(self) -> Shapes:
+        layouts = (Layout * len(self._model.outputs))()
+        self._check(
+            self._library.LiteRtGetCompiledModelOutputTensorLayouts(self._handle, 0, len(layouts), layouts, True)
+        )
+        shapes = tuple(tuple(layout.dimensions[: layout.rank]) for layout in layouts)
+        for (name, spec), shape in zip(self._model.outputs.items(), shapes, strict=True):
+            # LiteRT would write beyond an output's memory without looking at its size.
+            if not shape_fits(shape, spec.shape) or min(shape, default=1) < 1:
+                raise InvalidArgumentError(f"output {name!r} would have the shape {list(shape)}")
+        return shapes
+
+    def _allocate(self, spec: TensorSpec, shape: tuple[int, ...]) -> np.ndarray:
+        """Return an array whose memory LiteRT reads or writes."""
+        size = math.prod(shape) * spec.dtype.itemsize
+        block = np.empty(size + ALIGNMENT + _SPARE_BYTES, np.uint8)
+        start = -block.ctypes.data % ALIGNMENT
+        memory, handle = block[start : start + size], c_void_p()
+        kind = TensorType(ELEMENT_TYPES[spec.dtype_name], Layout(len(shape)))
+        kind.layout.dimensions[: len(shape)] = shape
+        self._library.LiteRtCreateTensorBufferFromHostMemory(kind, memory.ctypes.data, size, None, handle)
+        self._buffers.append(handle)
+        return memory.view(spec.dtype).reshape(shape)
+
+    def _check(self, status: int) -> None:
+        if status:
+            raise self._library.error(self._handle, status)
+
+
+def _release(model: LiteRtModel, handle: c_void_p, buffers: list[c_void_p]) -> None:
+    _release_buffers(model.library, buffers)
+    model.library.LiteRtDestroyCompiledModel(handle)
+
+
+def _release_buffers(library: LiteRt, buffers: list[c_void_p]) -> None:
+    while buffers:
+        library.LiteRtDestroyTensorBuffer(buffers.pop())
+
+
+def _array(handles: list[c_void_p]) -> Array[c_void_p]:
+    return (c_void_p * len(handles))(*handles)

@@ -1,0 +1,134 @@
+"""Which engine an export chooses, and why."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from export import litert, saved_model
+from export.litert import Decision
+from serving.engines import litert_library
+from serving.engines.session import LoadOptions, load_session
+
+pytestmark = pytest.mark.skipif(not litert_library.is_installed(), reason="LiteRT has no wheel for this platform")
+
+Decide = Callable[..., tuple[Decision, Path]]
+
+
+@pytest.fixture
+def decide(tf: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Decide:
+    """Return a function that exports a TensorFlow function; LiteRT is so many times as fast, whatever it takes."""
+
+    def export(
+        function: Callable[..., Any], gains: tuple[float, float] = (2, 2), independent_rows: bool = False, **specs: Any
+    ) -> tuple[Decision, Path]:
+        def trace(rows: int | None) -> Any:
+            inputs = {
+                name: tf.TensorSpec((rows or shape[0], *shape[1:]), kind) for name, (shape, kind) in specs.items()
+            }
+            return tf.function(lambda **feeds: function(**feeds), autograph=False).get_concrete_function(**inputs)
+
+        times = [[1 / gains[0], 9, 1], [1 / gains[1], 1]]
+        monkeypatch.setattr(litert, "_medians", lambda sessions, feeds: times.pop(0))
+        folder = tmp_path / "export"
+        assert saved_model.write(tf, None, trace(None), folder)
+        return litert.decide(tf, trace, folder, LoadOptions(is_optimized=True), independent_rows), folder
+
+    return export
+
+
+def test_litert_serves_what_it_answers_equally_and_faster(decide, tf):
+    decision, folder = decide(lambda x: {"y": tf.tanh(x)}, (6, 1.6), x=([None, 3], "float32"))
+
+    assert re.fullmatch(
+        r"LiteRT: equal to \S+, 6 times as fast for a row, 1.6 for 32: served by LiteRT", decision.reason
+    )
+    values = np.float32([[0.5, -2, 9]])
+    session = load_session(folder, "auto", LoadOptions(litert=decision.proof))
+    assert session.engine == "litert"
+    assert np.allclose(session.run("serving_default", {"x": values})["y"], np.tanh(values), 1e-5)
+
+
+@pytest.mark.parametrize("gains", [(0.9, 9), (9, 0.5)], ids=["a row", "a batch"])
+def test_tensorflow_serves_what_it_runs_faster(decide, tf, gains):
+    decision, folder = decide(lambda x: {"y": tf.tanh(x)}, gains, x=([None, 3], "float32"))
+
+    assert decision.proof is None
+    assert decision.reason.endswith(f"{gains[0]} times as fast for a row, {gains[1]} for 32: served by TensorFlow")
+    assert not (folder / "model.tflite").exists()
+
+
+# LiteRT's kernel stops at 88.
+def test_tensorflow_serves_what_litert_answers_otherwise_for_large_numbers(decide, tf):
+    decision, _ = decide(lambda x: {"y": tf.nn.softplus(x)}, x=([None, 3], "float32"))
+
+    assert re.fullmatch(r"LiteRT: its output 'y' differs by up to \S+: served by TensorFlow", decision.reason)
+
+
+@pytest.mark.parametrize(
+    ("function", "shape", "dtype", "reason"),
+    [
+        (
+            lambda tf, x: tf.nn.max_pool3d(x, 2, 2, "VALID"),
+            [None, 4, 4, 4, 1],
+            "float32",
+            "MaxPool3D has no counterpart",
+        ),
+        (lambda tf, x: tf.strings.lower(x), [None], "string", "'x' has a type or a rank that it has not (string)"),
+        (lambda tf, x: tf.unique(x)[0], [None], "int32", "it learns an output's shape only while it runs"),
+    ],
+)
+def test_tensorflow_serves_what_litert_can_not_run(decide, tf, function, shape, dtype, reason):
+    decision, folder = decide(lambda x: {"y": function(tf, x)}, x=(shape, dtype))
+
+    assert decision.proof is None
+    assert reason in decision.reason
+    assert not (folder / "model.tflite").exists()
+
+
+def test_a_batch_of_any_size_is_flattened_without_looking_it_up(decide, tf):
+    """LiteRT would write beyond the memory of an output whose shape it learns only while it runs."""
+    kernel = np.random.default_rng(0).standard_normal((12, 2)).astype(np.float32)
+    decision, _ = decide(
+        lambda x: {"y": tf.matmul(tf.reshape(x, [tf.shape(x)[0], 12]), kernel)}, x=([None, 3, 4], "float32")
+    )
+
+    assert decision.proof is not None
+    assert not decision.proof.single_row
+
+
+@pytest.mark.parametrize("independent_rows", [True, False])
+def test_a_fixed_batch_is_run_row_by_row_if_rows_are_independent(decide, tf, independent_rows):
+    kernel = np.random.default_rng(0).standard_normal((3, 3, 2, 1)).astype(np.float32)
+    decision, folder = decide(
+        lambda x: {"y": tf.nn.conv2d_transpose(x, kernel, [tf.shape(x)[0], 8, 8, 2], 2)},
+        independent_rows=independent_rows,
+        x=([None, 4, 4, 1], "float32"),
+    )
+
+    assert (decision.proof is not None and decision.proof.single_row) == independent_rows
+    if independent_rows:
+        values = np.random.default_rng(0).standard_normal((5, 4, 4, 1)).astype(np.float32)
+        answers = [
+            load_session(folder, engine, LoadOptions(litert=decision.proof)).run("serving_default", {"x": values})["y"]
+            for engine in ("litert", "tensorflow")
+        ]
+        assert np.allclose(*answers, 1e-4, 1e-5)
+
+
+@pytest.mark.parametrize(("name", "finite_only"), [("reduce_max", True), ("reduce_sum", False)])
+def test_it_is_noticed_where_litert_answers_otherwise_for_nan(decide, tf, name, finite_only):
+    decision, _ = decide(lambda x: {"y": getattr(tf, name)(x, 1)}, x=([None, 3], "float32"))
+
+    assert decision.proof.finite_only is finite_only
+
+
+def test_without_litert_tensorflow_serves(decide, tf, monkeypatch):
+    monkeypatch.setattr(litert_library, "find_library", lambda package, name: None)
+
+    decision, _ = decide(lambda x: {"y": x}, x=([None, 3], "float32"))
+
+    assert decision == Decision("LiteRT is not installed here: served by TensorFlow")

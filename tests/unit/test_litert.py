@@ -1,0 +1,255 @@
+"""The engine on LiteRT, compared with TensorFlow on the same SavedModel."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serving.engines import litert, litert_library
+from serving.engines.errors import DataLossError, EngineNotFoundError, InvalidArgumentError
+from serving.engines.litert_runner import Runner
+from serving.engines.session import LiteRtProof, LoadOptions, Session, load_session
+from serving.models.export_record import sha256
+from tests.fixtures import PROJECT_ROOT
+
+pytestmark = pytest.mark.skipif(not litert_library.is_installed(), reason="LiteRT has no wheel for this platform")
+
+KEY = "serving_default"
+
+Put = Callable[..., tuple[Path, LiteRtProof]]
+
+
+@pytest.fixture
+def put(tf: Any, saved_model: Callable[..., Path]) -> Put:
+    """Return a function that saves a TensorFlow function as a SavedModel and as ``model.tflite``."""
+
+    def save(function: Callable[..., Any], **specs: tuple[Any, Any]) -> tuple[Path, LiteRtProof]:
+        folder = saved_model(function, **specs)
+        path = folder / "model.tflite"
+        path.write_bytes(tf.lite.TFLiteConverter.from_saved_model(str(folder)).convert())
+        return folder, LiteRtProof(sha256(path))
+
+    return save
+
+
+@pytest.fixture
+def load(put: Put) -> Iterator[Callable[..., Session]]:
+    """Return a function that loads what ``put`` saves; the sessions are closed after the test."""
+    sessions = []
+
+    def load_one(function: Callable[..., Any], how: dict[str, bool] | None = None, **specs: Any) -> Session:
+        folder, proof = put(function, **specs)
+        sessions.append(load_session(folder, "litert", LoadOptions(litert=replace(proof, **(how or {})))))
+        return sessions[-1]
+
+    yield load_one
+    for session in sessions:
+        session.close()
+
+
+def doubled(x: Any) -> dict[str, Any]:
+    return {"y": x * 2}
+
+
+def test_inputs_and_outputs_go_by_name(load):
+    """LiteRT's order is neither that of the signature, which is alphabetical, nor that of the function."""
+    session = load(
+        lambda b, a, c: {"z": a - b, "first": c * 2},
+        b=([None, 2], "float32"),
+        a=([2], "float32"),
+        c=([None, 3], "int32"),
+    )
+    feeds = {"a": np.float32([5, 7]), "b": np.float32([[1, 2], [3, 4]]), "c": np.int32([[1, 2, 3]])}
+
+    fetches = session.run(KEY, feeds)
+
+    assert fetches["z"].tolist() == [[4, 5], [2, 3]]
+    assert fetches["first"].tolist() == [[2, 4, 6]]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32", "int64", "int8", "uint8", "bool"])
+def test_numbers_pass_unchanged(load, tf, dtype):
+    session = load(lambda x: {"y": tf.transpose(x)}, x=([None, 3], dtype))
+    values = np.array([[0, 1, 2], [3, 4, 5]]).astype(dtype)
+
+    fetched = session.run(KEY, {"x": values})["y"]
+
+    assert fetched.dtype == values.dtype
+    assert np.array_equal(fetched, values.T)
+
+
+def test_any_number_of_rows_in_any_order(load):
+    session = load(doubled, x=([None, 2], "float32"))
+
+    for rows in (1, 64, 3, 0, 64, 2, *range(1, 40)):
+        values = np.arange(rows * 2, dtype=np.float32).reshape(rows, 2)
+        fetched = session.run(KEY, {"x": values})["y"]
+        assert fetched.shape == (rows, 2)
+        assert np.array_equal(fetched, values * 2)
+
+
+def test_answers_do_not_share_memory_with_later_ones(load):
+    session = load(doubled, x=([None], "float32"))
+
+    first = session.run(KEY, {"x": np.float32([1])})["y"]
+    session.run(KEY, {"x": np.float32([5])})
+
+    assert first.tolist() == [2]
+
+
+def test_scalars(load):
+    assert load(doubled, x=([], "float32")).run(KEY, {"x": np.float32(3)})["y"] == 6
+
+
+def test_a_single_row_at_a_time(load):
+    session = load(lambda x: {"y": x * 2}, {"single_row": True}, x=([1, 2], "float32"))
+    values = np.arange(6, dtype=np.float32).reshape(3, 2)
+
+    assert np.array_equal(session.run(KEY, {"x": values})["y"], values * 2)
+    assert session.run(KEY, {"x": values[:0]})["y"].shape == (0, 2)
+
+
+def test_values_out_of_range_are_an_invalid_argument_and_the_next_run_works(load, tf):
+    session = load(lambda x: {"y": tf.gather(tf.constant([1.0, 2.0]), x)}, x=([None], "int32"))
+
+    for _ in range(litert._MOST_RUNNERS + 1):
+        with pytest.raises(InvalidArgumentError, match="gather"):
+            session.run(KEY, {"x": np.int32([0, 2])})
+    assert session.run(KEY, {"x": np.int32([1, 0])})["y"].tolist() == [2, 1]
+
+
+def test_only_finite_numbers_where_others_would_be_answered_differently(load):
+    session = load(doubled, {"finite_only": True}, x=([None], "float32"))
+
+    assert session.run(KEY, {"x": np.float32([3e38])})["y"] == np.inf
+    for value in (np.nan, np.inf, -np.inf):
+        with pytest.raises(InvalidArgumentError, match="x has a value that is not finite"):
+            session.run(KEY, {"x": np.float32([1, value])})
+
+
+def test_a_damaged_file_is_not_loaded(put):
+    folder, proof = put(doubled, x=([None], "float32"))
+    content = bytearray((folder / "model.tflite").read_bytes())
+    content[-1] ^= 1
+    (folder / "model.tflite").write_bytes(content)
+
+    with pytest.raises(DataLossError, match="has changed since it was exported"):
+        load_session(folder, "litert", LoadOptions(litert=proof))
+
+
+@pytest.mark.parametrize(
+    "other", [lambda x: {"other": x * 2}, lambda x: {"y": x * 2, "z": x}], ids=["other name", "one more"]
+)
+def test_another_models_file_is_not_loaded(put, tf, tmp_path, other):
+    folder, _ = put(doubled, x=([None], "float32"))
+    (folder / "saved_model.pb").rename(tmp_path / "kept.pb")
+    _, proof = put(other, x=([None], "float32"))
+    (tmp_path / "kept.pb").rename(folder / "saved_model.pb")
+
+    with pytest.raises(DataLossError, match=r"outputs of model\.tflite are not those of the SavedModel"):
+        load_session(folder, "litert", LoadOptions(litert=proof))
+
+
+def test_what_is_no_flatbuffer_is_a_data_loss(put):
+    folder, _ = put(doubled, x=([None], "float32"))
+    (folder / "model.tflite").write_bytes(b"TFL3" * 100)
+    proof = LiteRtProof(sha256(folder / "model.tflite"))
+
+    with pytest.raises(DataLossError):
+        load_session(folder, "litert", LoadOptions(litert=proof))
+
+
+def test_auto_takes_litert_only_where_it_is_proven(put):
+    folder, proof = put(doubled, x=([None], "float32"))
+    engines = {
+        (name, is_proven): load_session(folder, name, LoadOptions(litert=proof if is_proven else None)).engine
+        for name, is_proven in [("auto", True), ("auto", False), ("tensorflow", True), ("litert", True)]
+    }
+
+    assert list(engines.values()) == ["litert", "tensorflow", "tensorflow", "litert"]
+    with pytest.raises(EngineNotFoundError, match="not installed, or not proven"):
+        load_session(folder, "litert")
+
+
+def test_auto_takes_tensorflow_where_litert_is_not_installed(put, monkeypatch):
+    folder, proof = put(doubled, x=([None], "float32"))
+    monkeypatch.setattr(litert_library, "find_library", lambda package, name: None)
+
+    assert load_session(folder, "auto", LoadOptions(litert=proof)).engine == "tensorflow"
+
+
+def test_threads_get_their_own_answers(load, tf):
+    matrix = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+    session = load(lambda x: {"y": tf.matmul(x, matrix)}, x=([None, 64], "float32"))
+
+    def ask(number: int) -> bool:
+        values = np.full((number % 5 + 1, 64), number, np.float32)
+        return np.allclose(session.run(KEY, {"x": values})["y"], values @ matrix, rtol=1e-4, atol=1e-2)
+
+    with ThreadPoolExecutor(16) as threads:
+        assert all(threads.map(ask, range(2000)))
+
+
+def test_a_pool_has_so_many_runners_and_no_more(load, monkeypatch):
+    """A request that finds none idle waits for one, and gets it whatever shapes it was bound to."""
+    monkeypatch.setattr(litert, "_MOST_RUNNERS", 2)
+    session: Any = load(doubled, x=([None], "float32"))
+    shapes = [((size,),) for size in (1, 2, 3)]
+    first, second = (session._pool.take(shape) for shape in shapes[:2])
+    first.bind(shapes[0])
+    second.bind(shapes[1])
+    taken: list[Runner] = []
+    waiting = threading.Thread(target=lambda: taken.append(session._pool.take(shapes[2])))
+
+    waiting.start()
+    waiting.join(0.2)
+    assert waiting.is_alive()
+    session._pool.give_back(second)
+    waiting.join(10)
+
+    assert taken == [second]
+    session._pool.give_back(first)
+    assert session._pool.take(shapes[0]) is first
+
+
+def test_memory_stays_flat_and_the_library_needs_no_other(put):
+    """Also of changing shapes, and of sessions that nobody closed."""
+    folder, proof = put(doubled, x=([None], "float32"))
+    code = f"""
+import gc, sys
+gc.disable()
+from pathlib import Path
+import numpy as np
+from serving.engines.session import LiteRtProof, LoadOptions, load_session
+
+def rss():
+    return int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmRSS")))
+
+def work(count, sizes):
+    session = load_session(Path({str(folder)!r}), "litert", LoadOptions(litert=LiteRtProof({proof.sha256!r})))
+    for number in range(count):
+        session.run("serving_default", {{"x": np.zeros(number % sizes + 1, np.float32)}})
+
+work(2000, sizes=40)
+before = rss()
+work(100_000, sizes=10)
+work(10_000, sizes=40)
+for _ in range(30):
+    work(20, sizes=40)
+assert "tensorflow" not in sys.modules and "ai_edge_litert" not in sys.modules
+print(rss() - before)
+"""
+    printed = subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
+    assert int(printed.stdout) < 4096  # KiB
+
+
+@pytest.mark.parametrize("name", litert_library.PROTOTYPES)
+def test_the_library_has_the_functions(name):
+    assert getattr(litert_library.load_library(), name)
