@@ -50,7 +50,7 @@ def _export(name: str, folder: Path, largest_frozen_bytes: int) -> None:
 
     model = _MODELS[name](keras)
     saved_model._LARGEST_FROZEN_BYTES = largest_frozen_bytes
-    saved_model.write(tf, model, saved_model.trace(tf, model), folder)
+    saved_model.write(tf, model, saved_model.trace(tf, model, None), folder)
 
 
 def _load(folder: Path) -> dict[str, float]:

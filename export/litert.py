@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from export import saved_model
-from serving.engines import litert_library
+from serving.engines import MODEL_TFLITE, litert_library
 from serving.engines.errors import InvalidArgumentError, TensorFlowError
 from serving.engines.litert_library import ELEMENT_TYPES, MAX_RANK
 from serving.engines.litert_runner import LiteRtModel, Runner
-from serving.engines.session import MODEL_TFLITE, LiteRtProof, LoadOptions, Session, load_session
+from serving.engines.session import LiteRtProof, LoadOptions, Session, load_session
 from serving.engines.signature import DEFAULT_SIGNATURE, Signature
 from serving.models import trial
 from serving.models.export_record import sha256

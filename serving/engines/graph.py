@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from serving.engines import SAVED_MODEL
 from serving.engines.errors import FailedPreconditionError
 from serving.engines.protobuf import fields, map_entry, text
 from serving.engines.signature import INTERNAL_PREFIX, find_meta_graph
@@ -87,7 +88,7 @@ def check(saved_model: Path, tag: str) -> None:
     Raises UnsafeGraphError for operations beyond ``allowed_ops``, FailedPreconditionError where every run would lack a
     variable or a table, OSError or ValueError where ``saved_model.pb`` can't be read.
     """
-    graph = _read(find_meta_graph((saved_model / "saved_model.pb").read_bytes(), tag))
+    graph = _read(find_meta_graph((saved_model / SAVED_MODEL).read_bytes(), tag))
     runs, inits, restores = (list(_reachable(graph, names)) for names in (graph.outputs, graph.init, graph.restore))
     _check_ops(graph, runs, allowed_ops() - _READS_ASSETS)
     _check_ops(graph, inits, allowed_ops())

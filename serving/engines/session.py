@@ -14,9 +14,6 @@ from serving.engines import ENGINES, graph
 from serving.engines.errors import DataLossError, EngineNotFoundError, NotFoundError
 from serving.engines.signature import SERVE_TAG, Signature
 
-SAVED_MODEL = "saved_model.pb"
-MODEL_TFLITE = "model.tflite"
-
 
 class RunClock:
     """Estimates how long a run of a signature takes, from the time and the input size of the latest run."""

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from serving.engines.session import MODEL_TFLITE, SAVED_MODEL, LiteRtProof, LoadOptions
+from serving.engines import MODEL_TFLITE
+from serving.engines import SAVED_MODEL as SAVED_MODEL  # for all who ask for the layout
+from serving.engines.session import LiteRtProof, LoadOptions
 
 EXPORT_RECORD = "export.json"
 

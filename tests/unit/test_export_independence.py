@@ -32,7 +32,7 @@ def attention(keras: Any, layers: Any) -> Any:
 def test_common_models_are_proven(tf: Any, kind: Any, library: str) -> None:
     keras = pytest.importorskip(library)
 
-    assert independence.is_proven(tf, saved_model.trace(tf, kind(keras, keras.layers)))
+    assert independence.is_proven(tf, saved_model.trace(tf, kind(keras, keras.layers), None))
 
 
 MIXED = {

@@ -46,7 +46,7 @@ def test_litert_serves_what_it_answers_equally_and_faster(decide, tf):
     assert re.fullmatch(
         r"LiteRT: equal to \S+, 6 times as fast for a row, 1.6 for 32: served by LiteRT", decision.reason
     )
-    values = np.float32([[0.5, -2, 9]])
+    values = np.array([[0.5, -2, 9]], "float32")
     session = load_session(folder, "auto", LoadOptions(litert=decision.proof))
     assert session.engine == "litert"
     assert np.allclose(session.run("serving_default", {"x": values})["y"], np.tanh(values), 1e-5)
@@ -112,11 +112,11 @@ def test_a_fixed_batch_is_run_row_by_row_if_rows_are_independent(decide, tf, ind
     assert (decision.proof is not None and decision.proof.single_row) == independent_rows
     if independent_rows:
         values = np.random.default_rng(0).standard_normal((5, 4, 4, 1)).astype(np.float32)
-        answers = [
+        ours, theirs = (
             load_session(folder, engine, LoadOptions(litert=decision.proof)).run("serving_default", {"x": values})["y"]
             for engine in ("litert", "tensorflow")
-        ]
-        assert np.allclose(*answers, 1e-4, 1e-5)
+        )
+        assert np.allclose(ours, theirs, 1e-4, 1e-5)
 
 
 @pytest.mark.parametrize(("name", "finite_only"), [("reduce_max", True), ("reduce_sum", False)])

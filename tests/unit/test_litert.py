@@ -66,7 +66,11 @@ def test_inputs_and_outputs_go_by_name(load):
         a=([2], "float32"),
         c=([None, 3], "int32"),
     )
-    feeds = {"a": np.float32([5, 7]), "b": np.float32([[1, 2], [3, 4]]), "c": np.int32([[1, 2, 3]])}
+    feeds = {
+        "a": np.array([5, 7], "float32"),
+        "b": np.array([[1, 2], [3, 4]], "float32"),
+        "c": np.array([[1, 2, 3]], "int32"),
+    }
 
     fetches = session.run(KEY, feeds)
 
@@ -98,8 +102,8 @@ def test_any_number_of_rows_in_any_order(load):
 def test_answers_do_not_share_memory_with_later_ones(load):
     session = load(doubled, x=([None], "float32"))
 
-    first = session.run(KEY, {"x": np.float32([1])})["y"]
-    session.run(KEY, {"x": np.float32([5])})
+    first = session.run(KEY, {"x": np.array([1], "float32")})["y"]
+    session.run(KEY, {"x": np.array([5], "float32")})
 
     assert first.tolist() == [2]
 
@@ -121,17 +125,17 @@ def test_values_out_of_range_are_an_invalid_argument_and_the_next_run_works(load
 
     for _ in range(litert._MOST_RUNNERS + 1):
         with pytest.raises(InvalidArgumentError, match="gather"):
-            session.run(KEY, {"x": np.int32([0, 2])})
-    assert session.run(KEY, {"x": np.int32([1, 0])})["y"].tolist() == [2, 1]
+            session.run(KEY, {"x": np.array([0, 2], "int32")})
+    assert session.run(KEY, {"x": np.array([1, 0], "int32")})["y"].tolist() == [2, 1]
 
 
 def test_only_finite_numbers_where_others_would_be_answered_differently(load):
     session = load(doubled, {"finite_only": True}, x=([None], "float32"))
 
-    assert session.run(KEY, {"x": np.float32([3e38])})["y"] == np.inf
+    assert session.run(KEY, {"x": np.array([3e38], "float32")})["y"] == np.inf
     for value in (np.nan, np.inf, -np.inf):
         with pytest.raises(InvalidArgumentError, match="x has a value that is not finite"):
-            session.run(KEY, {"x": np.float32([1, value])})
+            session.run(KEY, {"x": np.array([1, value], "float32")})
 
 
 def test_a_damaged_file_is_not_loaded(put):
