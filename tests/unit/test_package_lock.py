@@ -16,6 +16,13 @@ from tools.package.targets import Target, parse_arguments
 TARGETS = ("3.11", "3.12", "3.13", "3.13-aarch64")
 
 
+def test_of_python_3_14_a_package_needs_no_tensorflow():
+    names = {pin.name for pin in lock.read(lock.PACKAGE, Target.parse("3.14"))}
+
+    assert {"ai-edge-litert", "azure-functions", "numpy", "orjson"} <= names
+    assert not {"tensorflow", "tensorflow-cpu"} & names
+
+
 def test_a_target_is_a_python_and_a_machine():
     assert Target.parse("3.12") == Target("3.12", "x86_64")
     assert Target.parse("3.12-aarch64") == Target("3.12", "aarch64")
@@ -83,7 +90,8 @@ def test_the_locks_agree_with_requirements_txt_and_with_each_other(target):
         f"{one.name}{one.specifier}" for one in required if not one.marker or one.marker.evaluate(target.environment)
     }
 
-    assert wanted <= {f"{pin.name}=={pin.version}" for pin in package}, "run `make lock`"
+    assert wanted <= {f"{pin.name}=={pin.version}" for pin in production}, "run `make lock`"
+    assert {pin.split("==")[0] for pin in wanted} - {pin.name for pin in package} == {"h5py"}
     assert set(package) < set(production)
 
 
@@ -91,7 +99,7 @@ def test_a_package_installs_nothing_that_only_tensorflows_python_needs():
     names = {package["name"] for package in tomllib.loads(lock.PACKAGE.read_text())["packages"]}
 
     assert "werkzeug" in names  # azure-functions needs it
-    assert not {"keras", "protobuf", "ml-dtypes"} & names
+    assert not {"keras", "protobuf", "ml-dtypes", "h5py", "flatbuffers"} & names
 
 
 def test_microsofts_runtime_is_for_python_3_13():
