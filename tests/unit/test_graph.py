@@ -150,6 +150,16 @@ def test_a_path_that_is_not_an_assets_is_refused_in_a_variable_too(with_vocabula
         check(with_vocabulary)
 
 
+def test_a_path_in_a_variable_that_a_function_may_set_is_refused(with_vocabulary: Path) -> None:
+    with changed(with_vocabulary) as saved_model:
+        for function in saved_model.meta_graphs[0].graph_def.library.function:
+            if any(node.op.startswith("InitializeTable") for node in function.node_def):
+                function.node_def.add(op="VarHandleOp", name="path")
+
+    with pytest.raises(UnsafeGraphError, match="not among its assets"):
+        check(with_vocabulary)
+
+
 def save_with_table(
     tf: Any, folder: Path, vocabulary: Path, path: str = "", option: str = "main_op", in_run: bool = False
 ) -> None:
