@@ -297,28 +297,6 @@ def test_functions_that_are_passed_to_functions_are_checked(saved_model: Save, t
         check(good)
 
 
-@pytest.mark.parametrize("engine", ["c", "python"])
-def test_a_function_is_not_replaced_by_another_that_says_it_does_the_same(tf: Any, tmp_path: Path, engine: str) -> None:
-    import numpy as np
-
-    def implementation(factor: float) -> Any:
-        attributes = {"api_implements": "product", "api_preferred_device": "CPU"}
-        return tf.function(lambda x: x * factor, autograph=False, experimental_attributes=attributes)
-
-    double, triple = implementation(2.0), implementation(3.0)
-    spec = tf.TensorSpec([None], "float32", "x")
-    module = tf.Module()
-    module.other = triple  # in the library, but never called
-    triple.get_concrete_function(spec)
-    module.f = tf.function(lambda x: {"y": double(x)}, input_signature=[spec])
-    tf.saved_model.save(module, str(tmp_path / "m"), signatures=module.f)
-    session = load_session(tmp_path / "m", engine)
-
-    answers = [session.run("serving_default", {"x": np.ones(1, np.float32)})["y"].item() for _ in range(3)]
-
-    assert answers == [2, 2, 2]
-
-
 # --- operations ---
 
 # TensorFlow's operations on the CPU that are not allowed, by the reason.
