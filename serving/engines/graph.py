@@ -8,7 +8,7 @@ that only compute, with lookup tables, random numbers and control flow. Field nu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -51,7 +51,7 @@ class _Node:
     @property
     def state(self) -> str:
         """The name of a variable or table, under which other nodes have it too."""
-        return self.shared_name or self.name
+        return self.shared_name if self.op == "VarHandleOp" else self.shared_name or self.name
 
 
 @dataclass
@@ -103,16 +103,18 @@ def _check_ops(graph: _Graph, nodes: Iterable[_Node], allowed: frozenset[str]) -
         raise UnsafeGraphError(f"its graph has the operation {found[0]}, which may do more than compute")
 
 
-def _check_assets(graph: _Graph, nodes: Iterable[_Node], folder: Path) -> None:
+def _check_assets(graph: _Graph, nodes: Collection[_Node], folder: Path) -> None:
     """Raise UnsafeGraphError for a vocabulary whose path may be another than that of an asset."""
+    outer = {id(node) for node in graph.nodes.values()}
+    hides_variable = any(node.op == "VarHandleOp" and id(node) not in outer for node in nodes)
     for node in nodes:
         calls_reader = any(inner.op in _READS_ASSETS for name in graph.called(node) for inner in graph.body(name))
         paths = node.inputs[1:2] if node.op in _READS_ASSETS else node.inputs if calls_reader else []
-        if graph.nodes.get(node.name) is node:
+        if id(node) in outer:
             is_safe = all(_is_asset(graph, path) or _is_table(graph, path) for path in paths)
         else:  # in a function, which gets the path as an argument: only the names of other tensors have a colon
             is_safe = not calls_reader and not any(":" in path for path in paths)
-        if not is_safe:
+        if not is_safe or (paths and hides_variable):
             raise UnsafeGraphError("its graph reads a file that is not among its assets")
     for name in graph.assets.values():
         if (folder / name).resolve().parent != folder.resolve():
@@ -142,7 +144,7 @@ def _is_asset(graph: _Graph, tensor: str) -> bool:
 
 
 def _users(graph: _Graph, variable: _Node) -> list[str]:
-    """Return the nodes that use a variable, which may have several nodes; nodes in functions pass it on to nothing."""
+    """Return the nodes that use a variable, which may have several nodes."""
     handles = {node.name for node in graph.nodes.values() if node.op in _STATE and node.state == variable.state}
     return [node.name for node in graph.nodes.values() if handles & set(map(_node_name, node.inputs))]
 

@@ -32,9 +32,8 @@ _RUN_IN_CALLERS_THREAD = b"\x18" + b"\xff" * 9 + b"\x01"
 # of rewriter_config.proto.
 _WITHOUT_GRAPH_OPTIMIZER = b"\x52\x05\x52\x03\x98\x01\x01"
 
-# ConfigProto{allow_soft_placement: true}, field 7: an operation that was placed on a GPU runs on the CPU. And
-# implementation_selector: OFF, field 22 of rewriter_config.proto: it would replace functions by others, unchecked ones.
-_CONFIG = b"\x38\x01" + b"\x52\x05\x52\x03\xb0\x01\x02"
+# ConfigProto{allow_soft_placement: true}, field 7: an operation that was placed on a GPU runs on the CPU.
+_SOFT_PLACEMENT = b"\x38\x01"
 
 # A run that takes longer uses the pool, which runs branches of the graph in parallel. The hand-over to the pool is then
 # at most a hundredth of the run (docs/performance.md has the figures).
@@ -153,7 +152,7 @@ def _load(api: Api, graph: int, saved_model: Path, is_optimized: bool) -> tuple[
     options, meta_graph_def = api.TF_NewSessionOptions(), api.TF_NewBuffer()
     tags = (c_char_p * 1)(SERVE_TAG.encode())
     try:
-        config = _CONFIG + (_WITHOUT_GRAPH_OPTIMIZER if is_optimized else b"")
+        config = _SOFT_PLACEMENT + (_WITHOUT_GRAPH_OPTIMIZER if is_optimized else b"")
         with api.status() as status:
             api.TF_SetConfig(options, config, len(config), status)
         with api.status() as status:

@@ -29,10 +29,8 @@ class Session:
     def __init__(self, saved_model: Path, options: LoadOptions) -> None:
         tf = self._tf = _import_tensorflow()
         config = tf.compat.v1.ConfigProto()
-        # As in tensorflow_c, for the same reasons.
         config.allow_soft_placement = True
         config.graph_options.rewrite_options.disable_meta_optimizer = options.is_optimized
-        config.graph_options.rewrite_options.implementation_selector = 2  # OFF
         self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
         try:
             with self._session.graph.as_default():

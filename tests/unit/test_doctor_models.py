@@ -167,6 +167,17 @@ def test_a_saved_model_is_batched_only_if_the_record_of_its_export_shows_indepen
         assert "not batched: its rows may depend on each other" in finding.what
 
 
+def test_a_saved_model_beside_files_that_it_may_not_be_of_is_a_warning(folder):
+    (folder / "xor" / "1" / "export.json").unlink()
+    (folder / "xor" / "1" / "model.keras").touch()
+
+    [finding] = check(folder, load=lambda _folders, _engine: loaded())
+
+    assert finding.level is WARNING
+    assert "without a record that it was exported from the files beside it" in finding.what
+    assert "python -m export" in finding.todo
+
+
 def test_nor_is_one_whose_signature_does_not_go_by_rows(check_function):
     own = check_function(lambda x: {"y": x * 2}, [2, 2], "float32", batch_rows=BatchRows(by_model={"own": 8}))
 

@@ -150,6 +150,16 @@ def test_a_path_that_is_not_an_assets_is_refused_in_a_variable_too(with_vocabula
         check(with_vocabulary)
 
 
+def test_a_path_in_a_variable_that_a_function_may_set_is_refused(with_vocabulary: Path) -> None:
+    with changed(with_vocabulary) as saved_model:
+        for function in saved_model.meta_graphs[0].graph_def.library.function:
+            if any(node.op.startswith("InitializeTable") for node in function.node_def):
+                function.node_def.add(op="VarHandleOp", name="path")
+
+    with pytest.raises(UnsafeGraphError, match="not among its assets"):
+        check(with_vocabulary)
+
+
 def save_with_table(
     tf: Any, folder: Path, vocabulary: Path, path: str = "", option: str = "main_op", in_run: bool = False
 ) -> None:
@@ -285,28 +295,6 @@ def test_functions_that_are_passed_to_functions_are_checked(saved_model: Save, t
 
     with pytest.raises(UnsafeGraphError, match="operation ReadFile"):
         check(good)
-
-
-@pytest.mark.parametrize("engine", ["c", "python"])
-def test_a_function_is_not_replaced_by_another_that_says_it_does_the_same(tf: Any, tmp_path: Path, engine: str) -> None:
-    import numpy as np
-
-    def implementation(factor: float) -> Any:
-        attributes = {"api_implements": "product", "api_preferred_device": "CPU"}
-        return tf.function(lambda x: x * factor, autograph=False, experimental_attributes=attributes)
-
-    double, triple = implementation(2.0), implementation(3.0)
-    spec = tf.TensorSpec([None], "float32", "x")
-    module = tf.Module()
-    module.other = triple  # in the library, but never called
-    triple.get_concrete_function(spec)
-    module.f = tf.function(lambda x: {"y": double(x)}, input_signature=[spec])
-    tf.saved_model.save(module, str(tmp_path / "m"), signatures=module.f)
-    session = load_session(tmp_path / "m", engine)
-
-    answers = [session.run("serving_default", {"x": np.ones(1, np.float32)})["y"].item() for _ in range(3)]
-
-    assert answers == [2, 2, 2]
 
 
 # --- operations ---
