@@ -55,7 +55,7 @@ class ExportRecord:
         """Read a folder's record; a missing or invalid one becomes an empty record."""
         try:
             return cls(**json.loads((folder / EXPORT_RECORD).read_bytes()))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             return cls({}, "", "")
 
     def write(self, folder: Path) -> None:
