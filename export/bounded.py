@@ -23,6 +23,9 @@ _ENVIRONMENT = (
 
 _SECONDS_TO_CLEAN_UP = 10
 
+# What ends the child too, as Ctrl-C does: kill, and a terminal that closes.
+_ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
 MEMORY_GB, MINUTES = 8.0, 30.0  # the default limits
 
 
@@ -31,9 +34,9 @@ def run(arguments: list[str], output: Path, memory_gb: float, minutes: float) ->
 
     Its output appears as it is written. Whatever ends it, standard error gets one line, and nothing of it remains.
     """
-    for name in ("SIGTERM", "SIGHUP"):  # a terminal that closes ends the child too
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.default_int_handler)
+    for number in _ENDING:
+        if signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores SIGHUP
+            signal.signal(number, signal.default_int_handler)
     command = [sys.executable, "-m", "export.bounded", str(memory_gb), str(minutes), *arguments]
     # Its own session: Ctrl-C reaches the child once, through this process.
     with (
@@ -117,6 +120,7 @@ def _limit(memory_gb: float, minutes: float) -> None:
 
 def _main() -> int:
     memory_gb, minutes, *arguments = sys.argv[1:]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     if os.name == "posix":
         _limit(float(memory_gb), float(minutes))
     from export.__main__ import main

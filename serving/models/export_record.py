@@ -68,7 +68,7 @@ class ExportRecord:
             if content.get("litert"):
                 content["litert"] = LiteRtProof(**content["litert"])
             return cls(**content)
-        except (OSError, ValueError, TypeError, AttributeError):
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             return cls({}, "", "")
 
     def load_options(self, any_op: bool = False) -> LoadOptions:

@@ -61,7 +61,7 @@ def test_an_export_is_stale_after(folder, change):
     assert not export_record.is_fresh(folder)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"sources": 5}'])
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"sources": 5}', "[" * 10**5])
 def test_an_unreadable_record_makes_it_stale(folder, content):
     (folder / "export.json").write_text(content)
 
