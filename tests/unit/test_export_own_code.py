@@ -132,7 +132,12 @@ OF_PYTHON_2_7 = "c\x01\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00C\x00\x00\x00s
 def test_code_of_another_python_is_refused_with_the_way_that_works(
     folder: Path, module: Path, code: str, capsys: Capture
 ) -> None:
-    config = {"name": "triple", "batch_input_shape": [None, 2], "function": [code, None, None], "arguments": {}}
+    config: keras_files.Config = {
+        "name": "triple",
+        "batch_input_shape": [None, 2],
+        "function": [code, None, None],
+        "arguments": {},
+    }
     config |= {"function_type": "lambda", "output_shape": None, "output_shape_type": "raw"}
     layer = {"class_name": "Lambda", "config": config}
     keras_files.write_pair(folder, keras_files.sequential(layer, keras_version="2.2.4"), {}, "2.2.4")
