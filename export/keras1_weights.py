@@ -17,7 +17,7 @@ _MORE = {"LSTM": 12, "GRU": 9, "ConvLSTM2D": 12}
 _WRAPPED = ("layer", "forward_layer", "backward_layer")
 
 
-def load(model: Any, weights: Path, order: list[str] | None, is_keras1: bool) -> None:
+def load(model: Any, weights: Path, order: list[str] | None, version: tuple[int, ...]) -> None:
     """Set a model's weights from an HDF5 file of Keras 0 to 2; ``order`` is that of ``topology.functional``.
 
     Raises ValueError where they don't fit.
@@ -26,37 +26,41 @@ def load(model: Any, weights: Path, order: list[str] | None, is_keras1: bool) ->
         root = file.get("model_weights", file)
         pairs = _by_layer(model, order, root) if "layer_names" in root.attrs else _in_one_row(model, order or [], root)
         for layer, arrays in pairs:
-            _set(layer, arrays, is_keras1)
+            _set(layer, arrays, version)
 
 
-def _set(layer: Any, arrays: list[Any], is_keras1: bool) -> None:
-    """Set the weights of a layer; those of a model came in two rows, of what was trained and of the rest."""
+def _set(layer: Any, arrays: list[Any], version: tuple[int, ...]) -> None:
+    """Set the weights of a layer; those of a model came in two rows, of what was trained and of the rest.
+
+    Before Keras 1.0.3 they came in one, layer by layer.
+    """
     if not hasattr(layer, "layers"):
         fixed = _FIXES.get(type(layer).__name__, _unchanged)(layer, arrays)
-        layer.set_weights(hdf5_format.preprocess_weights_for_loading(layer, fixed, "1" if is_keras1 else "2"))
+        layer.set_weights(hdf5_format.preprocess_weights_for_loading(layer, fixed, str(max(version[0], 1))))
         return
-    sizes = [(_trained(inner, is_keras1), _size(inner, is_keras1)) for inner in layer.layers]
+    in_first_row = _size if version < (1, 0, 3) else _trained
+    sizes = [(in_first_row(inner, version), _size(inner, version)) for inner in layer.layers]
     trained = sum(size for size, _ in sizes)
     rows = [arrays[:trained], arrays[trained:]]
     for inner, (size, whole) in zip(layer.layers, sizes, strict=True):
-        _set(inner, rows[0][:size] + rows[1][: whole - size], is_keras1)
+        _set(inner, rows[0][:size] + rows[1][: whole - size], version)
         rows = [rows[0][size:], rows[1][whole - size :]]
     if any(rows):
         raise ValueError(f"it has more weights than the layer {layer.name!r}")
 
 
-def _size(layer: Any, is_keras1: bool) -> int:
+def _size(layer: Any, version: tuple[int, ...]) -> int:
     """Return how many arrays were kept for a layer."""
     inner = getattr(layer, "layers", None) or [getattr(layer, key) for key in _WRAPPED if hasattr(layer, key)]
     if inner:
-        return sum(_size(one, is_keras1) for one in inner)
-    return (is_keras1 and _MORE.get(type(layer).__name__)) or len(layer.weights)
+        return sum(_size(one, version) for one in inner)
+    return (version < (2,) and _MORE.get(type(layer).__name__)) or len(layer.weights)
 
 
-def _trained(layer: Any, is_keras1: bool) -> int:
+def _trained(layer: Any, version: tuple[int, ...]) -> int:
     if hasattr(layer, "layers"):
-        return sum(_trained(inner, is_keras1) for inner in layer.layers)
-    return _size(layer, is_keras1) - len(layer.non_trainable_weights) if layer.trainable_weights else 0
+        return sum(_trained(inner, version) for inner in layer.layers)
+    return _size(layer, version) - len(layer.non_trainable_weights) if layer.trainable_weights else 0
 
 
 def _by_layer(model: Any, order: list[str] | None, root: Any) -> Iterator[tuple[Any, list[Any]]]:
@@ -82,7 +86,7 @@ def _in_one_row(model: Any, order: list[str], root: Any) -> Iterator[tuple[Any, 
     row = [group[f"param_{n}"][()] for group in groups for n in range(len(group))]
     for name in order:
         layer = model.get_layer(name)
-        size = _size(layer, True)
+        size = _size(layer, (0,))
         yield layer, row[:size]
         row = row[size:]
     if row:

@@ -64,8 +64,12 @@ def _load_keras2(keras: ModuleType, sources: list[Path], description: dict[str, 
         as_theano = spatial.theano(keras1.version_of(modern)) if is_theano else {}
         own = keras1_layers.BY_NAME | spatial.PORTABLE | as_theano
         checked = safety.checked(modern, trust, Vocabulary.of(keras, own))
-    is_old = keras1.is_keras1(modern)
-    load_weights = partial(keras1_weights.load, order=order, is_keras1=is_old) if is_old or order else _load_weights
+    version = keras1.version_of(modern)
+    load_weights = (
+        partial(keras1_weights.load, order=order, version=version)
+        if keras1.is_keras1(modern) or order
+        else _load_weights
+    )
     with keras.utils.custom_object_scope(own), _trusting(keras, trust):
         model = _load(keras, sources, checked, load_weights)
     with _named(sources[0]):

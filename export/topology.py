@@ -70,6 +70,7 @@ class _Builder:
         self._is_keras0 = is_keras0
         self._layers: list[dict[str, Any]] = []
         self._inputs: list[str] = []
+        self._calls: dict[str, int] = {}  # of models within: they were called once when they were built
         self.order: list[str] = []
 
     def input(self, name: str, shape: list[int | None]) -> str:
@@ -80,14 +81,19 @@ class _Builder:
         config = layer["config"]
         if isinstance(config, list):  # a Sequential within, which had no name
             config = {"name": f"sequential_in_{len(self._layers)}", "layers": config}
+        if layers_of(layer) and "batch_input_shape" in _first(layer)["config"]:
+            self._calls[config["name"]] = 1
         if layer["class_name"] != "Merge":
             self.order.append(config["name"])
         return self._add(layer["class_name"], config, config["name"], sources)
 
     def _add(self, class_name: str, config: dict[str, Any], name: str, sources: list[str]) -> str:
-        nodes = [[[source, 0, 0] for source in sources]] if sources else []
+        nodes = [self._references(sources)] if sources else []
         self._layers.append({"class_name": class_name, "name": name, "config": config, "inbound_nodes": nodes})
         return name
+
+    def _references(self, names: list[str]) -> list[list[Any]]:
+        return [[name, self._calls.get(name, 0), 0] for name in names]
 
     def chain(self, layers: list[dict[str, Any]], source: str | None) -> str:
         """Add layers one after the other; without a source the first of them begins with an input."""
@@ -121,18 +127,22 @@ class _Builder:
         config = {
             "name": "model",
             "layers": self._layers,
-            "input_layers": [[name, 0, 0] for name in self._inputs],
-            "output_layers": [[name, 0, 0] for name in outputs],
+            "input_layers": self._references(self._inputs),
+            "output_layers": self._references(outputs),
         }
         return {**model, "class_name": "Model", "config": config}
 
 
-def _shape(layer: dict[str, Any]) -> list[int | None]:
-    """Return the shape of the input that a first layer states, or the first within it."""
+def _first(layer: dict[str, Any]) -> dict[str, Any]:
+    """Return the first plain layer within a layer or model."""
     inner = layers_of(layer)
-    if inner:
-        return _shape(inner[0])
-    shape = layer["config"].get("batch_input_shape")
-    if not isinstance(shape, list):
-        raise SourceError(f"layer {layer['config'].get('name')!r} is a first one that does not state its input's shape")
+    return _first(inner[0]) if inner else layer
+
+
+def _shape(layer: dict[str, Any]) -> list[int | None]:
+    """Return the shape of the input that a first layer states."""
+    config = _first(layer)["config"]
+    if not isinstance(config.get("batch_input_shape"), list):
+        raise SourceError(f"layer {config.get('name')!r} is a first one that does not state its input's shape")
+    shape: list[int | None] = config["batch_input_shape"]
     return shape
