@@ -66,9 +66,9 @@ class Trust:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What a Keras has that only computes: the module of each class by its name, activations, further classes by module.
+    """What a Keras has that only computes: the module of each class by its name, activations, other classes by module.
 
-    ``registered`` are names of those that descriptions without modules have.
+    ``registered`` are the names that descriptions without modules have for classes that are not public.
     """
 
     classes: Mapping[str, str]

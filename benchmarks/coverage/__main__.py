@@ -49,16 +49,17 @@ def main() -> None:
         return
     parts = [part for part in PARTS if getattr(options, part)] or list(PARTS)
     for part in [] if options.report else parts:
-        results = _known(part)
-        _run(list(_chunks(part, options, results)), options.jobs, results, _RESULTS / f"{part}.json")
-    results = {key: result for part in PARTS for key, result in _known(part).items()}
+        for library in options.library or LIBRARIES:
+            path = _RESULTS / f"{part}-{library}.json"
+            results = _known(path)
+            _run(list(_chunks(part, library, options, results)), options.jobs, results, path)
+    results = {key: result for path in sorted(_RESULTS.glob("*.json")) for key, result in _known(path).items()}
     report.print_summary(results)
     if options.save:
         (ROOT / "docs" / "coverage.md").write_text(report.markdown(results), encoding="utf-8")
 
 
-def _known(part: str) -> dict[str, Any]:
-    path = _RESULTS / f"{part}.json"
+def _known(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
@@ -78,18 +79,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _chunks(part: str, options: argparse.Namespace, results: dict[str, Any]) -> Iterator[list[str]]:
+def _chunks(part: str, library: str, options: argparse.Namespace, results: dict[str, Any]) -> Iterator[list[str]]:
     """Yield what one process tries: a part, a library, and names. Record the reasons of what is not tried."""
-    for library in options.library or LIBRARIES:
-        names = []
-        for name, case in PARTS[part](__import__(library)).items():
-            key = f"{part}/{library}/{name}"
-            if isinstance(case, str):
-                results[key] = {"note": case}
-            elif _is_chosen(name, results.get(key), options):
-                names.append(name)
-        size = _AT_ONCE.get(part, _BY_DEFAULT)
-        yield from ([part, library, *names[start : start + size]] for start in range(0, len(names), size))
+    names = []
+    for name, case in PARTS[part](__import__(library)).items():
+        key = f"{part}/{library}/{name}"
+        if isinstance(case, str):
+            results[key] = {"note": case}
+        elif _is_chosen(name, results.get(key), options):
+            names.append(name)
+    size = _AT_ONCE.get(part, _BY_DEFAULT)
+    yield from ([part, library, *names[start : start + size]] for start in range(0, len(names), size))
 
 
 def _is_chosen(name: str, known: Any, options: argparse.Namespace) -> bool:
