@@ -24,6 +24,12 @@ _OPERATIONS = ("core", "image", "linalg", "math", "nn", "numpy")
 _APPLICATIONS = ("convnext", "inception_resnet_v2")  # of keras.applications, those with layers of their own
 _CALL_FUNCTIONS = {"Map", "Scan", "AssociativeScan", "Switch", "WhileLoop", "ForiLoop", "Cond", "VectorizedMap"}
 
+# What the layer DenseFeatures is made of; without the column whose vocabulary is a file.
+_COLUMNS = (
+    *("BucketizedColumn", "CrossedColumn", "EmbeddingColumn", "HashedCategoricalColumn", "IdentityCategoricalColumn"),
+    *("IndicatorColumn", "NumericColumn", "VocabularyListCategoricalColumn"),
+)
+
 # Of use in training alone. What stands in their place suits every layer.
 _ONLY_FOR_TRAINING = {"_regularizer": None, "_constraint": None, "_initializer": "zeros"}
 
@@ -87,6 +93,7 @@ class Vocabulary:
         own_names = {getattr(keras.layers, name).__name__ for name in _public(keras.layers, type)}
         classes |= dict.fromkeys(_public(keras.layers, type) | own_names, "keras.layers")
         classes |= {"Sequential": "keras", "Model": "keras", "SyncBatchNormalization": "keras.layers.experimental"}
+        classes |= dict.fromkeys(_COLUMNS, "tensorflow")
         classes["Functional"] = _functional(keras).__module__
         functions = _public(keras.activations, Callable) - {"get", "serialize", "deserialize"}
         own, operations = layers_of_applications(keras), _operations(keras)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -78,6 +79,7 @@ class _Footnotes:
         self.texts: list[str] = []
 
     def mark(self, text: str) -> str:
+        text = re.sub(r"^model\S*: ", "", text)  # the file's name
         if text not in self.texts:
             self.texts.append(text)
         return f"<sup>{self.texts.index(text) + 1}</sup>"
