@@ -74,13 +74,12 @@ class Trust:
 class Vocabulary:
     """What a Keras has that only computes: the module of each class by its name, activations, other classes by module.
 
-    ``registered`` are the names that descriptions without modules have for classes that are not public.
+    ``operations`` has those of descriptions that name no modules under "".
     """
 
     classes: Mapping[str, str]
     activations: Set[str]
     operations: Mapping[str, Set[str]]
-    registered: Set[str] = frozenset()
 
     @classmethod
     def of(cls, keras: ModuleType) -> Vocabulary:
@@ -97,10 +96,11 @@ class Vocabulary:
         classes["Functional"] = _functional(keras).__module__
         functions = _public(keras.activations, Callable) - {"get", "serialize", "deserialize"}
         own, operations = layers_of_applications(keras), _operations(keras)
+        registered = {keras.saving.get_registered_name(layer) for layer in own.values()} - set(own)
+        operations[""] = registered.union(*operations.values())
         for name, layer in own.items():
             operations[layer.__module__] = {name, *operations.get(layer.__module__, ())}
-        registered = {keras.saving.get_registered_name(layer) for layer in own.values()} - set(own)
-        return cls(classes, functions | {"relu6", "leaky_relu"}, operations, registered)
+        return cls(classes, functions | {"relu6", "leaky_relu"}, operations)
 
 
 def _public(module: ModuleType, kind: Any) -> Set[str]:
@@ -126,6 +126,14 @@ def layers_of_applications(keras: ModuleType) -> dict[str, type]:
         values = {key: value for key, value in vars(module).items() if isinstance(value, type)}
         found |= {key: value for key, value in values.items() if value.__module__ == module.__name__}
     return found
+
+
+def without_module(keras: ModuleType) -> dict[str, Any]:
+    """Return by name what Keras has, but does not find in a description that names no modules."""
+    modules = {name: importlib.import_module(name) for name in _operations(keras)}
+    found = {key: getattr(modules[name], key) for name, keys in _operations(keras).items() for key in keys}
+    found = {key: value for key, value in found.items() if not hasattr(keras.layers, key)}  # Add, which is a layer
+    return found | layers_of_applications(keras)
 
 
 def _functional(keras: ModuleType) -> type:
@@ -177,11 +185,10 @@ class _Check:
         custom = _custom_name(node)
         if custom is None and class_name == "function":
             return self._function(str(config), layer)
-        for module in (str(node.get("module")), f"tf_{node.get('module')}"):  # keras.src is also TensorFlow 2.13's
+        named = str(node.get("module", ""))
+        for module in (named, f"tf_{named}"):  # keras.src is also TensorFlow 2.13's
             if class_name in self._vocabulary.operations.get(module, ()):
                 return self._rebuilt(node, class_name, module, layer, depth)
-        if class_name in self._vocabulary.registered and "module" not in node:
-            return self._rebuilt(node, class_name, "", layer, depth)
         if custom is None and class_name in self._vocabulary.classes:
             return self._rebuilt(node, class_name, self._vocabulary.classes[class_name], layer, depth)
         return self._custom(node, custom or class_name, layer, depth)

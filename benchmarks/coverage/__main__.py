@@ -86,16 +86,17 @@ def _chunks(part: str, library: str, options: argparse.Namespace, results: dict[
         key = f"{part}/{library}/{name}"
         if isinstance(case, str):
             results[key] = {"note": case}
-        elif _is_chosen(name, results.get(key), options):
+        elif _is_chosen(name, results.setdefault(key, {"note": "not measured"}), options):
             names.append(name)
     size = _AT_ONCE.get(part, _BY_DEFAULT)
     yield from ([part, library, *names[start : start + size]] for start in range(0, len(names), size))
 
 
-def _is_chosen(name: str, known: Any, options: argparse.Namespace) -> bool:
+def _is_chosen(name: str, known: dict[str, Any], options: argparse.Namespace) -> bool:
     if options.names and not any(word.lower() in name.lower() for word in options.names):
         return False
-    return not (options.missing and known and all(cell["verdict"] in report.GOOD for cell in known["cells"].values()))
+    cells = known.get("cells", {"": {"verdict": ""}})
+    return not (options.missing and all(cell["verdict"] in report.GOOD for cell in cells.values()))
 
 
 def _run(chunks: list[list[str]], jobs: int, results: dict[str, Any], path: Path) -> None:
