@@ -554,6 +554,15 @@ def test_what_keras_3_cannot_read_back_is_to_be_saved_as_keras(tmp_path: Path, k
     assert "If keras wrote it, save the model again: as .keras" in error
 
 
+def test_weights_of_words_that_hdf5_does_not_hold_are_named(tmp_path: Path, keras: Any, capsys: Capture) -> None:
+    layer = keras.layers.TextVectorization(output_mode="tf_idf")
+    layer.adapt(["a b", "b"])
+    words = keras.Input((1,), dtype="string")
+    keras.Model(words, layer(words)).save(tmp_path / "model.h5")
+
+    assert "a lookup layer has no vocabulary" in refuse(tmp_path, capsys)
+
+
 # --- code that came with a model ---
 
 
