@@ -52,11 +52,18 @@ def main() -> None:
         for library in options.library or LIBRARIES:
             path = _RESULTS / f"{part}-{library}.json"
             results = _known(path)
-            _run(list(_chunks(part, library, options, results)), options.jobs, results, path)
+            chunks = list(_chunks(part, library, options, results))
+            _write(path, results)
+            _run(chunks, options.jobs, results, path)
     results = {key: result for path in sorted(_RESULTS.glob("*.json")) for key, result in _known(path).items()}
     report.print_summary(results)
     if options.save:
         (ROOT / "docs" / "coverage.md").write_text(report.markdown(results), encoding="utf-8")
+
+
+def _write(path: Path, results: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(dict(sorted(results.items())), indent=1), encoding="utf-8")
 
 
 def _known(path: Path) -> dict[str, Any]:
@@ -104,8 +111,7 @@ def _run(chunks: list[list[str]], jobs: int, results: dict[str, Any], path: Path
 
         def record(key: str, cells: dict[str, Any]) -> None:
             results[key] = {"cells": cells}
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(dict(sorted(results.items())), indent=1), encoding="utf-8")
+            _write(path, results)
             for name, cell in cells.items():
                 if cell["verdict"] not in report.GOOD:
                     progress.write(f"{key}, {name}: {cell['verdict']}: {cell['reason']}")

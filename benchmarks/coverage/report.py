@@ -48,7 +48,7 @@ def markdown(results: Results) -> str:
             "and whole numbers and strings are the same. *refused*: the export says in one line why. *failed*: with an "
             "error that names no reason. *lost*: Keras itself can't read the file, or reads another model from it. "
             "*unsaved*: Keras itself can't build or write it. "
-            "*not tried*: base classes, and layers that hold code of other libraries.",
+            "*not tried*: base classes, layers that hold code of other libraries, and what the last run left out.",
             "",
             *_table(("", *_COLUMNS), ((name, *_numbers(counts)) for name, counts in _counts(results).items())),
             "",
