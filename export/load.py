@@ -101,8 +101,7 @@ def _trusting(keras: ModuleType, trust: Trust) -> Iterator[None]:
     """Let Keras run what the model's owner allows. The safe mode is off for the rest of the process, an export's."""
     if trust.lambda_layers:
         (keras.config if hasattr(keras, "config") else keras.__internal__).enable_unsafe_deserialization()
-    # tf_keras finds its own layers of keras.applications among custom objects only.
-    with keras.utils.custom_object_scope({**safety.layers_of_applications(keras), **trust.custom_objects}):
+    with keras.utils.custom_object_scope({**safety.without_module(keras), **trust.custom_objects}):
         yield
 
 

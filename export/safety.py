@@ -34,6 +34,12 @@ _OPERATIONS = ("core", "image", "linalg", "math", "nn", "numpy")
 _APPLICATIONS = ("convnext", "inception_resnet_v2")  # of keras.applications, those with layers of their own
 _CALL_FUNCTIONS = {"Map", "Scan", "AssociativeScan", "Switch", "WhileLoop", "ForiLoop", "Cond", "VectorizedMap"}
 
+# What the layer DenseFeatures is made of; without the column whose vocabulary is a file.
+_COLUMNS = (
+    *("BucketizedColumn", "CrossedColumn", "EmbeddingColumn", "HashedCategoricalColumn", "IdentityCategoricalColumn"),
+    *("IndicatorColumn", "NumericColumn", "VocabularyListCategoricalColumn"),
+)
+
 # Of use in training alone. What stands in their place suits every layer.
 _ONLY_FOR_TRAINING = {"_regularizer": None, "_constraint": None, "_initializer": "zeros"}
 
@@ -78,13 +84,12 @@ class Trust:
 class Vocabulary:
     """What a Keras has that only computes: the module of each class by its name, activations, other classes by module.
 
-    ``registered`` are names of those that descriptions without modules have.
+    ``operations`` has those of descriptions that name no modules under "".
     """
 
     classes: Mapping[str, str]
     activations: Set[str]
     operations: Mapping[str, Set[str]]
-    registered: Set[str] = frozenset()
 
     @classmethod
     def of(cls, keras: ModuleType, layers: Iterable[str] = ()) -> Vocabulary:
@@ -97,13 +102,15 @@ class Vocabulary:
         own_names = {getattr(keras.layers, name).__name__ for name in _public(keras.layers, type)}
         classes |= dict.fromkeys(_public(keras.layers, type) | own_names | set(layers), "keras.layers")
         classes |= {"Sequential": "keras", "Model": "keras", "SyncBatchNormalization": "keras.layers.experimental"}
+        classes |= dict.fromkeys(_COLUMNS, "tensorflow")
         classes["Functional"] = _functional(keras).__module__
         functions = _public(keras.activations, Callable) - {"get", "serialize", "deserialize"}
         own, operations = layers_of_applications(keras), _operations(keras)
+        registered = {keras.saving.get_registered_name(layer) for layer in own.values()} - set(own)
+        operations[""] = registered.union(*operations.values())
         for name, layer in own.items():
             operations[layer.__module__] = {name, *operations.get(layer.__module__, ())}
-        registered = {keras.saving.get_registered_name(layer) for layer in own.values()} - set(own)
-        return cls(classes, functions | {"relu6", "leaky_relu"}, operations, registered)
+        return cls(classes, functions | {"relu6", "leaky_relu"}, operations)
 
 
 def _public(module: ModuleType, kind: Any) -> Set[str]:
@@ -129,6 +136,14 @@ def layers_of_applications(keras: ModuleType) -> dict[str, type]:
         values = {key: value for key, value in vars(module).items() if isinstance(value, type)}
         found |= {key: value for key, value in values.items() if value.__module__ == module.__name__}
     return found
+
+
+def without_module(keras: ModuleType) -> dict[str, Any]:
+    """Return by name what Keras has, but does not find in a description that names no modules."""
+    modules = {name: importlib.import_module(name) for name in _operations(keras)}
+    found = {key: getattr(modules[name], key) for name, keys in _operations(keras).items() for key in keys}
+    found = {key: value for key, value in found.items() if not hasattr(keras.layers, key)}  # Add, which is a layer
+    return found | layers_of_applications(keras)
 
 
 def _functional(keras: ModuleType) -> type:
@@ -184,11 +199,10 @@ class _Check:
         custom = _custom_name(node)
         if custom is None and class_name == "function":
             return self._function(str(config), layer)
-        for module in (str(node.get("module")), f"tf_{node.get('module')}"):  # keras.src is also TensorFlow 2.13's
+        named = str(node.get("module", ""))
+        for module in (named, f"tf_{named}"):  # keras.src is also TensorFlow 2.13's
             if class_name in self._vocabulary.operations.get(module, ()):
                 return self._rebuilt(node, class_name, module, layer, depth)
-        if class_name in self._vocabulary.registered and "module" not in node:
-            return self._rebuilt(node, class_name, "", layer, depth)
         if custom is None and class_name in self._vocabulary.classes:
             return self._rebuilt(node, class_name, self._vocabulary.classes[class_name], layer, depth)
         return self._custom(node, custom or class_name, layer, depth)

@@ -23,6 +23,8 @@ from serving.models.export_record import SourceError
 # times over: worth it up to about this size of them (docs/performance.md has the figures).
 _LARGEST_FROZEN_BYTES = 32 * 1024 * 1024
 
+_NO_VOCABULARY = "a lookup layer has no vocabulary: JSON and HDF5 do not hold an adapted one. Save the model as .keras"
+
 _Tensors = Mapping[str, np.ndarray]
 
 _BATCH = 3  # rows of random input
@@ -47,7 +49,12 @@ def trace(tf: Any, model: Any, rows: int | None) -> Any:
         name: tf.TensorSpec((rows or shape[0], *shape[1:]) if shape else shape, dtype, name=name)
         for name, (shape, dtype) in inputs
     }
-    return tf.function(lambda **feeds: _call(model, feeds), autograph=False).get_concrete_function(**specs)
+    try:
+        return tf.function(lambda **feeds: _call(model, feeds), autograph=False).get_concrete_function(**specs)
+    except AttributeError as error:
+        if "idf_weights" in str(error):  # which come with a vocabulary
+            raise SourceError(_NO_VOCABULARY) from error
+        raise
 
 
 def write(tf: Any, model: Any, function: Any, folder: Path) -> bool:
@@ -101,9 +108,7 @@ def verify(model: Any, folder: Path, is_optimized: bool) -> Verified:
         independent_rows = signature.has_batch_dimension and _has_independent_rows(session, feeds, fetches)
     except TensorFlowError as error:
         if "Table not initialized" in str(error):
-            raise SourceError(
-                "a lookup layer has no vocabulary: JSON and HDF5 do not hold an adapted one. Save the model as .keras"
-            ) from error
+            raise SourceError(_NO_VOCABULARY) from error
         raise SourceError(f"the SavedModel can't be run on random inputs of any size tried: {error}") from error
     finally:
         session.close()

@@ -49,16 +49,24 @@ def main() -> None:
         return
     parts = [part for part in PARTS if getattr(options, part)] or list(PARTS)
     for part in [] if options.report else parts:
-        results = _known(part)
-        _run(list(_chunks(part, options, results)), options.jobs, results, _RESULTS / f"{part}.json")
-    results = {key: result for part in PARTS for key, result in _known(part).items()}
+        for library in options.library or LIBRARIES:
+            path = _RESULTS / f"{part}-{library}.json"
+            results = _known(path)
+            chunks = list(_chunks(part, library, options, results))
+            _write(path, results)
+            _run(chunks, options.jobs, results, path)
+    results = {key: result for path in sorted(_RESULTS.glob("*.json")) for key, result in _known(path).items()}
     report.print_summary(results)
     if options.save:
         (ROOT / "docs" / "coverage.md").write_text(report.markdown(results), encoding="utf-8")
 
 
-def _known(part: str) -> dict[str, Any]:
-    path = _RESULTS / f"{part}.json"
+def _write(path: Path, results: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(dict(sorted(results.items())), indent=1), encoding="utf-8")
+
+
+def _known(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
@@ -78,24 +86,24 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _chunks(part: str, options: argparse.Namespace, results: dict[str, Any]) -> Iterator[list[str]]:
+def _chunks(part: str, library: str, options: argparse.Namespace, results: dict[str, Any]) -> Iterator[list[str]]:
     """Yield what one process tries: a part, a library, and names. Record the reasons of what is not tried."""
-    for library in options.library or LIBRARIES:
-        names = []
-        for name, case in PARTS[part](__import__(library)).items():
-            key = f"{part}/{library}/{name}"
-            if isinstance(case, str):
-                results[key] = {"note": case}
-            elif _is_chosen(name, results.get(key), options):
-                names.append(name)
-        size = _AT_ONCE.get(part, _BY_DEFAULT)
-        yield from ([part, library, *names[start : start + size]] for start in range(0, len(names), size))
+    names = []
+    for name, case in PARTS[part](__import__(library)).items():
+        key = f"{part}/{library}/{name}"
+        if isinstance(case, str):
+            results[key] = {"note": case}
+        elif _is_chosen(name, results.setdefault(key, {"note": "not measured"}), options):
+            names.append(name)
+    size = _AT_ONCE.get(part, _BY_DEFAULT)
+    yield from ([part, library, *names[start : start + size]] for start in range(0, len(names), size))
 
 
-def _is_chosen(name: str, known: Any, options: argparse.Namespace) -> bool:
+def _is_chosen(name: str, known: dict[str, Any], options: argparse.Namespace) -> bool:
     if options.names and not any(word.lower() in name.lower() for word in options.names):
         return False
-    return not (options.missing and known and all(cell["verdict"] in report.GOOD for cell in known["cells"].values()))
+    cells = known.get("cells", {"": {"verdict": ""}})
+    return not (options.missing and all(cell["verdict"] in report.GOOD for cell in cells.values()))
 
 
 def _run(chunks: list[list[str]], jobs: int, results: dict[str, Any], path: Path) -> None:
@@ -103,8 +111,7 @@ def _run(chunks: list[list[str]], jobs: int, results: dict[str, Any], path: Path
 
         def record(key: str, cells: dict[str, Any]) -> None:
             results[key] = {"cells": cells}
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(dict(sorted(results.items())), indent=1), encoding="utf-8")
+            _write(path, results)
             for name, cell in cells.items():
                 if cell["verdict"] not in report.GOOD:
                     progress.write(f"{key}, {name}: {cell['verdict']}: {cell['reason']}")

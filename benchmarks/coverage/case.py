@@ -104,7 +104,8 @@ class Case:
             for name in [name for name in folders if folders[name].exists() and name not in cells]:
                 cells[name] = found = verdict(folders[name], self.trust, checks)
                 if found.verdict in ("refused", "wrong") and _is_lost(found, keras, folders[name], self.trust, checks):
-                    cells[name] = Cell("lost", found.reason)
+                    other = "Keras's own file gives other answers than the model"
+                    cells[name] = Cell("lost", other if found.verdict == "wrong" else found.reason)
         return cells
 
 

@@ -13,7 +13,7 @@ from benchmarks.coverage.case import Case, Tensor
 from export.safety import Trust
 
 _LINE, _IMAGE, _VECTOR = Tensor((8, 3)), Tensor((16, 16, 3)), Tensor((6,))
-_DATA = np.linspace(-2, 3, 18).reshape(3, 6)
+_DATA = np.linspace(-2, 3, 18).reshape(3, 6) ** 3  # each column of another variance
 _TEXT = ["the quick fox", "a quick dog", "the the a"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -12,7 +13,7 @@ from benchmarks.report import machine
 # Verdicts that are not a fault of the export: right, and what Keras itself can't write or read.
 GOOD = ("right", "unsaved", "lost")
 
-_COLUMNS = ("right", "refused", "wrong", "failed", "lost", "unsaved")
+_COLUMNS = ("right", "refused", "wrong", "failed", "lost", "unsaved", "not tried")
 _TITLES = {"keras": "Keras 3", "tf_keras": "tf_keras"}
 _PARTS = {
     "files": "files of old versions",
@@ -46,7 +47,8 @@ def markdown(results: Results) -> str:
             "and on 5 rows. *right*: the largest difference is 1e-5 of the largest number (1e-2 at half precision), "
             "and whole numbers and strings are the same. *refused*: the export says in one line why. *failed*: with an "
             "error that names no reason. *lost*: Keras itself can't read the file, or reads another model from it. "
-            "*unsaved*: Keras itself can't build or write it.",
+            "*unsaved*: Keras itself can't build or write it. "
+            "*not tried*: base classes, layers that hold code of other libraries, and what the last run left out.",
             "",
             *_table(("", *_COLUMNS), ((name, *_numbers(counts)) for name, counts in _counts(results).items())),
             "",
@@ -78,6 +80,7 @@ class _Footnotes:
         self.texts: list[str] = []
 
     def mark(self, text: str) -> str:
+        text = re.sub(r"^model\S*: ", "", text)  # the file's name
         if text not in self.texts:
             self.texts.append(text)
         return f"<sup>{self.texts.index(text) + 1}</sup>"
@@ -98,12 +101,19 @@ def _counts(results: Results) -> dict[str, Counter[str]]:
     for key, result in sorted(results.items(), key=lambda item: list(_PARTS).index(item[0].split("/")[0])):
         part, library, _ = key.split("/", 2)
         counts = found.setdefault(f"{_TITLES[library]}, {_PARTS[part]}", Counter())
-        counts.update(cell["verdict"] for cell in result.get("cells", {}).values())
+        counts.update(cell["verdict"] for cell in _cells(result).values())
     return found
 
 
+def _cells(result: dict[str, Any]) -> dict[str, Any]:
+    return result.get("cells") or {"": {"verdict": "not tried", "reason": result["note"]}}
+
+
 def _formats(results: Results) -> dict[str, Counter[str]]:
-    found: dict[str, Counter[str]] = {}
+    zips = {key.rpartition("/")[2]: result for key, result in results.items() if key.startswith("files/")}
+    found = {
+        f"{name}.zip": Counter(cell["verdict"] for cell in _cells(result).values()) for name, result in zips.items()
+    }
     for library, formats in FORMATS.items():
         for name in formats:
             cells = (result.get("cells", {}).get(name) for key, result in results.items() if f"/{library}/" in key)
@@ -118,19 +128,19 @@ def _part(results: Results, part: str, footnotes: _Footnotes) -> list[str]:
     for key, result in results.items():
         of, library, name = key.split("/", 2)
         if of == part:
-            formats = result.get("cells", {})
-            known = [column for column in FORMATS[library] if column in formats] or list(FORMATS[library])[:1]
-            for column in known:
+            formats = _cells(result)
+            for column in [column for column in FORMATS[library] if column in formats] or list(FORMATS[library])[:1]:
                 columns[f"{library}/{column}"] = None
-                cell = formats.get(column) or formats.get("") or {"verdict": "not tried", "reason": result["note"]}
-                cells.setdefault(name, {})[f"{library}/{column}"] = _cell(cell, footnotes)
+                cells.setdefault(name, {})[f"{library}/{column}"] = _cell(
+                    formats.get(column, formats.get("")), footnotes
+                )
     order = [f"{library}/{name}" for library in FORMATS for name in FORMATS[library] if f"{library}/{name}" in columns]
     titles = [f"{_TITLES[column.split('/')[0]]} {column.split('/')[1]}" for column in order]
     rows = ([name, *(row.get(column, "") for column in order)] for name, row in sorted(cells.items()))
     return [f"## {_PARTS[part][0].upper()}{_PARTS[part][1:]}", "", *_table(["", *titles], rows), ""]
 
 
-def _cell(cell: dict[str, Any], footnotes: _Footnotes) -> str:
+def _cell(cell: Any, footnotes: _Footnotes) -> str:
     return "✓" if cell["verdict"] == "right" else cell["verdict"] + footnotes.mark(cell["reason"])
 
 
@@ -142,7 +152,7 @@ def _operators(results: Results, footnotes: _Footnotes) -> list[str]:
         others: list[str] = []
         for key, result in results.items():
             if key.startswith(f"operators/{library}/"):
-                name, cells = key.split("/", 2)[2], result.get("cells", {})
+                name, cells = key.split("/", 2)[2], _cells(result)
                 bad = {_cell(cell, footnotes) for cell in cells.values() if cell["verdict"] != "right"}
                 (others if bad else right).append(f"`{name}`" + (f" {', '.join(sorted(bad))}" if bad else ""))
         lines += [f"{title}, right in every format: {', '.join(right)}.", ""]

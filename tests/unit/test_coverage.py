@@ -41,9 +41,9 @@ def test_an_answer_of_other_weights_is_wrong_and_code_is_refused(monkeypatch: py
 
     assert case.verdicts("keras")[".keras"].verdict == "wrong"
 
-    case = layers.cases(import_module("keras"))["Lambda"]
-    assert isinstance(case, Case)
-    cell = case.verdicts("keras")[".keras"]
+    code = layers.cases(import_module("keras"))["Lambda"]
+    assert isinstance(code, Case)
+    cell = code.verdicts("keras")[".keras"]
     assert cell.verdict == "refused"
     assert cell.reason.endswith("export with --allow-lambda")
 

@@ -293,6 +293,24 @@ def test_a_layer_whose_class_keras_publishes_by_another_name_is_accepted(tmp_pat
     np.testing.assert_allclose(export_and_serve(tmp_path, x), model(x), atol=1e-6)
 
 
+def test_operations_of_keras_3_in_hdf5_are_known_by_their_names(tmp_path: Path, keras: Any) -> None:
+    a = keras.Input((5,), dtype="int32")
+    model = keras.Model(a, keras.layers.LSTM(2)(keras.layers.Embedding(4, 3, mask_zero=True)(a)))
+    model.save(tmp_path / "model.h5")
+    assert '"NotEqual"' in h5py.File(tmp_path / "model.h5").attrs["model_config"]
+    x = np.array([[1, 2, 3, 0, 0], [3, 0, 0, 0, 0]], np.int32)
+
+    np.testing.assert_allclose(export_and_serve(tmp_path, x), model.predict_on_batch(x), atol=1e-6)
+
+
+def test_the_feature_columns_of_keras_2_are_known(tmp_path: Path, tf: Any, tf_keras: Any) -> None:
+    a = tf_keras.Input((2,), name="a")
+    columns = tf_keras.layers.DenseFeatures([tf.feature_column.numeric_column("a", (2,))])
+    tf_keras.Model(a, columns({"a": a})).save(tmp_path / "model.h5")
+
+    assert export_and_serve(tmp_path, ROWS).tolist() == ROWS.tolist()
+
+
 @pytest.mark.parametrize("library", ["keras", "tf_keras"])
 def test_layers_that_keras_has_for_its_applications_only_are_accepted(
     tmp_path: Path, request: pytest.FixtureRequest, library: Any
@@ -577,6 +595,15 @@ def test_what_keras_3_cannot_read_back_is_to_be_saved_as_keras(tmp_path: Path, k
 
     assert "model.h5: Invalid value for argument score_mode" in error
     assert "If keras wrote it, save the model again: as .keras" in error
+
+
+def test_weights_of_words_that_hdf5_does_not_hold_are_named(tmp_path: Path, keras: Any, capsys: Capture) -> None:
+    layer = keras.layers.TextVectorization(output_mode="tf_idf")
+    layer.adapt(["a b", "b"])
+    words = keras.Input((1,), dtype="string")
+    keras.Model(words, layer(words)).save(tmp_path / "model.h5")
+
+    assert "a lookup layer has no vocabulary" in refuse(tmp_path, capsys)
 
 
 # --- code that came with a model ---
