@@ -52,6 +52,7 @@ def served(disk):
 
 
 def states(served):
+    assert {status.name for status in served.status()} == {"m"}
     return {status.version: status.state for status in served.status()}
 
 
