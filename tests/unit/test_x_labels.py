@@ -200,6 +200,9 @@ def test_a_model_with_two_inputs_is_refused():
         pytest.param(np.array([[1], [-2]], np.int64), "[[1],[-2]]", id="integers"),
         pytest.param(np.array([True, False]), "[true,false]", id="booleans"),
         pytest.param(np.array([["ü".encode()], [b"'"]], object), '[["\\u00fc"], ["\'"]]', id="strings"),
+        pytest.param(np.array([b"a\0", b"bc"], object), '["a\\u0000", "bc"]', id="a string that ends with NUL"),
+        pytest.param(np.empty((2, 0), object), "[[], []]", id="rows of no strings"),
+        pytest.param(np.empty((0, 2), object), "[]", id="no rows of strings"),
         pytest.param(np.array([b"\xff"], object), '["\\ufffd"]', id="a string that is not UTF-8"),
     ],
 )
