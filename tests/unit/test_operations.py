@@ -5,6 +5,7 @@ import threading
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -122,6 +123,6 @@ def test_a_model_is_ready_once_it_is_loaded_and_has_answered(repository, argumen
 
 
 def test_a_folder_need_not_exist(tmp_path):
-    models = Operations(SimpleNamespace(settings=SimpleNamespace(model_path=tmp_path)))
+    repository: Any = SimpleNamespace(settings=SimpleNamespace(model_path=tmp_path))
 
-    assert models.folder("m") == tmp_path / "m"
+    assert Operations(repository).folder("m") == tmp_path / "m"
