@@ -124,7 +124,7 @@ def to_json(array: np.ndarray, name: str) -> bytes:
     Raises PredictionError for NaN and infinities, which JSON can't represent.
     """
     if array.dtype == object:
-        texts = np.vectorize(_text, otypes=[object])(array).tolist() if array.size else array.tolist()
+        texts = np.vectorize(_text, otypes=[object])(array).tolist()
         return json.dumps(texts).encode()
     if array.dtype.kind not in "iub" and first_not_finite(array) is not None:
         raise PredictionError(f"Output {name!r} contains NaN or Infinity, which JSON can't represent.")

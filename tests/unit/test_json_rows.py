@@ -24,10 +24,12 @@ def decode(body, shape=(None, 3), dtype="float32"):
 @pytest.mark.parametrize("dumps", [{}, {"separators": (",", ":")}, {"indent": 1}], ids=["spaces", "dense", "indented"])
 @pytest.mark.parametrize("rows", [ROWS, CUBE, ROWS.ravel()], ids=["table", "cube", "line"])
 def test_large_bodies_are_read_exactly(rows, dumps):
-    array = decode(large(rows.tolist(), **dumps), (None, *rows.shape[1:]))
+    body, shape = large(rows.tolist(), **dumps), (None, *rows.shape[1:])
+    in_pieces = json_rows.parse(body)["X"].to_tensor(spec("float32", shape))
 
-    np.testing.assert_array_equal(array, rows)
-    assert array.dtype == np.float32
+    for array in (in_pieces, decode(body, shape)):
+        np.testing.assert_array_equal(array, rows)
+        assert array.dtype == np.float32
 
 
 def test_only_large_bodies_of_numbers_are_read_in_pieces():

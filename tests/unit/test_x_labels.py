@@ -113,7 +113,9 @@ def test_lists_may_have_any_rank_that_the_signature_has(shape, x):
         pytest.param(b'{"X": [[[1, 0], [1, 1]]]}', "expected a number, got [1, 0]", {"row": 1}, id="too deep"),
         pytest.param(b'{"X": "1 0|1 x"}', 'got "x", in row 2, column 2', {"row": 2, "column": 2}, id="text: letter"),
         pytest.param(b'{"X": "1,0"}', "got 1, in row 1", {"row": 1}, id="comma for a space"),
-        pytest.param(b'{"X": "1_0 1"}', 'got "1_0", in row 1, column 1', {"column": 1}, id="underscore"),
+        pytest.param(
+            b'{"X": "1_0 1"}', 'X: expected a number, got "1_0", in row 1, column 1', {"column": 1}, id="underscore"
+        ),
         pytest.param('{"X": "1 １"}'.encode(), "in row 1, column 2", {"column": 2}, id="digit of another script"),
         pytest.param(b'{"X": "0x10 1"}', 'got "0x10"', {"column": 1}, id="hexadecimal"),
         pytest.param(b'{"X": [[1, "0"]]}', 'got "0", in row 1, column 2', {"column": 2}, id="lists: string"),
@@ -198,6 +200,9 @@ def test_a_model_with_two_inputs_is_refused():
         pytest.param(np.array([[1], [-2]], np.int64), "[[1],[-2]]", id="integers"),
         pytest.param(np.array([True, False]), "[true,false]", id="booleans"),
         pytest.param(np.array([["ü".encode()], [b"'"]], object), '[["\\u00fc"], ["\'"]]', id="strings"),
+        pytest.param(np.array([b"a\0", b"bc"], object), '["a\\u0000", "bc"]', id="a string that ends with NUL"),
+        pytest.param(np.empty((2, 0), object), "[[], []]", id="rows of no strings"),
+        pytest.param(np.empty((0, 2), object), "[]", id="no rows of strings"),
         pytest.param(np.array([b"\xff"], object), '["\\ufffd"]', id="a string that is not UTF-8"),
     ],
 )
