@@ -111,6 +111,7 @@ def _export(options: argparse.Namespace) -> None:
     trust = Trust(options.allow_lambda, _custom_objects(options.custom_objects))
     # Keras and TensorFlow take seconds to import: not before the arguments have proved right.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as in the app: serving/engines/tensorflow_library.py
     os.environ["KERAS_BACKEND"] = "tensorflow"  # whichever backend trained the model: its files are the same
     print(f"Exporting {' + '.join(str(path) for path in sources)} ...", flush=True)
     from export import install, load, snapshot

@@ -138,6 +138,7 @@ def _try(chunk: list[str], record: Callable[[str, dict[str, Any]], None]) -> Non
 
 def _child(part: str, library: str, *names: str) -> None:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # as in the app
     warnings.simplefilter("ignore")
     logging.disable(logging.ERROR)
     cases = PARTS[part](__import__(library))

@@ -121,7 +121,7 @@ _CPU = 1  # kLiteRtHwAcceleratorCpu
 # kLiteRtEnvOptionTagAutoRegisterAccelerators, kLiteRtEnvOptionTagMinLoggerSeverity: LiteRT looks for no accelerators in
 # the library path, and logs errors only.
 _INT = 2  # kLiteRtAnyTypeInt
-_ENVIRONMENT = ((24, (_INT, _CPU)), (25, (_INT, 3)))
+_ENVIRONMENT = ((24, _Any(_INT, _CPU)), (25, _Any(_INT, 3)))
 
 # LiteRtStatus -> TF_Code; any other is INTERNAL. 3 is a run's or a resizing's failure: an index or a size out of range.
 _CODES = {1: 3, 2: 8, 3: 3, 4: 3, 5: 12, 6: 5, 100: 1, 500: 15, 501: 15}
@@ -140,7 +140,7 @@ class LiteRt(Library):
         super().__init__(path, PROTOTYPES, _RELEASE_THE_GIL)
         self.quick_run = self.keeping_the_gil("LiteRtRunCompiledModel")
         self.environment = c_void_p()
-        options = (_Option * len(_ENVIRONMENT))(*_ENVIRONMENT)
+        options = (_Option * len(_ENVIRONMENT))(*(_Option(*option) for option in _ENVIRONMENT))
         self.LiteRtCreateEnvironment(len(options), options, self.environment)
         self._libc = ctypes.CDLL(None)
         self._libc.strdup.restype, self._libc.strdup.argtypes = c_void_p, [c_char_p]
@@ -149,7 +149,7 @@ class LiteRt(Library):
     def _bound(self, library: ctypes.CDLL, name: str) -> ctypes._NamedFuncPointer:
         function = super()._bound(library, name)
         if function.restype is _Status:
-            function.errcheck = _check
+            function.errcheck = _check  # type: ignore[assignment] - which may return nothing
         return function
 
     def compile_options(self, threads: int) -> c_void_p:

@@ -155,4 +155,6 @@ def _load() -> Api:
         raise EngineNotFoundError(f"TensorFlow's {_LIBRARY} was not found; install the packages in requirements.txt.")
     # TensorFlow reads it while it loads. 1 hides information such as the CPU's features, not warnings and errors.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    # Off by default on some CPUs, where convolutions in channels_first could not be computed then.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     return Api(path)

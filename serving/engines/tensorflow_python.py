@@ -94,6 +94,7 @@ def _import_tensorflow() -> Any:
     if not _is_installed():
         raise EngineNotFoundError("tensorflow is not installed; install the packages in requirements.txt.")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as in tensorflow_library
     import tensorflow
 
     return tensorflow

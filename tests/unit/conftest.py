@@ -10,6 +10,7 @@ import pytest
 from serving.models import repository
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as in the app
 
 SaveModel = Callable[..., Path]
 

@@ -11,7 +11,7 @@ import pytest
 
 from serving.engines import errors, graph
 from serving.engines.graph import UnsafeGraphError
-from serving.engines.session import load_session
+from serving.engines.session import LoadOptions, load_session
 from serving.engines.signature import SERVE_TAG
 
 Save = Callable[..., Path]
@@ -94,7 +94,7 @@ def test_the_operator_can_allow_any_operation(
 ) -> None:
     import numpy as np
 
-    session = load_session(saved_model(hostile["ReadFile"], x=([None], "float32")), "auto", any_op=True)
+    session = load_session(saved_model(hostile["ReadFile"], x=([None], "float32")), "auto", LoadOptions(any_op=True))
 
     assert session.run("serving_default", {"x": np.ones(1, np.float32)})["y"].item() == secret.read_bytes()
 

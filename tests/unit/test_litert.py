@@ -44,7 +44,7 @@ def load(put: Put) -> Iterator[Callable[..., Session]]:
     """Return a function that loads what ``put`` saves; the sessions are closed after the test."""
     sessions = []
 
-    def load_one(function: Callable[..., Any], how: dict[str, bool] | None = None, **specs: Any) -> Session:
+    def load_one(function: Callable[..., Any], how: dict[str, Any] | None = None, **specs: Any) -> Session:
         folder, proof = put(function, **specs)
         sessions.append(load_session(folder, "litert", LoadOptions(litert=replace(proof, **(how or {})))))
         return sessions[-1]

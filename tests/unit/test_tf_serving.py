@@ -553,7 +553,7 @@ def test_metadata_describe_tensors_as_tensorflow_does():
     inputs = definition["inputs"]
     dimensions = [{"size": "-1", "name": ""}, {"size": "2", "name": ""}]
     shape = {"dim": dimensions, "unknown_rank": False}
-    assert definition["method_name"] == tf_serving.PREDICT
+    assert definition["method_name"] == "tensorflow/serving/predict"
     assert list(definition["outputs"]) == ["labels"]
     assert inputs["x"] == {"dtype": "DT_FLOAT", "tensor_shape": shape, "name": "x:0"}
     assert inputs["half"]["dtype"] == "DT_HALF"
