@@ -23,7 +23,8 @@ from tqdm import tqdm
 from benchmarks.figures import ROOT
 from benchmarks.memory import memory_kib
 from serving.engines import tensorflow_c, tensorflow_library
-from serving.engines.session import LoadOptions, RunClock
+from serving.engines.options import LoadOptions
+from serving.engines.session import RunClock
 
 _RUNS = 3
 

@@ -16,7 +16,7 @@ import orjson
 
 from benchmarks.figures import ROOT
 from serving.engines import tensorflow_library
-from serving.engines.session import LoadOptions
+from serving.engines.options import LoadOptions
 from serving.engines.tensorflow_c import Session
 
 _FEEDS = {"X": np.array([[1, 0], [1, 1]], np.float32)}

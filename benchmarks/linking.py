@@ -24,7 +24,7 @@ sys.path.insert(0, sys.argv[1])
 import numpy as np
 from benchmarks.memory import memory_kib
 from serving.engines import tensorflow_library
-from serving.engines.session import LoadOptions
+from serving.engines.options import LoadOptions
 from serving.engines.tensorflow_c import Session
 start = perf_counter()
 tensorflow_library.load_api()

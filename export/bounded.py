@@ -48,8 +48,8 @@ def run(arguments: list[str], output: Path, memory_gb: float, minutes: float) ->
         code, error = _wait(child, memory_gb, minutes)
         for remains in output.glob(f"{scratch_prefix(child.pid)}*"):
             shutil.rmtree(remains, ignore_errors=True)
-    if code == 1 and "--traceback" not in arguments:  # before the last line, libraries may have written theirs
-        error = error.rstrip("\n").rpartition("\n")[2] + "\n"
+    if code < 2 and "--traceback" not in arguments:  # libraries write there too: only the last line is the export's
+        error = error.rstrip("\n").rpartition("\n")[2] + "\n" if code else ""
     sys.stderr.write(error)
     return code
 

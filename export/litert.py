@@ -21,7 +21,8 @@ from serving.engines import MODEL_TFLITE, litert_library
 from serving.engines.errors import InvalidArgumentError, TensorFlowError
 from serving.engines.litert_library import ELEMENT_TYPES, MAX_RANK
 from serving.engines.litert_runner import LiteRtModel, Runner
-from serving.engines.session import LiteRtProof, LoadOptions, Session, load_session
+from serving.engines.options import LiteRtProof, LoadOptions
+from serving.engines.session import Session, load_session
 from serving.engines.signature import DEFAULT_SIGNATURE, Signature
 from serving.models import trial
 from serving.models.export_record import sha256

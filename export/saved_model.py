@@ -14,7 +14,8 @@ import numpy as np
 
 from serving.engines.errors import InvalidArgumentError, TensorFlowError
 from serving.engines.graph import UnsafeGraphError
-from serving.engines.session import LoadOptions, Session, load_session
+from serving.engines.options import LoadOptions
+from serving.engines.session import Session, load_session
 from serving.engines.signature import DEFAULT_SIGNATURE, SERVE_TAG, Signature, TensorSpec
 from serving.models import trial
 from serving.models.export_record import SourceError

@@ -95,7 +95,7 @@ def _prepare_keras() -> None:
     # Set before TensorFlow is imported, which reads them.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # oneDNN rounds differently on different processors, and prints a paragraph about it.
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
     # Each attempt compiles a network, and TensorFlow warns about the fifth.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 

@@ -193,7 +193,7 @@ def _served(folder: Path, trust: Trust) -> tuple[Session, Any]:
     sources, model = export_record.find_sources(folder), None
     if sources:
         model, version = load.load_model(sources, trust)
-        install.export(model, version, sources, folder)
+        install.export(model, version, sources, folder, engine="tensorflow")
     return load_session(folder, "c", ExportRecord.read(folder).load_options()), model
 
 
@@ -216,7 +216,7 @@ def _in_order(found: Iterable[str], names: Iterable[str]) -> list[str]:
 
 def _is_lost(found: Cell, keras: Any, folder: Path, trust: Trust, checks: list[Check]) -> bool:
     """Tell whether Keras, or TensorFlow for a SavedModel, does not get the same model back from its file either."""
-    if found.reason.endswith(("--allow-lambda", "defines it")):  # refused for its code
+    if "--allow-lambda" in found.reason or "--custom-objects" in found.reason:  # refused for its code
         return False
     try:
         with keras.utils.custom_object_scope(dict(trust.custom_objects)):

@@ -16,7 +16,8 @@ import numpy as np
 from serving.engines import MODEL_TFLITE, SAVED_MODEL, litert_library
 from serving.engines.errors import DataLossError, InvalidArgumentError
 from serving.engines.litert_runner import LiteRtModel, Runner, Shapes
-from serving.engines.session import LoadOptions, RunClock, bytes_of
+from serving.engines.options import LoadOptions
+from serving.engines.session import RunClock, bytes_of
 from serving.engines.signature import DEFAULT_SIGNATURE, SERVE_TAG, Signature, read_signatures
 
 __all__ = ["Session", "is_available"]

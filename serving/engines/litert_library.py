@@ -149,7 +149,7 @@ class LiteRt(Library):
     def _bound(self, library: ctypes.CDLL, name: str) -> ctypes._NamedFuncPointer:
         function = super()._bound(library, name)
         if function.restype is _Status:
-            function.errcheck = _check  # type: ignore[assignment] - which may return nothing
+            function.errcheck = _check  # type: ignore[assignment]
         return function
 
     def compile_options(self, threads: int) -> c_void_p:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +11,7 @@ import numpy as np
 
 from serving.engines import ENGINES, graph
 from serving.engines.errors import DataLossError, EngineNotFoundError, NotFoundError
+from serving.engines.options import DEFAULT_OPTIONS, LoadOptions
 from serving.engines.signature import SERVE_TAG, Signature
 
 
@@ -54,34 +54,7 @@ class Session(Protocol):
         """Release the session, which must not be running. Garbage collection does the same."""
 
 
-@dataclass(frozen=True)
-class LiteRtProof:
-    """That an export's ``model.tflite``, of this SHA-256, gives the SavedModel's answers, and how it is to be run.
-
-    ``single_row``: row by row only. ``parallel``: by a thread for each core. ``finite_only``: answers for NaN and
-    infinities would differ.
-    """
-
-    sha256: str
-    single_row: bool = False
-    parallel: bool = False
-    finite_only: bool = False
-
-
-@dataclass(frozen=True)
-class LoadOptions:
-    """What an export has found out about a model, and what its operator allows.
-
-    ``is_optimized`` skips TensorFlow's graph optimizer, which has already processed the graph. ``any_op`` allows
-    operations that do more than compute. ``litert`` is None where LiteRT has not been proven.
-    """
-
-    is_optimized: bool = False
-    any_op: bool = False
-    litert: LiteRtProof | None = None
-
-
-def load_session(saved_model: Path, engine: str, options: LoadOptions = LoadOptions()) -> Session:
+def load_session(saved_model: Path, engine: str, options: LoadOptions = DEFAULT_OPTIONS) -> Session:
     """Load a SavedModel with the first engine of a row of ENGINES that is available.
 
     Raises EngineNotFoundError if none is, UnsafeGraphError for an operation that is not allowed, TensorFlowError if the

@@ -18,7 +18,8 @@ from time import perf_counter
 import numpy as np
 
 from serving.engines import dtypes, errors
-from serving.engines.session import LoadOptions, RunClock, bytes_of
+from serving.engines.options import LoadOptions
+from serving.engines.session import RunClock, bytes_of
 from serving.engines.signature import SERVE_TAG, Signature, TensorSpec, decode_signatures, needs_variables
 from serving.engines.tensorflow_library import SIZEOF_TSTRING, Api, Buffer, Output, is_installed, load_api
 

@@ -16,7 +16,8 @@ import numpy as np
 
 from serving.engines import dtypes, errors
 from serving.engines.errors import EngineNotFoundError
-from serving.engines.session import LoadOptions, RunClock, bytes_of
+from serving.engines.options import LoadOptions
+from serving.engines.session import RunClock, bytes_of
 from serving.engines.signature import SERVE_TAG, Signature, TensorSpec, decode_signatures
 
 

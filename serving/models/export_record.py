@@ -10,7 +10,7 @@ from pathlib import Path
 
 from serving.engines import MODEL_TFLITE
 from serving.engines import SAVED_MODEL as SAVED_MODEL  # for all who ask for the layout
-from serving.engines.session import LiteRtProof, LoadOptions
+from serving.engines.options import LiteRtProof, LoadOptions
 
 EXPORT_RECORD = "export.json"
 

@@ -45,7 +45,7 @@ def test_an_answer_of_other_weights_is_wrong_and_code_is_refused(monkeypatch: py
     assert isinstance(code, Case)
     cell = code.verdicts("keras")[".keras"]
     assert cell.verdict == "refused"
-    assert cell.reason.endswith("export with --allow-lambda")
+    assert "export with --allow-lambda" in cell.reason
 
 
 @pytest.mark.parametrize(

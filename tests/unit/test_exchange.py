@@ -22,7 +22,7 @@ def model(batch_rows):
     async def predict(feeds, signature):
         return {signature: feeds["x"]}, batch_rows
 
-    return SimpleNamespace(predict=predict, version=7)
+    return SimpleNamespace(predict=predict, version=7, engine="litert")
 
 
 @pytest.mark.parametrize(
@@ -146,6 +146,6 @@ def test_only_a_model_that_is_not_loaded_is_loaded_and_timed():
     assert asyncio.run(first.model("a", 2)) is loaded["a", 2]
     asyncio.run(second.model("b", 3))
 
-    assert (first.facts, list(first.stopwatch.laps)) == ({"model": "a", "version": 7}, [])
-    assert (second.facts, list(second.stopwatch.laps)) == ({"model": "b", "version": 7}, ["load"])
+    assert (first.facts, list(first.stopwatch.laps)) == ({"model": "a", "version": 7, "engine": "litert"}, [])
+    assert (second.facts, list(second.stopwatch.laps)) == ({"model": "b", "version": 7, "engine": "litert"}, ["load"])
     assert asked == [("b", 3)]

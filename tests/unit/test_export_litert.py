@@ -11,7 +11,8 @@ import pytest
 from export import litert, saved_model
 from export.litert import Decision
 from serving.engines import litert_library
-from serving.engines.session import LoadOptions, load_session
+from serving.engines.options import LoadOptions
+from serving.engines.session import load_session
 
 pytestmark = pytest.mark.skipif(not litert_library.is_installed(), reason="LiteRT has no wheel for this platform")
 

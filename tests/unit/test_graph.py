@@ -11,7 +11,8 @@ import pytest
 
 from serving.engines import errors, graph
 from serving.engines.graph import UnsafeGraphError
-from serving.engines.session import LoadOptions, load_session
+from serving.engines.options import LoadOptions
+from serving.engines.session import load_session
 from serving.engines.signature import SERVE_TAG
 
 Save = Callable[..., Path]

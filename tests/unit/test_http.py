@@ -170,16 +170,22 @@ def test_an_unexpected_error_is_500_without_its_text_and_logged_with_it(monkeypa
     assert response.status_code == 500
     assert b"secret" not in response.get_body()
     assert "secret detail" in caplog.text
-    assert '"status":500,"model":"adder","version":3,"rows":2,"error":"RuntimeError"' in caplog.records[-1].getMessage()
+    assert (
+        '"status":500,"model":"adder","version":3,"engine":"tensorflow","rows":2,"error":"RuntimeError"'
+        in caplog.records[-1].getMessage()
+    )
     assert (caplog.records[-1].name, caplog.records[-1].levelname) == ("serving.request", "ERROR")
+
+
+ADDER = {"model": "adder", "version": 3, "engine": "tensorflow"}
 
 
 @pytest.mark.usefixtures("adder")
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        ('{"X": "41 42"}', {"status": 200, "model": "adder", "version": 3, "rows": 1}),
-        ('{"X": "41 42|x y"}', {"status": 400, "model": "adder", "version": 3, "error": "BadRequestError"}),
+        ('{"X": "41 42"}', {**ADDER, "status": 200, "rows": 1}),
+        ('{"X": "41 42|x y"}', {**ADDER, "status": 400, "error": "BadRequestError"}),
     ],
     ids=["answered", "refused"],
 )

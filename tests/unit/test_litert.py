@@ -15,7 +15,8 @@ import pytest
 from serving.engines import litert, litert_library
 from serving.engines.errors import DataLossError, EngineNotFoundError, InvalidArgumentError
 from serving.engines.litert_runner import Runner
-from serving.engines.session import LiteRtProof, LoadOptions, Session, load_session
+from serving.engines.options import LiteRtProof, LoadOptions
+from serving.engines.session import Session, load_session
 from serving.models.export_record import sha256
 from tests.fixtures import PROJECT_ROOT
 
@@ -231,7 +232,8 @@ import gc, sys
 gc.disable()
 from pathlib import Path
 import numpy as np
-from serving.engines.session import LiteRtProof, LoadOptions, load_session
+from serving.engines.options import LiteRtProof, LoadOptions
+from serving.engines.session import load_session
 
 def rss():
     return int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmRSS")))

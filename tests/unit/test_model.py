@@ -29,7 +29,8 @@ def session(error=None, **signatures):
         return {"labels": feeds["x"] * 2}
 
     signatures = signatures or {"serving_default": signature(x=spec())}
-    return SimpleNamespace(signatures=signatures, clocks={key: RunClock() for key in signatures}, run=run, asked=asked)
+    clocks = {key: RunClock() for key in signatures}
+    return SimpleNamespace(engine="litert", signatures=signatures, clocks=clocks, run=run, asked=asked)
 
 
 def predict(model, feeds, *key):

@@ -25,10 +25,11 @@ RUN = """
 import sys, numpy as np
 from pathlib import Path
 from serving.engines import tensorflow_library
+from serving.engines.options import LoadOptions
 from serving.engines.tensorflow_c import Session
 from serving.engines.errors import TensorFlowError
 
-session = Session(Path(sys.argv[1]))
+session = Session(Path(sys.argv[1]), LoadOptions())
 feeds = dict(np.load(sys.argv[2], allow_pickle=True))
 fetches = session.run("serving_default", feeds)
 try:

@@ -73,7 +73,8 @@ def test_the_query_for_loads_reads_the_line_that_a_load_logs(caplog: pytest.LogC
     (found,) = (match for record in caplog.records if (match := re.fullmatch(pattern, record.getMessage())))
     assert found[1] == "adder"
     assert found[2] == "3"
-    assert float(found[3]) >= 0
+    assert found[3] == "tensorflow"
+    assert float(found[4]) >= 0
 
 
 def test_the_alert_on_loads_finds_what_a_failed_load_logs(models: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -81,7 +81,7 @@ def test_an_empty_setting_is_an_unset_one():
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("SERVING_ENGINE", "gpu", "one of auto, c, python"),
+        ("SERVING_ENGINE", "gpu", "one of auto, litert, tensorflow, c, python"),
         ("SERVING_POLL_SECONDS", "-1", "a number of seconds, 0 or more"),
         ("SERVING_POLL_SECONDS", "nan", "a number of seconds, 0 or more"),
         ("SERVING_POLL_SECONDS", "inf", "a number of seconds, 0 or more"),

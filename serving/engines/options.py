@@ -1,0 +1,35 @@
+"""What an engine has to know of a model to load it. Imports no NumPy: the doctor reads records without it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class LiteRtProof:
+    """That an export's ``model.tflite``, of this SHA-256, gives the SavedModel's answers, and how it is to be run.
+
+    ``single_row``: row by row only. ``parallel``: by a thread for each core. ``finite_only``: answers for NaN and
+    infinities would differ.
+    """
+
+    sha256: str
+    single_row: bool = False
+    parallel: bool = False
+    finite_only: bool = False
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """What an export has found out about a model, and what its operator allows.
+
+    ``is_optimized`` skips TensorFlow's graph optimizer, which has already processed the graph. ``any_op`` allows
+    operations that do more than compute. ``litert`` is None where LiteRT has not been proven.
+    """
+
+    is_optimized: bool = False
+    any_op: bool = False
+    litert: LiteRtProof | None = None
+
+
+DEFAULT_OPTIONS = LoadOptions()
