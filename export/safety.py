@@ -30,7 +30,7 @@ _OWN_FUNCTION = (
 )
 
 # Where Keras 3 keeps operations on tensors (x * 2, keras.ops.relu(x)), and those that call a function from the file.
-_OPERATIONS = ("core", "image", "linalg", "math", "nn", "numpy")
+_OPERATIONS = ("core", "einops", "image", "linalg", "math", "nn", "numpy")
 _APPLICATIONS = ("convnext", "inception_resnet_v2")  # of keras.applications, those with layers of their own
 _CALL_FUNCTIONS = {"Map", "Scan", "AssociativeScan", "Switch", "WhileLoop", "ForiLoop", "Cond", "VectorizedMap"}
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.engines.errors import InvalidArgumentError, TensorFlowError
+from serving.engines.errors import FailedPreconditionError, InvalidArgumentError, TensorFlowError
 from serving.engines.graph import UnsafeGraphError
 from serving.engines.options import LoadOptions
 from serving.engines.session import Session, load_session
@@ -102,14 +102,14 @@ def verify(model: Any, folder: Path, is_optimized: bool) -> Verified:
         session = load_session(folder, "tensorflow", LoadOptions(is_optimized))
     except UnsafeGraphError as error:
         raise SourceError(f"the app would not serve it: {error}") from error
+    except FailedPreconditionError as error:  # a table that nothing fills
+        raise SourceError(_NO_VOCABULARY) from error
     try:
         signature = session.signatures[DEFAULT_SIGNATURE]
         run = partial(session.run, DEFAULT_SIGNATURE)
         _, feeds, fetches = find_inputs(signature, run, _BATCH)
         independent_rows = signature.has_batch_dimension and _has_independent_rows(session, feeds, fetches)
     except TensorFlowError as error:
-        if "Table not initialized" in str(error):
-            raise SourceError(_NO_VOCABULARY) from error
         raise SourceError(f"the SavedModel can't be run on random inputs of any size tried: {error}") from error
     finally:
         session.close()
