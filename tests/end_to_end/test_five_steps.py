@@ -103,4 +103,4 @@ def test_the_tests_pass(project: Path, folder: str) -> None:
     if not python.exists():
         pytest.skip("no .venv-contract here; `make contract` sets it up")
 
-    run(project, python, "-m", "pytest", "-q", "-m", "not five_steps", f"tests/{folder}")
+    run(project, python, "-m", "pytest", "-q", "-m", "not five_steps and not slow", f"tests/{folder}")

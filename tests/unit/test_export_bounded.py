@@ -127,6 +127,7 @@ EXTREMES: dict[str, list[Node]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXTREMES)
 def test_what_asks_for_too_much_ends_at_a_limit(tmp_path: Path, name: str) -> None:
     nodes = [{**node, "config": {**node["config"], "name": f"x{index}"}} for index, node in enumerate(EXTREMES[name])]

@@ -18,6 +18,7 @@ REASONS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("archive", ARCHIVES, ids=lambda archive: archive.stem)
 def test_each_model_is_right_or_refused_with_a_reason(
     archive: Path, record_property: Callable[[str, object], None]
