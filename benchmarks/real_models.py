@@ -1,4 +1,4 @@
-"""``python -m benchmarks.real_models``: MobileNetV2, ResNet50, an LSTM and an MLP, compared with the naive app.
+"""``python -m benchmarks.real_models``: MobileNetV2, ResNet50, an LSTM and an MLP, in each engine and in the naive app.
 
 Calls ``main(req)`` without HTTP, in a fresh process for each app and model. Measures the time from the function's
 import to the first answer, warm latency, requests/s with eight concurrent requests, and memory. Writes
@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
@@ -28,6 +28,7 @@ from tqdm import tqdm
 from benchmarks.figures import ROOT
 from benchmarks.memory import memory_kib
 from benchmarks.report import machine
+from serving.models.export_record import ExportRecord
 
 _AT_ONCE = 8
 _SECONDS = 4.0
@@ -38,6 +39,9 @@ _TITLES = {
     "mobilenet": "MobileNetV2, 1 image",
     "resnet": "ResNet50, 1 image",
 }
+
+# The app with the engine that the export chose, the app with TensorFlow, and the naive app.
+_APPS = ("auto", "tensorflow", "naive")
 
 Answer = Callable[[func.HttpRequest], Awaitable[func.HttpResponse]]
 
@@ -61,6 +65,10 @@ def _export(name: str, folder: Path) -> None:
     folder.mkdir(parents=True)
     _model(name).save(folder / "model.keras")
     subprocess.run([sys.executable, "-m", "export", str(folder)], cwd=ROOT, check=True)
+
+
+def _engine(folder: Path) -> str:
+    return "LiteRT" if ExportRecord.read(folder).litert else "TensorFlow"
 
 
 def _request(name: str) -> func.HttpRequest:
@@ -101,7 +109,7 @@ def _naive(name: str) -> Answer:
 async def _measure(app: str, name: str) -> dict[str, float]:
     request = _request(name)
     start = perf_counter()
-    answer = (_ours if app == "ours" else _naive)(name)
+    answer = (_naive if app == "naive" else _ours)(name)
     _check(await answer(request))
     figures: dict[str, float] = {"cold": perf_counter() - start, **memory_kib()}
     times: list[float] = []
@@ -136,15 +144,16 @@ def _check(response: func.HttpResponse) -> None:
 
 def _child(app: str, name: str, folder: Path) -> dict[str, float]:
     environment = {**os.environ, "SERVING_MODEL_PATH": str(folder), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment |= {"SERVING_ENGINE": app} if app != "naive" else {}
     command = [sys.executable, "-m", "benchmarks.real_models", "--child", app, name]
     done = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return figures
 
 
-def _line(name: str, ours: list[dict[str, float]], naive: list[dict[str, float]]) -> str:
+def _line(title: str, runs: Mapping[str, list[dict[str, float]]]) -> str:
     def cell(figure: str, scale: float, digits: int) -> str:
-        values = (median(run[figure] for run in runs) * scale for runs in (ours, naive))
+        values = (median(run[figure] for run in runs[app]) * scale for app in _APPS)
         return " / ".join(f"{value:,.{digits}f}" for value in values)
 
     cells = [
@@ -155,7 +164,7 @@ def _line(name: str, ours: list[dict[str, float]], naive: list[dict[str, float]]
         cell("Anonymous", 1 / 1024, 0),
         cell("resident", 1 / 1024, 0),
     ]
-    return f"| {_TITLES[name]} | " + " | ".join(cells) + " |"
+    return f"| {title} | " + " | ".join(cells) + " |"
 
 
 def _report(lines: list[str], rounds: int) -> str:
@@ -163,8 +172,9 @@ def _report(lines: list[str], rounds: int) -> str:
         [
             "# Real models",
             "",
-            "For anyone with a larger model: this app / the naive app (`keras.models.load_model`, `model.predict`). "
-            "Both are called as `main(req)` without HTTP, with JSON in and out and random weights.",
+            "For anyone with a larger model: this app / this app with `SERVING_ENGINE=tensorflow` / the naive app "
+            "(`keras.models.load_model`, `model.predict`). All are called as `main(req)` without HTTP, with JSON in "
+            "and out and random weights. The first uses the engine that [the export chose](engines.md).",
             "",
             f"| model | cold start, s | p50, ms | p99, ms | requests/s, {_AT_ONCE} at a time | private memory after "
             "the first answer, MB | resident at the end, MB |",
@@ -189,16 +199,16 @@ def main() -> None:
         print(json.dumps(asyncio.run(_measure(*options.child))))
         return
     lines = []
-    with tempfile.TemporaryDirectory() as scratch, tqdm(total=len(_TITLES) * options.rounds * 2) as progress:
+    with tempfile.TemporaryDirectory() as scratch, tqdm(total=len(_TITLES) * options.rounds * len(_APPS)) as progress:
         for name in _TITLES:
             _export(name, Path(scratch) / name / "1")
-            runs: dict[str, list[dict[str, float]]] = {"ours": [], "naive": []}
+            runs: dict[str, list[dict[str, float]]] = {app: [] for app in _APPS}
             for _ in range(options.rounds):
                 for app, figures in runs.items():
                     progress.set_description(f"{name}, {app}")
                     figures.append(_child(app, name, Path(scratch)))
                     progress.update()
-            lines.append(_line(name, runs["ours"], runs["naive"]))
+            lines.append(_line(f"{_TITLES[name]}: {_engine(Path(scratch) / name / '1')}", runs))
     options.output.write_text(_report(lines, options.rounds), encoding="utf-8")
     print(*lines, sep="\n")
 
