@@ -6,7 +6,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 
 from export import saved_model
 from serving.engines import MODEL_TFLITE, litert_library
-from serving.engines.errors import InvalidArgumentError, TensorFlowError
+from serving.engines.errors import InvalidArgumentError
 from serving.engines.litert_library import ELEMENT_TYPES, MAX_RANK
 from serving.engines.litert_runner import LiteRtModel, Runner
 from serving.engines.options import LiteRtProof, LoadOptions
@@ -33,6 +33,7 @@ _Trace = Callable[[int | None], Any]
 # Rows and sizes of further open dimensions that answers are compared for; fewer where a row takes long.
 _ROWS, _SIZES = (1, 3, 64), (1, 7, 8, 32, 33, 64)
 _LARGEST_DIFFERENCE = 1e-5
+_SCALES = (*saved_model.SCALES, 1e10, 0)
 _LONG_SECONDS, _LESS_ROWS, _LESS_SIZES = 0.1, (1, 3, 8), (32, 33, 224)
 
 # What is measured: a row, and a batch.
@@ -43,6 +44,9 @@ _SECONDS_FOR_THREADS = 0.001
 _GAIN_OF_THREADS = 1.3
 # How many times slower a batch may be where a row is faster.
 _LOSS_IN_A_BATCH = 1.5
+
+
+_LATE_SHAPE = "it learns an output's shape only while it runs"
 
 
 class _UnprovenError(Exception):
@@ -64,7 +68,7 @@ class Decision:
 @dataclass(frozen=True)
 class _Trial:
     feeds: _Tensors
-    expected: _Tensors  # TensorFlow's answers
+    expected: _Tensors | None  # TensorFlow's answers; None where it rejects the feeds
 
 
 def decide(tf: Any, trace: _Trace, folder: Path, options: LoadOptions, independent_rows: bool) -> Decision:
@@ -77,11 +81,16 @@ def decide(tf: Any, trace: _Trace, folder: Path, options: LoadOptions, independe
     reference = load_session(folder, "tensorflow", options)
     try:
         return _decide(tf, trace, folder, reference, independent_rows)
-    except (_UnprovenError, TensorFlowError) as error:
+    except Exception as error:  # TensorFlow serves the model, so nothing here may end its export
         (folder / MODEL_TFLITE).unlink(missing_ok=True)
-        return Decision(f"LiteRT: {error}: served by TensorFlow")
+        reason = str(error) if isinstance(error, _UnprovenError) else f"{type(error).__name__}: {_one_line(error)}"
+        return Decision(f"LiteRT: {reason}: served by TensorFlow")
     finally:
         reference.close()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _decide(tf: Any, trace: _Trace, folder: Path, reference: Session, independent_rows: bool) -> Decision:
@@ -100,25 +109,36 @@ def _check_types(signature: Signature) -> None:
     for name, spec in (*signature.inputs.items(), *signature.outputs.items()):
         if spec.dtype_name not in ELEMENT_TYPES or spec.shape is None or len(spec.shape) > MAX_RANK:
             raise _UnprovenError(f"{name!r} has a type or a rank that it has not ({spec.dtype_name})")
+    if not any(None in (spec.shape or ()) for spec in signature.inputs.values()):
+        for spec in signature.outputs.values():
+            if None in (spec.shape or ()):  # by the inputs' values
+                raise _UnprovenError(_LATE_SHAPE)
 
 
 def _trials(reference: Session) -> list[_Trial]:
-    """Run the model in TensorFlow for several rows, sizes and magnitudes, for a row first."""
-    signature, run = reference.signatures[DEFAULT_SIGNATURE], partial(reference.run, DEFAULT_SIGNATURE)
-    fill, feeds, _ = saved_model.find_inputs(signature, run, 1)
+    """Run the model in TensorFlow for several rows, sizes and magnitudes, for a row that it takes first."""
+    signature = reference.signatures[DEFAULT_SIGNATURE]
+    fill, feeds, _ = saved_model.find_inputs(signature, partial(reference.run, DEFAULT_SIGNATURE), 1)
     start = perf_counter()
-    found = [_Trial(feeds, run(feeds))]
+    found = [_trial(reference, feeds)]
     is_long = perf_counter() - start > _LONG_SECONDS
     for rows in _LESS_ROWS if is_long else _ROWS:
         for size in _LESS_SIZES if is_long else _SIZES:
             feeds = trial.feeds(signature, fill, rows, size)
-            for scale in saved_model.SCALES if rows == _ROWS[1] else (1,):
+            for scale in _SCALES if rows == _ROWS[1] else (1,):
                 scaled = {name: saved_model.scaled(array, scale) for name, array in feeds.items()}
-                with suppress(InvalidArgumentError):  # a size that the model doesn't take, or no index of an embedding
-                    found.append(_Trial(scaled, run(scaled)))
+                found.append(_trial(reference, scaled))
             if not trial.is_open(signature):
                 break
     return found
+
+
+def _trial(session: Session, feeds: _Tensors) -> _Trial:
+    """Run; feeds may have a size that the model doesn't take, or numbers that are no indices of its embedding."""
+    try:
+        return _Trial(feeds, session.run(DEFAULT_SIGNATURE, feeds))
+    except InvalidArgumentError:
+        return _Trial(feeds, None)
 
 
 def _proven(
@@ -126,7 +146,7 @@ def _proven(
 ) -> Decision:
     path = folder / MODEL_TFLITE
     path.write_bytes(_converted(tf, trace(1 if single_row else None)))
-    _check_shapes(LiteRtModel(path, reference.signatures[DEFAULT_SIGNATURE], 1), trials, single_row)
+    _check_shapes(LiteRtModel(path.read_bytes(), reference.signatures[DEFAULT_SIGNATURE], 1), trials, single_row)
     proof = LiteRtProof(sha256(path), single_row=single_row)
     with _session(folder, proof) as session:
         difference = max(_difference(session, trial) for trial in trials)
@@ -167,10 +187,14 @@ def _check_shapes(model: LiteRtModel, trials: list[_Trial], single_row: bool) ->
     """Raise unless LiteRT knows the outputs' shapes before it runs: it writes beyond memory for smaller ones."""
     runner = Runner(model)
     for one in trials:
-        rows = slice(1) if single_row else slice(None)
-        expected = tuple(one.expected[name][rows].shape for name in model.outputs)
-        if runner.bind(tuple(one.feeds[name][rows].shape for name in model.inputs)) != expected:
-            raise _OpenBatchError("it learns an output's shape only while it runs")
+        if one.expected is not None:
+            expected = tuple(_shape(one.expected[name], single_row) for name in model.outputs)
+            if runner.bind(tuple(_shape(one.feeds[name], single_row) for name in model.inputs)) != expected:
+                raise _OpenBatchError(_LATE_SHAPE)
+
+
+def _shape(array: np.ndarray, single_row: bool) -> tuple[int, ...]:
+    return (1, *array.shape[1:]) if single_row else array.shape
 
 
 @contextmanager
@@ -184,7 +208,11 @@ def _session(folder: Path, proof: LiteRtProof) -> Iterator[Session]:
 
 def _difference(session: Session, trial: _Trial) -> float:
     """Return the largest difference to TensorFlow, as a part of the largest number in an answer, but of 1 at least."""
-    fetches = session.run(DEFAULT_SIGNATURE, trial.feeds)
+    fetches = _trial(session, trial.feeds).expected
+    if trial.expected is None or fetches is None:
+        if fetches is not trial.expected:
+            raise _UnprovenError("it takes inputs that TensorFlow rejects, or the reverse")
+        return 0.0
     differences = {name: _relative(fetches[name], expected) for name, expected in trial.expected.items()}
     name = max(differences, key=differences.__getitem__)
     if not differences[name] <= _LARGEST_DIFFERENCE:
@@ -206,8 +234,10 @@ def _agrees_beyond_numbers(session: Session, reference: Session, feeds: _Tensors
     """Tell whether both engines answer the same for NaN and infinities among the inputs."""
     for value in (np.nan, np.inf, -np.inf):
         spoiled = {name: _with_first(array, value) for name, array in feeds.items()}
-        answers = [engine.run(DEFAULT_SIGNATURE, spoiled) for engine in (session, reference)]
-        if any(_relative(answers[0][name], answers[1][name]) > _LARGEST_DIFFERENCE for name in answers[0]):
+        try:
+            if _difference(session, _trial(reference, spoiled)) > _LARGEST_DIFFERENCE:
+                return False
+        except _UnprovenError:
             return False
     return True
 

@@ -148,8 +148,10 @@ def _has_independent_rows(session: Session, feeds: _Tensors, fetches: _Tensors) 
 
 def scaled(array: np.ndarray, scale: float) -> np.ndarray:
     """Return rows of another size, of which two are the same."""
-    if scale == 1 or array.dtype.kind not in "f":
+    if scale == 1 or not array.ndim or array.dtype.kind not in "fiu":
         return array
+    if array.dtype.kind != "f":
+        scale = min(scale, 100)  # which every whole number's type can hold
     with np.errstate(over="ignore"):  # infinity is a value like others here
         result: np.ndarray = (array * scale).astype(array.dtype)
     result[-1] = result[0]
@@ -326,31 +328,43 @@ def _with_inferred_batch(tf: Any, graph: Any) -> Any:
     """Write reshapes to ``[size of the batch, 1600]`` as reshapes to ``[-1, 1600]``, which do not look up that size.
 
     LiteRT knows the shape of the latter's result before it runs, and neither engine computes the former's argument.
+    Only where a row has that many elements: otherwise the former ends with an error, and the latter does not.
     """
     nodes = {node.name: node for node in graph.node}
-    for node in list(graph.node):
-        shape = nodes.get(node.input[1]) if node.op == "Reshape" else None
-        sizes = _sizes(tf, shape, nodes) if shape is not None and shape.op == "Pack" else None
-        if sizes is not None:
+    with tf.Graph().as_default() as imported:  # knows the shapes
+        tf.import_graph_def(graph, name="")
+    for node in [node for node in graph.node if node.op == "Reshape"]:
+        row = imported.get_operation_by_name(node.name).inputs[0].shape[1:]
+        sizes = _sizes(tf, node, nodes) if row.is_fully_defined() else []
+        if sizes and np.prod(sizes) == row.num_elements():
             constant = graph.node.add(name=f"{node.name}/inferred", op="Const")
             constant.attr["dtype"].type = tf.int32.as_datatype_enum
-            constant.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(sizes, tf.int32))
+            constant.attr["value"].tensor.CopyFrom(tf.make_tensor_proto([-1, *sizes], tf.int32))
             node.input[1] = constant.name
             node.attr["Tshape"].type = tf.int32.as_datatype_enum
     return graph
 
 
-def _sizes(tf: Any, pack: Any, nodes: Mapping[str, Any]) -> list[int] | None:
-    """Return the sizes that are packed, -1 for the batch's; None where one is neither that nor a constant above 0."""
-    sizes = []
-    for name in pack.input:
-        node = nodes.get(name)
-        if node is not None and node.op == "Const":
-            sizes.append(int(tf.make_ndarray(node.attr["value"].tensor)))
-        elif node is not None and node.op == "StridedSlice" and nodes[node.input[0]].op == "Shape":
-            sizes.append(-1)
-    is_sure = len(sizes) == len(pack.input) and sizes.count(-1) == 1 and all(size > 0 or size == -1 for size in sizes)
-    return sizes if is_sure else None
+def _sizes(tf: Any, reshape: Any, nodes: Mapping[str, Any]) -> list[int]:
+    """Return the sizes that follow the batch's in a reshape of the batch; none where it is another reshape."""
+    tensor, shape = reshape.input[:2]
+    pack = nodes.get(shape)
+    if pack is None or pack.op != "Pack" or not _is_size_of_batch(tf, nodes.get(pack.input[0]), tensor, nodes):
+        return []
+    constants = [nodes.get(name) for name in pack.input if nodes.get(name) is not nodes.get(pack.input[0])]
+    if len(constants) != len(pack.input) - 1 or any(node is None or node.op != "Const" for node in constants):
+        return []
+    return [int(tf.make_ndarray(node.attr["value"].tensor)) for node in constants if node is not None]
+
+
+def _is_size_of_batch(tf: Any, node: Any, tensor: str, nodes: Mapping[str, Any]) -> bool:
+    """Tell whether a node is the first element of a tensor's shape."""
+    if node is None or node.op != "StridedSlice" or not node.attr["shrink_axis_mask"].i:
+        return False
+    shape, begin = nodes.get(node.input[0]), nodes.get(node.input[1])
+    if shape is None or shape.op != "Shape" or shape.input[0] != tensor or begin is None or begin.op != "Const":
+        return False
+    return not tf.make_ndarray(begin.attr["value"].tensor).any()
 
 
 def _random_input(random: np.random.Generator, shape: tuple[int, ...], spec: TensorSpec) -> np.ndarray:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from threading import Condition
+from threading import Condition, Lock
 from time import perf_counter
 
 import numpy as np
@@ -27,6 +27,9 @@ __all__ = ["Session", "is_available"]
 _BYTES_OF_RUNNERS = 64 * 1024 * 1024
 _MOST_RUNNERS = 16
 
+# Of inputs and outputs. What lies between them takes a multiple of it.
+_MOST_BYTES_KEPT = 8 * 1024 * 1024
+
 # As in ``tensorflow_c``: a shorter run keeps the GIL.
 _QUICK_RUN_SECONDS = 0.0005
 _SMALL_BYTES = 16 * 1024
@@ -44,14 +47,18 @@ class Session:
     signatures: Mapping[str, Signature]
 
     def __init__(self, saved_model: Path, options: LoadOptions) -> None:
-        proof, path = options.litert, saved_model / MODEL_TFLITE
+        proof = options.litert
         assert proof is not None  # or it is not available
-        if _sha256(path) != proof.sha256:
+        path = saved_model / MODEL_TFLITE
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != proof.sha256:
             raise DataLossError(f"{path} has changed since it was exported; copy the export again")
         signature = _read_signature(saved_model / SAVED_MODEL)
-        self._model = LiteRtModel(path, signature, (os.cpu_count() or 1) if proof.parallel else 1)
-        most = max(1, min(_MOST_RUNNERS, _BYTES_OF_RUNNERS // path.stat().st_size))
-        self._pool = _Pool(partial(Runner, self._model), most)
+        self._model = LiteRtModel(content, signature, (os.cpu_count() or 1) if proof.parallel else 1)
+        # Two, so that a run on the event loop does not wait for one in a thread; but every core runs a long one.
+        least = 1 if proof.parallel else 2
+        most = max(least, min(_MOST_RUNNERS, _BYTES_OF_RUNNERS // len(content)))
+        self._pool = Pool(partial(Runner, self._model), most)
         self._single_row, self._finite_only = proof.single_row, proof.finite_only
         self.signatures = {DEFAULT_SIGNATURE: signature}
         self.clocks = {DEFAULT_SIGNATURE: RunClock()}
@@ -62,27 +69,36 @@ class Session:
 
     def run(self, signature: str, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the model; see ``serving.engines.session.Session.run``."""
-        clock, input_bytes = self.clocks[signature], bytes_of(feeds)
-        is_quick = clock.expected_seconds(input_bytes) < _QUICK_RUN_SECONDS and input_bytes <= _SMALL_BYTES
         arrays = [feeds[name] for name in self._model.inputs]
         if self._finite_only:
             _check_finite(feeds)
+        if not sum([array.size for array in arrays]):
+            return self._without_rows(arrays)
+        clock, input_bytes = self.clocks[signature], bytes_of(feeds)
+        is_quick = clock.expected_seconds(input_bytes) < _QUICK_RUN_SECONDS and input_bytes <= _SMALL_BYTES
         start = perf_counter()
-        fetches = self._run(arrays, is_quick)
+        fetches = self._run_by_row(arrays, is_quick) if self._single_row else self._run(arrays, is_quick)
         clock.record(perf_counter() - start, input_bytes)
         return dict(zip(self._model.outputs, fetches, strict=True))
 
-    def _run(self, arrays: list[np.ndarray], is_quick: bool) -> list[np.ndarray]:
-        if 0 in arrays[0].shape[:1]:  # LiteRT has no empty tensors
-            row = [np.zeros((1, *array.shape[1:]), array.dtype) for array in arrays]
-            return [fetched[:0] for fetched in self._run(row, is_quick)]
-        if not self._single_row or len(arrays[0]) == 1:
-            return self._run_once(arrays, is_quick)
-        rows = range(len(arrays[0]))
-        by_row = [self._run_once([array[row : row + 1] for array in arrays], is_quick) for row in rows]
-        return [np.concatenate(fetched) for fetched in zip(*by_row, strict=True)]
+    def _without_rows(self, arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
+        """Answer inputs without rows, which LiteRT does not take, without a run."""
+        shapes = {name: (spec.shape or ())[1:] for name, spec in self._model.outputs.items()}
+        has_rows = self.signatures[DEFAULT_SIGNATURE].has_batch_dimension
+        if not has_rows or any(map(len, arrays)) or any(None in row for row in shapes.values()):
+            raise InvalidArgumentError("an input is empty")
+        return {name: np.empty((0, *shapes[name]), spec.dtype) for name, spec in self._model.outputs.items()}
 
-    def _run_once(self, arrays: list[np.ndarray], is_quick: bool) -> list[np.ndarray]:
+    def _run_by_row(self, arrays: list[np.ndarray], is_quick: bool) -> list[np.ndarray]:
+        rows = {len(array) for array in arrays}
+        if len(rows) > 1:
+            numbers = ", ".join(map(str, sorted(rows)))
+            raise InvalidArgumentError(f"the inputs have different numbers of rows: {numbers}")
+        [count] = rows
+        by_row = [self._run([array[row : row + 1] for array in arrays], is_quick) for row in range(count)]
+        return [np.concatenate(fetched) for fetched in zip(*by_row, strict=True)] if count > 1 else by_row[0]
+
+    def _run(self, arrays: list[np.ndarray], is_quick: bool) -> list[np.ndarray]:
         shapes = tuple([array.shape for array in arrays])
         runner = self._pool.take(shapes)
         try:
@@ -102,11 +118,6 @@ def _check_finite(feeds: Mapping[str, np.ndarray]) -> None:
             raise InvalidArgumentError(f"{name} has a value that is not finite")
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _read_signature(path: Path) -> Signature:
     # Mapped, not read: a frozen graph contains its weights, which are skipped.
     with path.open("rb") as file:
@@ -114,57 +125,50 @@ def _read_signature(path: Path) -> Signature:
     return read_signatures(memoryview(content), SERVE_TAG)[DEFAULT_SIGNATURE]
 
 
-class _Pool:
-    """Runners, at most ``most`` of them, made when they are needed. Thread-safe.
-
-    The usual path takes no lock: operations of a list and a dict are atomic.
-    """
+class Pool:
+    """Runners, at most ``most`` of them, made when they are needed. Thread-safe."""
 
     def __init__(self, make: Callable[[], Runner], most: int) -> None:
         self._make, self._most = make, most
-        self._idle: dict[Shapes | None, list[Runner]] = {}  # by the shapes that they are bound to
-        self._count = self._waiting = 0
-        self._changed = Condition()
+        self._idle: list[Runner] = []  # the longest idle first
+        self._count = 0
+        self._lock = Lock()
+        self._changed = Condition(self._lock)
 
     def take(self, shapes: Shapes) -> Runner:
         """Return a runner, one that is bound to these shapes if it is idle; wait if all are running."""
-        try:
-            return self._idle[shapes].pop()
-        except (KeyError, IndexError):
-            pass
-        with self._changed:
-            self._waiting += 1
-            try:
-                self._changed.wait_for(lambda: self._count < self._most or any(self._idle.values()))
-            finally:
-                self._waiting -= 1
-            if self._count == self._most:
-                return self._steal()
-            self._count += 1
+        with self._lock:
+            while True:
+                for index, runner in enumerate(self._idle):
+                    if runner.shapes == shapes:
+                        return self._idle.pop(index)
+                if self._count < self._most:
+                    self._count += 1
+                    break
+                if self._idle:
+                    return self._idle.pop(0)
+                self._changed.wait()
         try:
             return self._make()
         except BaseException:
-            with self._changed:
-                self._count -= 1
-                self._changed.notify()
+            self._drop()
             raise
 
-    def _steal(self) -> Runner:
-        """Return an idle runner of the shapes that have been in use for longest."""
-        shapes = next(shapes for shapes, runners in self._idle.items() if runners)
-        runners = self._idle.pop(shapes)
-        runner = runners.pop()
-        if runners:
-            self._idle[shapes] = runners
-        return runner
-
     def give_back(self, runner: Runner) -> None:
-        """Let others take a runner."""
-        self._idle.setdefault(runner.shapes, []).append(runner)
-        if self._waiting:
-            with self._changed:
-                self._changed.notify()
+        """Let others take a runner, unless it is bound to so much memory that it had better be made anew."""
+        if runner.bytes_bound > _MOST_BYTES_KEPT:
+            self._drop()
+            return
+        with self._lock:
+            self._idle.append(runner)
+            self._changed.notify()
+
+    def _drop(self) -> None:
+        with self._lock:
+            self._count -= 1
+            self._changed.notify()
 
     def close(self) -> None:
         """Let the runners go."""
-        self._idle.clear()
+        with self._lock:
+            self._idle.clear()

@@ -80,7 +80,7 @@ PROTOTYPES: dict[str, tuple] = {
     "LiteRtSetOptionsHardwareAccelerators": (_Status, [c_void_p, c_int]),
     "LiteRtCreateOpaqueOptions": (_Status, [c_char_p, c_void_p, c_void_p, POINTER(c_void_p)]),
     "LiteRtAddOpaqueOptions": (_Status, [c_void_p, c_void_p]),
-    "LiteRtCreateModelFromFile": (_Status, [c_void_p, c_char_p, POINTER(c_void_p)]),
+    "LiteRtCreateModelFromBuffer": (_Status, [c_void_p, c_void_p, c_size_t, POINTER(c_void_p)]),
     "LiteRtDestroyModel": (None, [c_void_p]),
     "LiteRtGetModelSignature": (_Status, [c_void_p, c_size_t, POINTER(c_void_p)]),
     "LiteRtGetNumSignatureInputs": (_Status, [c_void_p, POINTER(c_size_t)]),
@@ -110,7 +110,7 @@ PROTOTYPES: dict[str, tuple] = {
 # These take long, so other Python threads run meanwhile. The others take less time than releasing the GIL would.
 _RELEASE_THE_GIL = {
     "LiteRtCreateCompiledModel",
-    "LiteRtCreateModelFromFile",
+    "LiteRtCreateModelFromBuffer",
     "LiteRtDestroyCompiledModel",
     "LiteRtGetCompiledModelOutputTensorLayouts",
     "LiteRtRunCompiledModel",
@@ -123,9 +123,10 @@ _CPU = 1  # kLiteRtHwAcceleratorCpu
 _INT = 2  # kLiteRtAnyTypeInt
 _ENVIRONMENT = ((24, _Any(_INT, _CPU)), (25, _Any(_INT, 3)))
 
-# LiteRtStatus -> TF_Code; any other is INTERNAL. 3 is a run's or a resizing's failure: an index or a size out of range.
-_CODES = {1: 3, 2: 8, 3: 3, 4: 3, 5: 12, 6: 5, 100: 1, 500: 15, 501: 15}
-_INTERNAL = 13
+# LiteRtStatus of a compiled model -> TF_Code; any other is INTERNAL. 3 is a failed run or change of shapes: an index or
+# a size is out of range.
+_CODES = {1: 3, 2: 8, 3: 3, 4: 3}
+_INTERNAL, _DATA_LOSS = 13, 15
 
 _loading = Lock()
 
@@ -173,16 +174,13 @@ class LiteRt(Library):
         text = ctypes.string_at(messages).decode(errors="replace") if messages else ""
         self._libc.free(messages)
         self.LiteRtCompiledModelClearErrors(compiled_model)
-        return _error(status, text.strip() or f"LiteRT's status {status}")
+        return error_for(_CODES.get(status, _INTERNAL), text.strip() or f"LiteRT's status {status}")
 
 
 def _check(status: _Status, function: ctypes._NamedFuncPointer, arguments: tuple) -> None:
     if status.value:
-        raise _error(status.value, f"{function.__name__} returned {status.value}")
-
-
-def _error(status: int, message: str) -> TensorFlowError:
-    return error_for(_CODES.get(status, _INTERNAL), message)
+        code = _DATA_LOSS if status.value in (500, 501) else _INTERNAL  # nothing here depends on a request
+        raise error_for(code, f"{function.__name__} returned {status.value}")
 
 
 def is_installed() -> bool:

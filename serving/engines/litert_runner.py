@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 import weakref
 from collections.abc import Mapping, Sequence
 from ctypes import Array, c_char_p, c_int, c_size_t, c_void_p
-from pathlib import Path
 
 import numpy as np
 
-from serving.engines.errors import DataLossError, InvalidArgumentError
+from serving.engines.errors import DataLossError, InvalidArgumentError, ResourceExhaustedError
 from serving.engines.litert_library import ALIGNMENT, ELEMENT_TYPES, Layout, LiteRt, TensorType, load_library
 from serving.engines.signature import Signature, TensorSpec, shape_fits
 
@@ -22,16 +20,20 @@ Shapes = tuple[tuple[int, ...], ...]
 
 
 class LiteRtModel:
-    """A loaded ``model.tflite``, and its inputs and outputs in its own order, checked against a signature.
+    """A ``model.tflite`` in memory, and its inputs and outputs in its own order, checked against a signature.
 
     Raises TensorFlowError if it can't be loaded, or is another model's.
     """
 
-    def __init__(self, path: Path, signature: Signature, threads: int) -> None:
+    def __init__(self, content: bytes, signature: Signature, threads: int) -> None:
         self.library = load_library()
         self.threads = threads
         self.handle = c_void_p()
-        self.library.LiteRtCreateModelFromFile(self.library.environment, os.fsencode(path), self.handle)
+        self._content = _aligned(len(content))  # which LiteRT reads whenever a runner is made
+        self._content[:] = np.frombuffer(content, np.uint8)
+        self.library.LiteRtCreateModelFromBuffer(
+            self.library.environment, self._content.ctypes.data, len(content), self.handle
+        )
         weakref.finalize(self, self.library.LiteRtDestroyModel, self.handle).atexit = False
         self.inputs = self._tensors("Input", signature.inputs)
         self.outputs = self._tensors("Output", signature.outputs)
@@ -59,6 +61,7 @@ class Runner:
 
     def __init__(self, model: LiteRtModel) -> None:
         self.shapes: Shapes | None = None
+        self.bytes_bound = 0
         self._model, self._library = model, model.library
         self._handle = c_void_p()
         self._buffers: list[c_void_p] = []
@@ -102,7 +105,7 @@ class Runner:
         inputs, outputs = (_array(handles) for handles in (self._buffers[:count], self._buffers[count:]))
         self._inputs, self._outputs = memories[:count], memories[count:]
         self._arguments = (self._handle, c_size_t(0), c_size_t(len(inputs)), inputs, c_size_t(len(outputs)), outputs)
-        self.shapes = shapes
+        self.shapes, self.bytes_bound = shapes, sum(memory.nbytes for memory in memories)
         return output_shapes
 
     def _output_shapes(self) -> Shapes:
@@ -119,10 +122,8 @@ class Runner:
 
     def _allocate(self, spec: TensorSpec, shape: tuple[int, ...]) -> np.ndarray:
         """Return an array whose memory LiteRT reads or writes."""
-        size = math.prod(shape) * spec.dtype.itemsize
-        block = np.empty(size + ALIGNMENT + _SPARE_BYTES, np.uint8)
-        start = -block.ctypes.data % ALIGNMENT
-        memory, handle = block[start : start + size], c_void_p()
+        size, handle = math.prod(shape) * spec.dtype.itemsize, c_void_p()
+        memory = _aligned(size)
         kind = TensorType(ELEMENT_TYPES[spec.dtype_name], Layout(len(shape)))
         kind.layout.dimensions[: len(shape)] = shape
         self._library.LiteRtCreateTensorBufferFromHostMemory(kind, memory.ctypes.data, size, None, handle)
@@ -132,6 +133,15 @@ class Runner:
     def _check(self, status: int) -> None:
         if status:
             raise self._library.error(self._handle, status)
+
+
+def _aligned(size: int) -> np.ndarray:
+    try:
+        block = np.empty(size + ALIGNMENT + _SPARE_BYTES, np.uint8)
+    except MemoryError:
+        raise ResourceExhaustedError(f"no memory for a tensor of {size} bytes") from None
+    start = -block.ctypes.data % ALIGNMENT
+    return block[start : start + size]
 
 
 def _release(model: LiteRtModel, handle: c_void_p, buffers: list[c_void_p]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from serving.engines import MODEL_TFLITE
@@ -67,7 +67,8 @@ class ExportRecord:
             content = json.loads((folder / EXPORT_RECORD).read_bytes())
             if content.get("litert"):
                 content["litert"] = LiteRtProof(**content["litert"])
-            return cls(**content)
+            known = {field.name for field in fields(cls)}
+            return cls(**{key: value for key, value in content.items() if key in known})  # of a later version, too
         except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             return cls({}, "", "")
 
@@ -115,6 +116,12 @@ def sha256(path: Path) -> str:
     """Return a file's SHA-256 in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def litert_hash(folder: Path) -> str:
+    """Return the SHA-256 of a folder's ``model.tflite``; nothing if there is none."""
+    path = folder / MODEL_TFLITE
+    return sha256(path) if path.is_file() else ""
 
 
 def is_fresh(folder: Path) -> bool:

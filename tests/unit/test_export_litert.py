@@ -11,6 +11,7 @@ import pytest
 from export import litert, saved_model
 from export.litert import Decision
 from serving.engines import litert_library
+from serving.engines.errors import InvalidArgumentError
 from serving.engines.options import LoadOptions
 from serving.engines.session import load_session
 
@@ -80,6 +81,7 @@ def test_tensorflow_serves_what_litert_answers_otherwise_for_large_numbers(decid
         ),
         (lambda tf, x: tf.strings.lower(x), [None], "string", "'x' has a type or a rank that it has not (string)"),
         (lambda tf, x: tf.unique(x)[0], [None], "int32", "it learns an output's shape only while it runs"),
+        (lambda tf, x: tf.where(x > 0)[:, 0], [4], "float32", "it learns an output's shape only while it runs"),
     ],
 )
 def test_tensorflow_serves_what_litert_can_not_run(decide, tf, function, shape, dtype, reason):
@@ -99,6 +101,37 @@ def test_a_batch_of_any_size_is_flattened_without_looking_it_up(decide, tf):
 
     assert decision.proof is not None
     assert not decision.proof.single_row
+
+
+@pytest.mark.parametrize(
+    "size", [lambda tf, x: tf.shape(x)[0], lambda tf, x: tf.split(tf.shape(x), [1, 1])[0][0]], ids=["slice", "split"]
+)
+def test_a_reshape_that_would_reject_a_size_still_does(tmp_path, tf, size):
+    """A row of 64 numbers does not become two of 32."""
+    spec = tf.TensorSpec([None, None], "float32", name="x")
+    function = tf.function(lambda x: {"y": tf.reshape(x, [size(tf, x), 32])}, autograph=False)
+    saved_model.write(tf, None, function.get_concrete_function(x=spec), tmp_path / "export")
+    session = load_session(tmp_path / "export", "tensorflow", LoadOptions(is_optimized=True))
+
+    assert session.run("serving_default", {"x": np.ones((2, 32), np.float32)})["y"].shape == (2, 32)
+    with pytest.raises(InvalidArgumentError):
+        session.run("serving_default", {"x": np.ones((2, 64), np.float32)})
+
+
+def test_a_scalar_output_and_whole_numbers_as_indices_are_tried(decide, tf):
+    table = tf.constant([[1.0, 2.0], [3.0, 4.0]])
+    decision, _ = decide(lambda x: {"y": tf.reduce_sum(tf.gather(table, tf.cast(x, "int32")))}, x=([None], "float32"))
+
+    assert decision.proof is not None
+
+
+def test_a_problem_of_litert_ends_no_export(decide, tf, monkeypatch):
+    monkeypatch.setattr(litert, "_converted", lambda tf, function: 1 / 0)
+
+    decision, folder = decide(lambda x: {"y": x}, x=([None, 3], "float32"))
+
+    assert decision == Decision("LiteRT: ZeroDivisionError: division by zero: served by TensorFlow")
+    assert not (folder / "model.tflite").exists()
 
 
 @pytest.mark.parametrize("independent_rows", [True, False])

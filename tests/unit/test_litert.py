@@ -118,7 +118,6 @@ def test_a_single_row_at_a_time(load):
     values = np.arange(6, dtype=np.float32).reshape(3, 2)
 
     assert np.array_equal(session.run(KEY, {"x": values})["y"], values * 2)
-    assert session.run(KEY, {"x": values[:0]})["y"].shape == (0, 2)
 
 
 def test_values_out_of_range_are_an_invalid_argument_and_the_next_run_works(load, tf):
@@ -222,6 +221,54 @@ def test_a_pool_has_so_many_runners_and_no_more(load, monkeypatch):
     assert taken == [second]
     session._pool.give_back(first)
     assert session._pool.take(shapes[0]) is first
+
+
+def test_a_pool_loses_no_runner_whenever_threads_change():
+    class Idle:
+        shapes, bytes_bound = None, 0
+
+    pool = litert.Pool(Idle, 3)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+
+    def use(number: int) -> None:
+        runner = pool.take(((number % 7,),))
+        runner.shapes = ((number % 7,),)
+        pool.give_back(runner)
+
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(use, range(5000)))
+    finally:
+        sys.setswitchinterval(interval)
+
+    assert 1 <= len({id(runner) for runner in pool._idle}) == pool._count <= 3
+
+
+def test_a_runner_that_holds_much_memory_is_made_anew(load, monkeypatch):
+    monkeypatch.setattr(litert, "_MOST_BYTES_KEPT", 1000)
+    session: Any = load(doubled, x=([None], "float32"))
+
+    for size in (10, 1000, 10):
+        assert session.run(KEY, {"x": np.ones(size, np.float32)})["y"].sum() == 2 * size
+
+    assert [runner.shapes for runner in session._pool._idle] == [((10,),)]
+
+
+def test_no_rows_are_answered_without_a_run(load, tf):
+    """However large the shape says that a row is."""
+    session = load(lambda x: {"y": tf.reduce_sum(x, 1)}, x=([None, None, 4], "float32"))
+
+    assert session.run(KEY, {"x": np.empty((0, 10**9, 4), np.float32)})["y"].shape == (0, 4)
+    with pytest.raises(InvalidArgumentError, match="an input is empty"):
+        session.run(KEY, {"x": np.empty((2, 0, 4), np.float32)})
+
+
+def test_rows_of_several_inputs_are_not_dropped(load):
+    session = load(lambda a, b: {"y": a + b}, {"single_row": True}, a=([1, 2], "float32"), b=([1, 2], "float32"))
+
+    with pytest.raises(InvalidArgumentError, match="different numbers of rows: 3, 5"):
+        session.run(KEY, {"a": np.ones((5, 2), np.float32), "b": np.ones((3, 2), np.float32)})
 
 
 def test_memory_stays_flat_and_the_library_needs_no_other(put):

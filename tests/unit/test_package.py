@@ -6,6 +6,7 @@ import os
 import runpy
 import shutil
 import zipfile
+from hashlib import sha256
 from pathlib import Path
 
 import orjson
@@ -323,9 +324,12 @@ def test_a_wheelhouse_that_lacks_a_requirement_is_not_written(wheels, quick_buil
     assert list(quick_build.iterdir()) == []
 
 
+TFLITE = b"a model"
+
+
 @pytest.fixture
 def litert_proof():
-    return {"sha256": "0", "single_row": False, "parallel": False, "finite_only": False}
+    return {"sha256": sha256(TFLITE).hexdigest(), "single_row": False, "parallel": False, "finite_only": False}
 
 
 def put_export(folder, at, **record):
@@ -340,6 +344,7 @@ PINS = [Pin("ai-edge-litert", "2.3.0", "1"), Pin("numpy", "2.4.6", "2"), Pin("te
 
 def test_tensorflow_is_left_out_where_litert_serves_every_model(tmp_path, litert_proof):
     put_export(tmp_path, "xor/1", litert=litert_proof)
+    (tmp_path / "xor/1/model.tflite").write_bytes(TFLITE)
 
     assert package._choose_engines(tmp_path, PINS) == (
         PINS[:2],
@@ -349,6 +354,7 @@ def test_tensorflow_is_left_out_where_litert_serves_every_model(tmp_path, litert
 
 def test_a_model_that_needs_tensorflow_is_named_with_its_reason(tmp_path, litert_proof):
     put_export(tmp_path, "xor/1", litert=litert_proof)
+    (tmp_path / "xor/1/model.tflite").write_bytes(TFLITE)
     put_export(tmp_path, "video/2", engine="LiteRT: MaxPool3D has no counterpart in it: served by TensorFlow")
 
     pins, line = package._choose_engines(tmp_path, PINS)
@@ -363,6 +369,16 @@ def test_a_python_that_tensorflow_has_no_wheel_for_needs_litert(tmp_path):
 
     with pytest.raises(PackageError, match=r"is needed: model/video/2 \(not exported here.*TARGET=3\.13"):
         package._choose_engines(tmp_path, PINS[:2])
+
+
+@pytest.mark.parametrize("content", [b"damaged", None])
+def test_a_model_of_litert_must_be_there(tmp_path, litert_proof, content):
+    put_export(tmp_path, "xor/1", litert=litert_proof)
+    if content:
+        (tmp_path / "xor/1/model.tflite").write_bytes(content)
+
+    with pytest.raises(PackageError, match=r"model/xor/1/model\.tflite is missing or damaged"):
+        package._choose_engines(tmp_path, PINS)
 
 
 def test_without_models_the_package_can_serve_any(tmp_path):

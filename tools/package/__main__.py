@@ -70,6 +70,8 @@ def _reasons_for_tensorflow(folder: Path) -> dict[str, str]:
                     f"Run: make export MODEL={at}"
                 )
             record = ExportRecord.read(version)
+            if record.litert and export_record.litert_hash(version) != record.litert.sha256:
+                raise PackageError(f"{at}/model.tflite is missing or damaged. Run: make export MODEL={at}")
             if record.litert is None:
                 reasons[at] = record.engine or "not exported here, or by an older version"
     return reasons
