@@ -83,11 +83,12 @@ class Session:
 
     def _without_rows(self, arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
         """Answer inputs without rows, which LiteRT does not take, without a run."""
-        shapes = {name: (spec.shape or ())[1:] for name, spec in self._model.outputs.items()}
+        outputs = self._model.outputs
+        shapes = {name: [size or 0 for size in spec.shape or ()] for name, spec in outputs.items()}
         has_rows = self.signatures[DEFAULT_SIGNATURE].has_batch_dimension
-        if not has_rows or any(map(len, arrays)) or any(None in row for row in shapes.values()):
+        if not has_rows or any(map(len, arrays)) or any(0 in shape[1:] for shape in shapes.values()):
             raise InvalidArgumentError("an input is empty")
-        return {name: np.empty((0, *shapes[name]), spec.dtype) for name, spec in self._model.outputs.items()}
+        return {name: np.empty(shapes[name], spec.dtype) for name, spec in outputs.items()}
 
     def _run_by_row(self, arrays: list[np.ndarray], is_quick: bool) -> list[np.ndarray]:
         rows = {len(array) for array in arrays}

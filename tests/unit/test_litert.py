@@ -227,7 +227,8 @@ def test_a_pool_loses_no_runner_whenever_threads_change():
     class Idle:
         shapes, bytes_bound = None, 0
 
-    pool = litert.Pool(Idle, 3)
+    make: Any = Idle
+    pool = litert.Pool(make, 3)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
 
