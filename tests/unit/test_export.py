@@ -512,10 +512,12 @@ def other_layers(folder: Path) -> None:
     [
         pytest.param(write("model.json", b"{"), "model.json", "Expecting", id="model.json is not JSON"),
         pytest.param(write("model.json", b"\xff\xfe\xfd"), "model.json", "", id="model.json is not text"),
-        pytest.param(write("model.json", b"[1, 2]"), "model.json", "describes no Keras model", id="some other JSON"),
-        pytest.param(write("model.json", b""), "model.json", "neither JSON", id="model.json is empty"),
+        pytest.param(
+            write("model.json", b"[1, 2]"), "model.json", "does not describe a Keras model", id="some other JSON"
+        ),
+        pytest.param(write("model.json", b""), "model.json", "expected JSON", id="model.json is empty"),
         pytest.param(write("model.h5", b""), "model.h5", "", id="model.h5 is empty"),
-        pytest.param(write("model.h5", b"text"), "model.h5", "neither JSON, HDF5", id="model.h5 is not HDF5"),
+        pytest.param(write("model.h5", b"text"), "model.h5", "expected JSON, HDF5", id="model.h5 is not HDF5"),
         pytest.param(cut_off, "model.h5", "truncated", id="model.h5 is cut off"),
         pytest.param(remove("model.h5"), "", "and no other model", id="model.h5 is missing"),
         pytest.param(remove("model.json"), "model.h5", "put the architecture, the JSON", id="model.json is missing"),
@@ -555,7 +557,7 @@ def test_a_folder_of_several_models_is_refused_with_their_names(tmp_path: Path, 
 
     error = refuse(tmp_path, capsys)
 
-    assert "it has decoder.h5, decoder.json, encoder.h5, encoder.json. Leave those of one model there" in error
+    assert "it has decoder.h5, decoder.json, encoder.h5, encoder.json. Keep the files of one model there" in error
 
 
 def test_a_folder_of_other_files_is_refused_with_their_names(tmp_path: Path, capsys: Capture) -> None:
@@ -567,7 +569,7 @@ def test_a_folder_of_other_files_is_refused_with_their_names(tmp_path: Path, cap
 def test_a_path_that_is_not_a_folder_is_refused(tmp_path: Path, capsys: Capture) -> None:
     assert main([str(tmp_path / "nothing")]) == 1
 
-    assert "is no folder" in capsys.readouterr().err
+    assert "is not a folder" in capsys.readouterr().err
 
 
 def test_a_model_without_an_input_shape_is_refused(tmp_path: Path, capsys: Capture) -> None:
@@ -584,7 +586,9 @@ def test_a_merge_of_keras_1_that_later_versions_lack_is_named(tmp_path: Path, ca
     layer = {"class_name": "Merge", "config": merge}
     keras_files.write_pair(tmp_path, keras_files.sequential(layer, keras_version="1.2.2"), {})
 
-    assert "layer 'merge_1' merges by 'own_function'" in refuse(tmp_path, capsys)
+    assert "layer 'merge_1' merges with a function of its own, which later Keras versions don't support" in refuse(
+        tmp_path, capsys
+    )
 
 
 def test_what_keras_3_cannot_read_back_is_to_be_saved_as_keras(tmp_path: Path, keras: Any, capsys: Capture) -> None:
