@@ -74,6 +74,18 @@ def _parser() -> argparse.ArgumentParser:
         help="a Python module or .py file that defines the model's custom objects, and for each Lambda layer a "
         "function with the layer's name; the module is executed",
     )
+    _add_limits(parser)
+    parser.add_argument(
+        "--engine",
+        choices=["auto", "tensorflow"],
+        default="auto",
+        help="auto: LiteRT if it gives the same answers faster, else TensorFlow; tensorflow: never LiteRT",
+    )
+    parser.add_argument("--traceback", action="store_true", help="show the whole error of Keras or TensorFlow")
+    return parser
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory",
         metavar="GB",
@@ -87,14 +99,6 @@ def _parser() -> argparse.ArgumentParser:
         default=bounded.MINUTES,
         help="time limit of the export in minutes (default: %(default)g)",
     )
-    parser.add_argument(
-        "--engine",
-        choices=["auto", "tensorflow"],
-        default="auto",
-        help="auto: LiteRT if it gives the same answers faster, else TensorFlow; tensorflow: never LiteRT",
-    )
-    parser.add_argument("--traceback", action="store_true", help="show the whole error of Keras or TensorFlow")
-    return parser
 
 
 def _positive(text: str) -> float:
