@@ -9,6 +9,7 @@ import os
 import re
 import runpy
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _reason(error: Exception, memory: float) -> str:
     """Return one line without its full stop."""
     if _is_lack_of_memory(error):
-        return f"it needs more than {memory:g} GB of memory. If you trust the model, allow it more with --memory"
+        return f"the model needs more than {memory:g} GB of memory. If you trust it, raise the limit with --memory"
     line = " ".join(re.sub(r"\x1b\[\d+m", "", str(error)).split())  # Keras prints in bold
     if isinstance(error, SourceError):
         return line
@@ -60,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m export",
         description="Export a Keras model to a SavedModel, which is what the function app serves. "
-        f"The folder holds {_KINDS}; written by Keras of any version.",
+        f"The folder must hold {_KINDS}, written by any version of Keras.",
     )
     parser.add_argument("path", type=Path, help="the model's version folder, such as model/xor/1, or its file in there")
     parser.add_argument("--output", type=Path, help="where to write the SavedModel (default: into the same folder)")
@@ -70,34 +71,42 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--custom-objects",
         metavar="MODULE",
-        help="the Python module, or its file, that defines the model's own layers, and functions of the names that its "
-        "Lambda layers have; its code runs",
+        help="a Python module or .py file that defines the model's custom objects, and for each Lambda layer a "
+        "function with the layer's name; the module is executed",
     )
-    parser.add_argument(
-        "--memory",
-        metavar="GB",
-        type=_positive,
-        default=bounded.MEMORY_GB,
-        help="allow this much (default: %(default)g)",
-    )
-    parser.add_argument(
-        "--minutes", type=_positive, default=bounded.MINUTES, help="allow this long (default: %(default)g)"
-    )
+    _add_limits(parser)
     parser.add_argument(
         "--engine",
         choices=["auto", "tensorflow"],
         default="auto",
-        help="tensorflow leaves LiteRT out, which is otherwise used where it gives the same answers faster",
+        help="auto: LiteRT if it gives the same answers faster, else TensorFlow; tensorflow: never LiteRT",
     )
     parser.add_argument("--traceback", action="store_true", help="show the whole error of Keras or TensorFlow")
     return parser
 
 
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--memory",
+        metavar="GB",
+        type=_positive,
+        default=bounded.MEMORY_GB,
+        help="memory limit of the export in GB (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=_positive,
+        default=bounded.MINUTES,
+        help="time limit of the export in minutes (default: %(default)g)",
+    )
+
+
 def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1e6:
-        raise ValueError(text)
-    return value
+    with suppress(ValueError):
+        value = float(text)
+        if 0 < value < 1e6:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1,000,000")
 
 
 def _folder(options: argparse.Namespace) -> Path:
@@ -130,12 +139,14 @@ def _sources(folder: Path, path: Path) -> list[Path]:
     if path != folder and not path.is_file():
         raise SourceError(f"{path} is missing")
     if not folder.is_dir():
-        raise SourceError(f"{folder} is no folder; expected a model's version folder, such as model/xor/1")
+        raise SourceError(f"{folder} is not a folder; expected a model's version folder, such as model/xor/1")
     sources = export_record.find_sources(folder)
     if not sources:
         raise SourceError(f"{folder} must hold {_KINDS}, and no other model; {_found(folder)}")
     if path not in (folder, *sources):
-        raise SourceError(f"{path} is not what {folder} is served from, which is {sources[0].name}")
+        raise SourceError(
+            f"{folder} is exported from {sources[0].name}, not from {path.name}; keep one model's files in it"
+        )
     return sources
 
 
@@ -144,7 +155,10 @@ def _found(folder: Path) -> str:
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
     of_models = [name for name in names if name.endswith(_SUFFIXES)]
     if len(of_models) > 1:
-        return f"it has {', '.join(of_models)}. Leave those of one model there, and give others a folder each"
+        return (
+            f"it has {', '.join(of_models)}. "
+            "Keep the files of one model there and move the others to folders of their own"
+        )
     return f"its files are: {', '.join(names[:9]) or 'none'}"
 
 

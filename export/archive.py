@@ -64,7 +64,7 @@ def rewritten(path: Path, description: dict[str, Any]) -> Iterator[Path]:
 def _check(archive: zipfile.ZipFile) -> None:
     entries = archive.infolist()
     if len(entries) > _MOST_ENTRIES:
-        raise SourceError(f"it has more than {_MOST_ENTRIES} entries")
+        raise SourceError(f"it has more than {_MOST_ENTRIES:,} entries")
     for entry in entries:
         place = PurePosixPath(entry.filename.replace("\\", "/"))
         if place.is_absolute() or ".." in place.parts or ":" in entry.filename:
@@ -72,8 +72,9 @@ def _check(archive: zipfile.ZipFile) -> None:
         if stat.S_ISLNK(entry.external_attr >> 16):
             raise SourceError(f"its entry {entry.filename[:80]!r} is a link")
     size, stored = sum(entry.file_size for entry in entries), sum(entry.compress_size for entry in entries)
-    if size > _FREE_BYTES + _LARGEST_RATIO * stored:
-        raise SourceError(f"it unpacks from {stored:,} to {size:,} bytes")
+    limit = _FREE_BYTES + _LARGEST_RATIO * stored
+    if size > limit:
+        raise SourceError(f"it would unpack from {stored:,} to {size:,} bytes; the limit is {limit:,}")
 
 
 def _json(archive: zipfile.ZipFile, name: str) -> Any:

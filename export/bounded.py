@@ -66,7 +66,7 @@ def _environment(scratch: str) -> dict[str, str]:
 
 def _wait(child: subprocess.Popen[str], memory_gb: float, minutes: float) -> tuple[int, str]:
     """Return the child's exit code, and what to print on standard error."""
-    too_long = f"Export failed: it took more than {minutes:g} minutes. Allow it more with --minutes.\n"
+    too_long = f"Export failed: it took longer than {minutes:g} minutes. Allow more time with --minutes.\n"
     try:
         _, error = child.communicate(timeout=minutes * 60)
     except subprocess.TimeoutExpired:
@@ -80,8 +80,8 @@ def _wait(child: subprocess.Popen[str], memory_gb: float, minutes: float) -> tup
         return 1, too_long
     name = signal.Signals(-child.returncode).name
     return 1, (
-        f"Export failed: Keras or TensorFlow was ended by {name} on this model. "
-        f"If it needs more than {memory_gb:g} GB of memory, allow it with --memory.\n"
+        f"Export failed: the export process was killed by {name}. "
+        f"If the model needs more than {memory_gb:g} GB of memory, raise the limit with --memory.\n"
     )
 
 

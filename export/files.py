@@ -29,14 +29,14 @@ def kind(path: Path) -> str:
         raise SourceError(f"{path} is a Git LFS pointer, not the file itself. Run: git lfs pull")
     if start.lstrip()[:1] in (b"{", b'"', b"["):
         return "json"
-    raise SourceError(f"{path} is no Keras model: neither JSON, HDF5 nor a .keras archive")
+    raise SourceError(f"{path} is not a Keras model: expected JSON, HDF5 or a .keras archive")
 
 
 def describe(path: Path) -> dict[str, Any]:
     """Return a model's architecture, with ``keras_version`` and ``backend`` where the file states them."""
     description = _whole({"archive": archive.read, "hdf5": _read_hdf5, "json": _read_json}[kind(path)](path))
     if not isinstance(description, dict):
-        raise SourceError("it describes no Keras model")
+        raise SourceError("it does not describe a Keras model")
     return description
 
 

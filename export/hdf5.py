@@ -49,7 +49,7 @@ class _Walk:
         for link in group:
             child = f"{name.rstrip('/')}/{link.decode(errors='replace')}"
             if group.links.get_info(link).type != h5py.h5l.TYPE_HARD:
-                raise SourceError(f"{child} is a link to another place or file; export takes none")
+                raise SourceError(f"{child} is a soft or external link, which is not allowed")
             self._object(h5py.h5o.open(group, link), child, depth)
 
     def _object(self, item: h5py.h5g.ObjectID, name: str, depth: int) -> None:
@@ -58,7 +58,7 @@ class _Walk:
             return
         self._seen.add(address)
         if len(self._seen) > _MOST_OBJECTS:
-            raise SourceError(f"it holds more than {_MOST_OBJECTS} objects")
+            raise SourceError(f"it holds more than {_MOST_OBJECTS:,} objects")
         if isinstance(item, h5py.h5g.GroupID):
             self.group(item, name, depth + 1)
         elif isinstance(item, h5py.h5d.DatasetID):
@@ -68,20 +68,25 @@ class _Walk:
     def _dataset(self, dataset: h5py.h5d.DatasetID, name: str) -> None:
         properties = dataset.get_create_plist()
         if properties.get_external_count():
-            raise SourceError(f"{name} keeps its data in another file; export takes none")
+            raise SourceError(f"{name} keeps its data in another file, which is not allowed")
         if properties.get_layout() == h5py.h5d.VIRTUAL:
-            raise SourceError(f"{name} is a virtual dataset, whose data may lie in another file; export takes none")
+            raise SourceError(f"{name} is a virtual dataset, which is not allowed: its data may be in another file")
         self._declared += int(np.prod(dataset.shape, dtype=object)) * dataset.get_type().get_size()
         self._stored += dataset.get_storage_size()
         if self._declared > _FREE_BYTES + _LARGEST_RATIO * self._stored:
-            raise SourceError(f"{name} declares {self._declared:,} bytes, but {self._stored:,} are stored")
+            raise SourceError(
+                f"its datasets up to {name} declare {self._declared:,} bytes, but store only {self._stored:,}"
+            )
 
     def _attributes(self, item: h5py.h5g.ObjectID, name: str) -> None:
         for index in range(h5py.h5a.get_num_attrs(item)):
             attribute = h5py.h5a.open(item, index=index)
             size = int(np.prod(attribute.shape, dtype=object)) * attribute.get_type().get_size()
             if size > _LARGEST_ATTRIBUTE_BYTES:
-                raise SourceError(f"the attribute {attribute.name.decode(errors='replace')!r} of {name} is too large")
+                raise SourceError(
+                    f"the attribute {attribute.name.decode(errors='replace')!r} of {name} is larger than "
+                    f"{_LARGEST_ATTRIBUTE_BYTES:,} bytes"
+                )
 
 
 def _one_line(error: Exception) -> str:

@@ -46,6 +46,10 @@ _MERGES = {
     "cos": "Keras1Cosine",
 }
 
+_REBUILD = (
+    "which later Keras versions don't support. Rebuild that part with the functional API and save the model again"
+)
+
 # Layers whose description leaves dim_ordering out in some versions.
 _SPATIAL = ("Convolution2D", "Convolution3D", "MaxPooling", "AveragePooling", "UpSampling", "ZeroPadding", "Cropping")
 
@@ -118,7 +122,7 @@ def modernized(description: dict[str, Any]) -> tuple[dict[str, Any], list[str] |
     if keras0.is_keras0(description):
         description = keras0.to_keras1(description)
     if not isinstance(description.get("config"), dict | list) or "class_name" not in description:
-        raise SourceError("it describes no Keras model")
+        raise SourceError("it does not describe a Keras model")
     is_old = is_keras1(description)
     description, order = topology.functional(description)
     if is_old:
@@ -188,8 +192,8 @@ def _set_ordering(model: dict[str, Any]) -> None:
         if class_name.startswith(_SPATIAL) and not class_name.endswith("1D") and "dim_ordering" not in config:
             if len(stated) != 1:
                 raise SourceError(
-                    f"layer {config.get('name')!r} does not say which of its dimensions are the channels: add "
-                    '"dim_ordering", "tf" or "th", to its config in the JSON'
+                    f'layer {config.get("name")!r} has no dim_ordering. Add "dim_ordering": "tf" (channels last) or '
+                    '"th" (channels first) to its config in the JSON'
                 )
             config["dim_ordering"] = next(iter(stated))
         if class_name == "ZeroPadding2D" and version_of(model) < (1, 2):
@@ -204,11 +208,9 @@ def version_of(description: dict[str, Any]) -> tuple[int, ...]:
 def _merge(layer: dict[str, Any], version: tuple[int, ...]) -> dict[str, Any]:
     config = layer["config"]
     name, mode = config.get("name", "merge"), config.get("mode")
-    if config.get("layers") or config.get("mode_type", "raw") != "raw" or mode not in _MERGES:
-        raise SourceError(
-            f"layer {name!r} merges by {mode!r}, or as the first layer of a Sequential in another, which later "
-            "versions can't. Rebuild that part with the functional API, and save the model again"
-        )
+    problem = _problem_of_merge(config)
+    if problem:
+        raise SourceError(f"layer {name!r} {problem}, {_REBUILD}")
     merged = {"name": name, "trainable": config.get("trainable", True)}
     if mode == "concat":
         merged["axis"] = config.get("concat_axis", -1)
@@ -219,13 +221,23 @@ def _merge(layer: dict[str, Any], version: tuple[int, ...]) -> dict[str, Any]:
     return {**layer, "class_name": _MERGES[mode], "config": merged}
 
 
+def _problem_of_merge(config: dict[str, Any]) -> str | None:
+    """Return why a Merge has no counterpart in Keras 2; None if it has one."""
+    mode = config.get("mode")
+    if config.get("mode_type", "raw") != "raw" or not isinstance(mode, str | None):
+        return "merges with a function of its own"
+    if mode not in _MERGES:
+        return f"has the unknown merge mode {mode!r}"
+    return "begins a Sequential inside another model" if config.get("layers") else None
+
+
 def _dot_axes(axes: Any, name: str) -> Any:
     """Return the axes of a dot product, which were lists of several axes in Keras 0."""
     if not isinstance(axes, list):
         return axes
     flat = [axis[0] if isinstance(axis, list) and len(axis) == 1 else axis for axis in axes]
     if any(isinstance(axis, list) for axis in flat):
-        raise SourceError(f"layer {name!r} merges by 'dot' over several axes, which later versions can't")
+        raise SourceError(f"layer {name!r} merges with 'dot' over several axes, {_REBUILD}")
     return flat
 
 

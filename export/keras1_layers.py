@@ -122,7 +122,9 @@ class Keras1Cosine(layers.Layer):
     def build(self, input_shape: Any) -> None:
         """Check that there are two vectors."""
         if [len(shape) for shape in input_shape] != [2, 2]:
-            raise ValueError(f"layer {self.name!r} merges by 'cos' what are not two vectors, which export can't")
+            raise ValueError(
+                f"layer {self.name!r} merges with 'cos', which export supports only for two vectors per row"
+            )
         super().build(input_shape)
 
     def call(self, inputs: Any) -> Any:

@@ -108,7 +108,7 @@ def _decide(tf: Any, trace: _Trace, folder: Path, reference: Session, independen
 def _check_types(signature: Signature) -> None:
     for name, spec in (*signature.inputs.items(), *signature.outputs.items()):
         if spec.dtype_name not in ELEMENT_TYPES or spec.shape is None or len(spec.shape) > MAX_RANK:
-            raise _UnprovenError(f"{name!r} has a type or a rank that it has not ({spec.dtype_name})")
+            raise _UnprovenError(f"it does not support the type or rank of {name!r} ({spec.dtype_name})")
     if not any(None in (spec.shape or ()) for spec in signature.inputs.values()):
         for spec in signature.outputs.values():
             if None in (spec.shape or ()):  # by the inputs' values
@@ -165,7 +165,7 @@ def _converted(tf: Any, function: Any) -> bytes:
         except Exception as error:
             operations = re.search(r"^(?:TF Select|Custom) ops: (.+)$", str(error), re.MULTILINE)
             raise _OpenBatchError(
-                f"{operations[1]} has no counterpart in it" if operations else "it can't be converted"
+                f"it has no operation for {operations[1]}" if operations else "it can't be converted"
             ) from error
     return content
 
@@ -216,7 +216,8 @@ def _difference(session: Session, trial: _Trial) -> float:
     differences = {name: _relative(fetches[name], expected) for name, expected in trial.expected.items()}
     name = max(differences, key=differences.__getitem__)
     if not differences[name] <= _LARGEST_DIFFERENCE:
-        raise _UnprovenError(f"its output {name!r} differs by up to {differences[name]:.2g}")
+        by = f" by up to {differences[name]:.2g}" if np.isfinite(differences[name]) else ""
+        raise _UnprovenError(f"its output {name!r} differs{by}")
     return differences[name]
 
 
@@ -260,7 +261,8 @@ def _measured(folder: Path, proof: LiteRtProof, reference: Session, row: _Tensor
             single, proof, alone = several, parallel, threads
         in_batch, theirs_in_batch = _medians([single, reference], batch) if has_batch else (alone, theirs)
     gains = theirs / alone, theirs_in_batch / in_batch
-    measured = f"equal to {difference:.2g}, {gains[0]:.2g} times as fast for a row, {gains[1]:.2g} for {_BATCH}"
+    speed = f"{gains[0]:.2g} times as fast for one row, {gains[1]:.2g} for {_BATCH} rows"
+    measured = f"answers agree to {difference:.2g}; {speed}"
     if gains[0] < 1 or gains[1] < 1 / _LOSS_IN_A_BATCH:
         raise _UnprovenError(measured)
     return Decision(f"LiteRT: {measured}: served by LiteRT", proof)

@@ -110,8 +110,8 @@ def _import(name: str) -> ModuleType:
         return __import__(name)
     except ImportError:
         raise SourceError(
-            f"{name} is needed to export this model and is not installed here. Export it where the model is developed "
-            "(make setup installs all that it takes) and deploy what the export writes"
+            f"{name}, which this model needs, is not installed here. Export the model on a development machine "
+            f"(make setup installs {name}) and deploy the files that the export writes"
         ) from None
 
 

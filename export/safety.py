@@ -180,11 +180,11 @@ class _Check:
     def _object(self, node: dict[str, Any], layer: str, depth: int) -> Any:
         class_name, config = node["class_name"], node.get("config")
         if not isinstance(class_name, str):
-            raise SourceError(f"layer {layer!r} has an object whose class_name is no text")
+            raise SourceError(f"layer {layer!r} has an object whose class_name is not a string")
         if isinstance(config, dict) and isinstance(config.get("name"), str):
             layer = config["name"]
             if ".." in layer.split("/") or layer.startswith("/"):
-                raise SourceError(f"the name of layer {layer!r} leads out of the model")
+                raise SourceError(f"the layer name {layer!r} must not begin with '/' or contain '..'")
         if class_name in _VALUES:
             part = _VALUES[class_name]
             return {"class_name": class_name, part: self.value(node.get(part), layer, depth + 1)}
@@ -226,7 +226,7 @@ class _Check:
         if not self._trust.lambda_layers:
             instead = f", or {_OWN_FUNCTION.format(layer=layer)}" if class_name == "Lambda" else ""
             raise SourceError(
-                f"layer {layer!r} is a {class_name.strip('_')}, whose code came with the model. "
+                f"layer {layer!r} is a {class_name.strip('_')}, which runs code from the model file. "
                 f"If you trust it, export with --allow-lambda{instead}"
             )
         return node
@@ -268,7 +268,10 @@ class _Check:
             if key.endswith(ending) and isinstance(value, str | dict):
                 return neutral
         if key in _VOCABULARIES and not isinstance(value, list | None):
-            raise SourceError(f"layer {layer!r} has a {key} that is no list; export takes none from a file")
+            raise SourceError(
+                f"layer {layer!r} reads its {key} from a file, which is not allowed; "
+                f"save the model with the {key} as a list"
+            )
         if key in _ACTIVATIONS and isinstance(value, str):
             return self._known_function(value, layer)
         return self.value(value, layer, depth + 1)
@@ -307,9 +310,10 @@ def _check_code(function: Any, layer: str) -> None:
         code = None
     # Each function begins with RESUME since Python 3.11, and its number changes.
     if not isinstance(code, CodeType) or dis.opmap["RESUME"] not in code.co_code[::2]:
+        own_function = _OWN_FUNCTION.format(layer=layer)
         raise SourceError(
-            f"layer {layer!r} is a Lambda, whose code another version of Python wrote. This one can't run it: "
-            + _OWN_FUNCTION.format(layer=layer)
+            f"layer {layer!r} is a Lambda whose code was written by another version of Python and can't run in this "
+            f"one. {own_function[0].upper()}{own_function[1:]}"
         )
 
 

@@ -24,7 +24,9 @@ from serving.models.export_record import SourceError
 # times over: worth it up to about this size of them (docs/performance.md has the figures).
 _LARGEST_FROZEN_BYTES = 32 * 1024 * 1024
 
-_NO_VOCABULARY = "a lookup layer has no vocabulary: JSON and HDF5 do not hold an adapted one. Save the model as .keras"
+_NO_VOCABULARY = (
+    "a lookup layer has no vocabulary: JSON and HDF5 files don't store adapted vocabularies. Save the model as .keras"
+)
 
 _Tensors = Mapping[str, np.ndarray]
 
@@ -101,7 +103,7 @@ def verify(model: Any, folder: Path, is_optimized: bool) -> Verified:
     try:
         session = load_session(folder, "tensorflow", LoadOptions(is_optimized))
     except UnsafeGraphError as error:
-        raise SourceError(f"the app would not serve it: {error}") from error
+        raise SourceError(f"the app would refuse the SavedModel: {error}") from error
     except FailedPreconditionError as error:  # a table that nothing fills
         raise SourceError(_NO_VOCABULARY) from error
     try:
@@ -110,7 +112,7 @@ def verify(model: Any, folder: Path, is_optimized: bool) -> Verified:
         _, feeds, fetches = find_inputs(signature, run, _BATCH)
         independent_rows = signature.has_batch_dimension and _has_independent_rows(session, feeds, fetches)
     except TensorFlowError as error:
-        raise SourceError(f"the SavedModel can't be run on random inputs of any size tried: {error}") from error
+        raise SourceError(f"the SavedModel failed on random inputs of every size tried: {error}") from error
     finally:
         session.close()
     expected = _predict(model, feeds)

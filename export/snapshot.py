@@ -33,7 +33,7 @@ def _copy(source: Path, target: Path) -> Path:
     try:
         with os.fdopen(os.open(place, _FLAGS), "rb") as original, target.open("xb") as copy:
             if not stat.S_ISREG(os.fstat(original.fileno()).st_mode):
-                raise SourceError(f"{source} is no file")
+                raise SourceError(f"{source} is not a regular file")
             shutil.copyfileobj(original, copy, 2**20)
     except OSError as error:
         raise SourceError(f"{source} can't be copied to {target.parent}: {error.strerror}") from error

@@ -123,7 +123,8 @@ class _Stated:
         pairs = zip(outputs.shape[1:], (self.stated_shape or [])[1:], strict=False)
         if any(None not in pair and pair[0] != pair[1] for pair in pairs):
             raise ValueError(
-                f"layer {self.name!r} states the output shape {self.stated_shape}, which export can't give it"
+                f"layer {self.name!r} states output_shape {tuple(self.stated_shape)}, but its output has shape "
+                f"{outputs.shape}"
             )
         return outputs
 

@@ -53,12 +53,13 @@ def correct(model: Any, description: dict[str, Any]) -> None:
             continue
         if is_old and not model.weights and keras1.version_of(description) >= (1,):
             raise SourceError(
-                f"layer {layer.name!r} pads by 'same', and without weights no file says which backend did"
+                f"layer {layer.name!r} has padding 'same', and without weights the backend that computed it is "
+                "unknown. Save the model with its weights"
             )
         if not _is_exact(layer, is_old):
             raise SourceError(
-                f"layer {layer.name!r} pads by 'same', which Theano did in a way of its own for such sizes. "
-                "Use ZeroPadding layers and 'valid' instead, and save the model again"
+                f"layer {layer.name!r} has padding 'same', which Theano computed differently for these kernel, pool "
+                "and stride sizes. Use ZeroPadding layers and 'valid' instead, and save the model again"
             )
     _flip_kernels(model)
 

@@ -48,7 +48,9 @@ def _graph(model: dict[str, Any], is_keras0: bool) -> tuple[dict[str, Any], list
     for node in config["node_config"]:
         name = node["name"]
         if node.get("outputs") or name not in config["nodes"]:
-            raise SourceError(f"node {name!r} of the Graph is shared; rebuild it with the functional API, and save it")
+            raise SourceError(
+                f"node {name!r} of the Graph is shared. Rebuild the model with the functional API and save it again"
+            )
         source = _source(builder, node, tensors, f"merge_inputs_for_{name}")
         tensors[name] = builder.chain([config["nodes"][name]], source)
     ends = [_source(builder, end, tensors, end["name"]) for end in config["output_config"]]
@@ -143,6 +145,6 @@ def _shape(layer: dict[str, Any]) -> list[int | None]:
     """Return the shape of the input that a first layer states."""
     config = _first(layer)["config"]
     if not isinstance(config.get("batch_input_shape"), list):
-        raise SourceError(f"layer {config.get('name')!r} is a first one that does not state its input's shape")
+        raise SourceError(f"layer {config.get('name')!r} is a first layer but does not state its input shape")
     shape: list[int | None] = config["batch_input_shape"]
     return shape

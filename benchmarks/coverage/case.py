@@ -37,6 +37,9 @@ KINDS: dict[str, tuple[str, Callable[[np.random.Generator, tuple[int, ...]], np.
 }
 
 
+_LONGEST_REASON = 200  # characters
+
+
 class WrongError(Exception):
     """The engine's answer is not that of Keras; the message says how they differ."""
 
@@ -268,5 +271,6 @@ def relative_difference(got: np.ndarray, expected: np.ndarray, largest: float) -
 
 def one_line(error: Exception) -> str:
     """Return an error's text on one line, without paths that differ each time."""
-    text = re.sub(r"\x1b\[\d+m|\S*/tmp/\S*/", "", str(error))
-    return " ".join(text.split())[:300] or type(error).__name__
+    text = re.sub(r"\x1b\[\d+m|\S*/tmp/\S*/| at 0x[0-9a-f]+", "", str(error))
+    text = " ".join(text.split()).partition(" defined at (most recent call last)")[0]  # what follows are paths
+    return text[:_LONGEST_REASON] or type(error).__name__

@@ -44,9 +44,10 @@ def markdown(results: Results) -> str:
             "",
             "Each is a small model with random weights, batch-normalization statistics included, saved in every format "
             "that its Keras can save it in, exported as `python -m export` does, and run in the serving engine on 1 "
-            "and on 5 rows. *right*: the largest difference is 1e-5 of the largest number (1e-2 at half precision), "
-            "and whole numbers and strings are the same. *refused*: the export says in one line why. *failed*: with an "
-            "error that names no reason. *lost*: Keras itself can't read the file, or reads another model from it. "
+            "and on 5 rows. *right*: no difference is larger than 1e-5 of the largest number (1e-4 for files of old "
+            "versions, 1e-2 at half precision), and whole numbers and strings are the same. *refused*: the export says "
+            "in one line why. *failed*: the export ended with another error. "
+            "*lost*: Keras itself can't read the file, or reads another model from it. "
             "*unsaved*: Keras itself can't build or write it. "
             "*not tried*: base classes, layers that hold code of other libraries, and what the last run left out.",
             "",

@@ -27,7 +27,7 @@ _SECONDS_TO_START = 600
 _FILES_OF_A_WORKER = 2500  # then a new one: Keras keeps memory of each model
 
 # What may become of a file; the last ones must not.
-_GOOD = ("right", "refused", "ended", "changed")
+_GOOD = ("right", "refused", "stopped", "changed")
 _BAD = ("crashed", "hung", "traceback", "wrong")
 
 
@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
         _write_originals(Path(folder))
         for case, outcome, message in _run(cases[options.start :], Path(folder)):
             counts[case.format][outcome] += 1
-            if outcome in (*_BAD, "ended"):
+            if outcome in (*_BAD, "stopped"):
                 tqdm.write(f"{case}: {outcome}: {message[:300]}")
     table = _markdown(counts)
     print(table)
@@ -129,7 +129,7 @@ def _export(case: Case, originals: Path, folder: Path, cause: str) -> tuple[str,
     command = [sys.executable, "-m", "export", str(folder), "--memory", "4", "--minutes", "1"]
     export = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     is_one_line = export.returncode in (0, 1) and export.stderr.count("\n") <= 1
-    return ("ended" if is_one_line else "crashed"), f"{cause}; {export.stderr}"
+    return ("stopped" if is_one_line else "crashed"), f"{cause}; {export.stderr}"
 
 
 def _markdown(counts: dict[str, Counter[str]]) -> str:
@@ -154,10 +154,10 @@ files again.
 {table}
 - right: read, with the answers of the original. Many bytes of a file mean nothing to a model.
 - refused: one line says what is wrong.
-- ended: a library crashed or did not end in the export's child process; the export says so in one line.
-- changed: read, with other answers. A `.h5` and a JSON file have no checksum; an edited file is another model.
+- stopped: Keras crashed or ran out of time in the export's child process, and the export said so in one line.
+- changed: read, with other answers. `.h5` and JSON files have no checksum, so an edit can't be noticed.
 - wrong: damaged bytes that a checksum covers were read, with other answers.
-- crashed, hung, traceback: the process ended, did not end, or printed more than a line.
+- crashed, hung, traceback: the reading process died, took more than 60 s, or printed more than a line.
 """
 
 

@@ -1,6 +1,6 @@
 """Engines load a SavedModel and run its signatures on NumPy arrays.
 
-To add one, write a module here with ``is_available(options)`` and a class ``Session``, and name it in the rows below.
+To add one, write a module here with ``is_available(options)`` and a class ``Session``, and name it in the tables below.
 """
 
 # The files that they load.
@@ -14,4 +14,11 @@ ENGINES = {
     "tensorflow": ("tensorflow_c", "tensorflow_python"),
     "c": ("tensorflow_c",),
     "python": ("tensorflow_python",),
+}
+
+# Why the engine of a module is not available, in an error's words.
+UNAVAILABLE = {
+    "litert": "LiteRT is not installed, or not proven for it",
+    "tensorflow_c": "TensorFlow's C library is not installed",
+    "tensorflow_python": "TensorFlow's Python package is not installed",
 }

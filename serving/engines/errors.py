@@ -26,7 +26,7 @@ _NAMES = {
 
 
 class EngineNotFoundError(Exception):
-    """TensorFlow, or the part of it that an engine needs, is not installed."""
+    """No engine can run the model: a library is not installed, or LiteRT is not proven for it."""
 
 
 class TensorFlowError(Exception):

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from serving.engines import ENGINES, graph
+from serving.engines import ENGINES, UNAVAILABLE, graph
 from serving.engines.errors import DataLossError, EngineNotFoundError, NotFoundError
 from serving.engines.options import DEFAULT_OPTIONS, LoadOptions
 from serving.engines.signature import SERVE_TAG, Signature
@@ -68,7 +68,8 @@ def load_session(saved_model: Path, engine: str, options: LoadOptions = DEFAULT_
                 _check(saved_model)
             session: Session = implementation.Session(saved_model, options)
             return session
-    raise EngineNotFoundError(f"SERVING_ENGINE is {engine!r}, which is not installed, or not proven for this model.")
+    causes = "; ".join(UNAVAILABLE[module] for module in ENGINES[engine])
+    raise EngineNotFoundError(f"No engine for SERVING_ENGINE={engine} can run this model: {causes}.")
 
 
 def _check(saved_model: Path) -> None:
@@ -77,4 +78,4 @@ def _check(saved_model: Path) -> None:
     except OSError as error:
         raise NotFoundError(f"{saved_model} can't be read: {error.strerror}") from error
     except ValueError as error:
-        raise DataLossError(f"{saved_model} is not a SavedModel: {error}") from error
+        raise DataLossError(f"{saved_model} can't be served: {error}") from error

@@ -57,7 +57,9 @@ def _make_private(cache: Path) -> None:
     for folder in (cache, cache.parent):
         status = folder.stat()
         if hasattr(os, "geteuid") and (status.st_uid != os.geteuid() or status.st_mode & 0o022):
-            raise FallbackExportError(f"{folder} can be written by others; set SERVING_CACHE_PATH to a private folder")
+            raise FallbackExportError(
+                f"{folder} is writable by other users; set SERVING_CACHE_PATH to a private folder"
+            )
 
 
 def _remove_remains(cache: Path) -> None:

@@ -125,4 +125,4 @@ def _run(session: Session, model: str, signature: str, feeds: Tensors) -> Tensor
 
 
 def _failure(model: str, error: TensorFlowError) -> PredictionError:
-    return PredictionError(f"Model {model} failed with TensorFlow's {error.code_name}.")
+    return PredictionError(f"Model {model} failed: {error.code_name}.")

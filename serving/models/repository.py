@@ -193,8 +193,8 @@ def _saved_model(folder: Path, name: str, cache_path: Path) -> Path:
     if export_record.is_fresh(folder):
         if export_record.is_unrecorded(folder):
             _logger.warning(
-                "Model %s is served from a SavedModel that may not be of the files beside it: there is no export.json. "
-                "Run `python -m export %s`, or remove the files that are not served.",
+                "Model %s is served from a SavedModel without export.json; it may not have been exported from the "
+                "Keras files beside it. Run `python -m export %s`, or remove the files that are not served.",
                 *(name, folder),
             )
         return folder
@@ -209,7 +209,7 @@ def _saved_model(folder: Path, name: str, cache_path: Path) -> Path:
                 f"{folder / other} is not read; docs/tf_serving.md says how to make a saved_model.pb of it"
             )
     if not sources:
-        raise FileNotFoundError(f"{folder} has neither a SavedModel nor files to export one from")
+        raise FileNotFoundError(f"{folder} has neither a SavedModel nor Keras files")
     _logger.warning(
         "Model %s has no export that matches its files, so it is exported now. This takes seconds at every cold start. "
         "To avoid this, run `python -m export %s` and deploy the files that it writes.",

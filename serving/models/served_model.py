@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-from serving.engines.errors import TensorFlowError
+from serving.engines.errors import EngineNotFoundError, TensorFlowError
 from serving.engines.graph import UnsafeGraphError
 from serving.errors import ModelNotFoundError, ModelUnavailableError
 from serving.models import versions
@@ -26,7 +26,10 @@ _logger = logging.getLogger("serving")
 Loader = Callable[[str, Path], Model]
 
 # Errors whose message says all that the model's owner needs; others are logged with their stack trace.
-_REFUSALS = (OSError, ValueError, TypeError, TensorFlowError, UnsafeGraphError, FallbackExportError)
+_REFUSALS = (
+    *(OSError, ValueError, TypeError),
+    *(EngineNotFoundError, TensorFlowError, UnsafeGraphError, FallbackExportError),
+)
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class ServedModel:
             old, self.latest = self.latest, model
             if old is not None:
                 self._loaded.pop(old.version, None)
-        _logger.info("Model %s replaces version %s", model, old.version if old else "none")
+        _logger.info("Model %s is served%s", model, f" instead of version {old.version}" if old else "")
 
     def _load_latest(self) -> Model:
         on_disk = self._find()

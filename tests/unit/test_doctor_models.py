@@ -134,6 +134,19 @@ def test_a_missing_or_stale_export_is_as_bad_as_keras_is_far(folder, can_export,
     assert "xor/1: not exported" in missing.what
 
 
+@pytest.mark.parametrize("can_export", [True, False])
+def test_a_changed_saved_model_without_its_sources_is_to_be_copied_again(folder, can_export):
+    (folder / "xor" / "1" / "saved_model.pb").write_bytes(b"changed")
+    (folder / "xor" / "1" / "model.json").unlink()
+    (folder / "xor" / "1" / "model.h5").unlink()
+
+    [finding] = check(folder, can_export)
+
+    assert finding.level is PROBLEM
+    assert finding.what == "xor/1: saved_model.pb has changed since it was exported"
+    assert finding.todo == "copy the export again"
+
+
 def test_a_version_without_a_model_is_a_problem_and_a_model_without_a_version_a_warning(folder):
     (folder / "xor" / "2").mkdir()
     (folder / "iris").mkdir()
@@ -144,7 +157,7 @@ def test_a_version_without_a_model_is_a_problem_and_a_model_without_a_version_a_
     assert (iris.level, second.level, first.level) == (WARNING, PROBLEM, Level.OK)
     assert "iris is not served" in iris.what
     assert "iris/1/" in iris.todo
-    assert "xor/2: neither saved_model.pb nor files" in second.what
+    assert "xor/2: its folder has neither saved_model.pb nor Keras files" in second.what
 
 
 def test_no_model_at_all_is_a_problem(tmp_path):
@@ -176,7 +189,7 @@ def test_a_saved_model_beside_files_that_it_may_not_be_of_is_a_warning(folder):
     [finding] = check(folder, load=lambda _folders, _engine: loaded())
 
     assert finding.level is WARNING
-    assert "without a record that it was exported from the files beside it" in finding.what
+    assert "SavedModel without export.json beside Keras files" in finding.what
     assert "python -m export" in finding.todo
 
 

@@ -512,10 +512,12 @@ def other_layers(folder: Path) -> None:
     [
         pytest.param(write("model.json", b"{"), "model.json", "Expecting", id="model.json is not JSON"),
         pytest.param(write("model.json", b"\xff\xfe\xfd"), "model.json", "", id="model.json is not text"),
-        pytest.param(write("model.json", b"[1, 2]"), "model.json", "describes no Keras model", id="some other JSON"),
-        pytest.param(write("model.json", b""), "model.json", "neither JSON", id="model.json is empty"),
+        pytest.param(
+            write("model.json", b"[1, 2]"), "model.json", "does not describe a Keras model", id="some other JSON"
+        ),
+        pytest.param(write("model.json", b""), "model.json", "expected JSON", id="model.json is empty"),
         pytest.param(write("model.h5", b""), "model.h5", "", id="model.h5 is empty"),
-        pytest.param(write("model.h5", b"text"), "model.h5", "neither JSON, HDF5", id="model.h5 is not HDF5"),
+        pytest.param(write("model.h5", b"text"), "model.h5", "expected JSON, HDF5", id="model.h5 is not HDF5"),
         pytest.param(cut_off, "model.h5", "truncated", id="model.h5 is cut off"),
         pytest.param(remove("model.h5"), "", "and no other model", id="model.h5 is missing"),
         pytest.param(remove("model.json"), "model.h5", "put the architecture, the JSON", id="model.json is missing"),
@@ -555,7 +557,7 @@ def test_a_folder_of_several_models_is_refused_with_their_names(tmp_path: Path, 
 
     error = refuse(tmp_path, capsys)
 
-    assert "it has decoder.h5, decoder.json, encoder.h5, encoder.json. Leave those of one model there" in error
+    assert "it has decoder.h5, decoder.json, encoder.h5, encoder.json. Keep the files of one model there" in error
 
 
 def test_a_folder_of_other_files_is_refused_with_their_names(tmp_path: Path, capsys: Capture) -> None:
@@ -567,7 +569,15 @@ def test_a_folder_of_other_files_is_refused_with_their_names(tmp_path: Path, cap
 def test_a_path_that_is_not_a_folder_is_refused(tmp_path: Path, capsys: Capture) -> None:
     assert main([str(tmp_path / "nothing")]) == 1
 
-    assert "is no folder" in capsys.readouterr().err
+    assert "is not a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1e6", "nan", "much"])
+def test_a_limit_that_is_not_a_positive_number_is_refused(value: str, capsys: Capture) -> None:
+    with pytest.raises(SystemExit):
+        main(["model/xor/1", f"--memory={value}"])
+
+    assert f"argument --memory: {value!r} is not a number between 0 and 1,000,000" in capsys.readouterr().err
 
 
 def test_a_model_without_an_input_shape_is_refused(tmp_path: Path, capsys: Capture) -> None:
@@ -577,14 +587,25 @@ def test_a_model_without_an_input_shape_is_refused(tmp_path: Path, capsys: Captu
     refuse(tmp_path, capsys)
 
 
-def test_a_merge_of_keras_1_that_later_versions_lack_is_named(tmp_path: Path, capsys: Capture) -> None:
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"mode": "own_function", "mode_type": "function"}, "merges with a function of its own"),
+        ({"mode": ["4wEAAAA=", None, None], "mode_type": "lambda"}, "merges with a function of its own"),
+        ({"mode": "minus"}, "has the unknown merge mode 'minus'"),
+        ({"mode": "dot", "dot_axes": [[1, 2], [1, 2]]}, "merges with 'dot' over several axes"),
+    ],
+)
+def test_a_merge_of_keras_1_that_later_versions_lack_is_named(
+    tmp_path: Path, capsys: Capture, options: dict[str, Any], says: str
+) -> None:
     dense = {"name": "dense_1", "output_dim": 1, "batch_input_shape": [None, 2]}
     branch = {"class_name": "Sequential", "config": [{"class_name": "Dense", "config": dense}]}
-    merge = {"name": "merge_1", "mode": "own_function", "mode_type": "function", "layers": [branch, branch]}
+    merge = {"name": "merge_1", "layers": [branch, branch], **options}
     layer = {"class_name": "Merge", "config": merge}
     keras_files.write_pair(tmp_path, keras_files.sequential(layer, keras_version="1.2.2"), {})
 
-    assert "layer 'merge_1' merges by 'own_function'" in refuse(tmp_path, capsys)
+    assert f"layer 'merge_1' {says}, which later Keras versions don't support" in refuse(tmp_path, capsys)
 
 
 def test_what_keras_3_cannot_read_back_is_to_be_saved_as_keras(tmp_path: Path, keras: Any, capsys: Capture) -> None:

@@ -91,18 +91,18 @@ import os, pathlib, signal, sys, tempfile, time
 tempfile.mkdtemp()
 """
 
-GIVES_UP = "on this model. If it needs more than 8 GB of memory, allow it with --memory."
+GIVES_UP = ". If the model needs more than 8 GB of memory, raise the limit with --memory."
 
 ENDS: dict[str, tuple[str, list[str], str]] = {
     "too much memory": (
-        "x = bytearray(2**30)", ["--memory", "0.5"], "it needs more than 0.5 GB of memory. If you trust the model",
+        "x = bytearray(2**30)", ["--memory", "0.5"], "the model needs more than 0.5 GB of memory. If you trust it",
     ),
-    "no memory for C++": ("os.abort()", ["--memory", "0.5"], "If it needs more than 0.5 GB"),
+    "no memory for C++": ("os.abort()", ["--memory", "0.5"], "If the model needs more than 0.5 GB"),
     "an error after noise": ("os.write(2, b'noise\\n'); raise ValueError('wrong')", [], "can't be imported: wrong."),
-    "a crash": ("os.kill(os.getpid(), signal.SIGSEGV)", [], "ended by SIGSEGV " + GIVES_UP),
-    "the system has no memory": ("os.kill(os.getpid(), signal.SIGKILL)", [], "ended by SIGKILL " + GIVES_UP),
-    "no end": ("time.sleep(1000)", ["--minutes", "0.03"], "took more than 0.03 minutes. Allow it more with --minutes."),
-    "no end, deaf to its parent": ("os.kill(os.getpid(), signal.SIGALRM)", [], "took more than 30 minutes"),
+    "a crash": ("os.kill(os.getpid(), signal.SIGSEGV)", [], "killed by SIGSEGV" + GIVES_UP),
+    "the system has no memory": ("os.kill(os.getpid(), signal.SIGKILL)", [], "killed by SIGKILL" + GIVES_UP),
+    "no end": ("time.sleep(1000)", ["--minutes", "0.03"], "than 0.03 minutes. Allow more time with --minutes."),
+    "no end, deaf to its parent": ("os.kill(os.getpid(), signal.SIGALRM)", [], "took longer than 30 minutes"),
     "a file without end": (
         "open(tempfile.gettempdir() + '/x', 'wb').truncate(2**30)", ["--memory", "0.5"], "File too large",
     ),
@@ -118,7 +118,7 @@ def test_whatever_ends_the_child_is_one_line_and_leaves_nothing(tmp_path: Path, 
 
 
 # A few hundred bytes that ask for more than any machine has. On a slow machine, time may end first.
-LIMITS = r"needs more than 2 GB of memory|took more than|can't be run on random inputs"
+LIMITS = r"needs more than 2 GB of memory|took longer than|failed on random inputs"
 EXTREMES: dict[str, list[Node]] = {
     "units": [layer("Dense", units=10**9)],
     "a size only when it runs": [layer("RepeatVector", n=10**9), layer("Flatten")],
@@ -177,7 +177,7 @@ def swap_for_pipe(path: Path, secret: Path) -> None:
 
 SWAPS: dict[str, tuple[Callable[[Path, Path], None], str]] = {
     "a link": (swap_for_link, "is a link to a file outside of its folder"),
-    "a pipe": (swap_for_pipe, "is no file"),
+    "a pipe": (swap_for_pipe, "is not a regular file"),
     "nothing": (lambda path, secret: path.unlink(), "No such file or directory"),
 }
 

@@ -46,7 +46,7 @@ def test_litert_serves_what_it_answers_equally_and_faster(decide, tf):
     decision, folder = decide(lambda x: {"y": tf.tanh(x)}, (6, 1.6), x=([None, 3], "float32"))
 
     assert re.fullmatch(
-        r"LiteRT: equal to \S+, 6 times as fast for a row, 1.6 for 32: served by LiteRT", decision.reason
+        r"LiteRT: answers agree to \S+; 6 times as fast for one row, 1.6 for 32 rows: served by LiteRT", decision.reason
     )
     values = np.array([[0.5, -2, 9]], "float32")
     session = load_session(folder, "auto", LoadOptions(litert=decision.proof))
@@ -59,7 +59,9 @@ def test_tensorflow_serves_what_it_runs_faster(decide, tf, gains):
     decision, folder = decide(lambda x: {"y": tf.tanh(x)}, gains, x=([None, 3], "float32"))
 
     assert decision.proof is None
-    assert decision.reason.endswith(f"{gains[0]} times as fast for a row, {gains[1]} for 32: served by TensorFlow")
+    assert decision.reason.endswith(
+        f"{gains[0]} times as fast for one row, {gains[1]} for 32 rows: served by TensorFlow"
+    )
     assert not (folder / "model.tflite").exists()
 
 
@@ -77,9 +79,9 @@ def test_tensorflow_serves_what_litert_answers_otherwise_for_large_numbers(decid
             lambda tf, x: tf.nn.max_pool3d(x, 2, 2, "VALID"),
             [None, 4, 4, 4, 1],
             "float32",
-            "MaxPool3D has no counterpart",
+            "it has no operation for MaxPool3D",
         ),
-        (lambda tf, x: tf.strings.lower(x), [None], "string", "'x' has a type or a rank that it has not (string)"),
+        (lambda tf, x: tf.strings.lower(x), [None], "string", "it does not support the type or rank of 'x' (string)"),
         (lambda tf, x: tf.unique(x)[0], [None], "int32", "it learns an output's shape only while it runs"),
         (lambda tf, x: tf.where(x > 0)[:, 0], [4], "float32", "it learns an output's shape only while it runs"),
     ],

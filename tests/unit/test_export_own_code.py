@@ -144,8 +144,8 @@ def test_code_of_another_python_is_refused_with_the_way_that_works(
 
     error = refuse(folder, capsys, "--allow-lambda")
 
-    assert "layer 'triple' is a Lambda, whose code another version of Python wrote" in error
-    assert "define a function named 'triple' in a module of yours" in error
+    assert "layer 'triple' is a Lambda whose code was written by another version of Python" in error
+    assert "Define a function named 'triple' in a module of yours" in error
     assert answers(folder, {"triple_input": ROWS}, "--custom-objects", str(module)) == (ROWS * 3).tolist()
 
 

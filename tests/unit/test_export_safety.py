@@ -42,18 +42,22 @@ def deep(group: h5py.Group) -> None:
 
 
 HOSTILE_HDF5: dict[str, tuple[Callable[[Any], object], str]] = {
-    "a soft link": (lambda file: file.__setitem__("a", h5py.SoftLink("/b")), "/a is a link"),
-    "a link to another file": (lambda file: file.__setitem__("a", h5py.ExternalLink("/x", "/")), "/a is a link"),
+    "a soft link": (lambda file: file.__setitem__("a", h5py.SoftLink("/b")), "/a is a soft or external link"),
+    "a link to another file": (
+        lambda file: file.__setitem__("a", h5py.ExternalLink("/x", "/")), "/a is a soft or external link",
+    ),
     "data in another file": (
         lambda file: file.create_dataset("a", (9,), "u1", external=[("/etc/passwd", 0, 9)]), "data in another file",
     ),
     "a virtual dataset": (virtual, "virtual dataset"),
     "far more data than it stores": (
-        lambda file: file.create_dataset("a", (10**6, 10**6), "f4", chunks=True), "declares 4,000,000,000,000 bytes",
+        lambda file: file.create_dataset("a", (10**6, 10**6), "f4", chunks=True),
+        "up to /a declare 4,000,000,000,000 bytes, but store only 0",
     ),
     "groups without end": (deep, "nested more than 64 deep"),
     "a link in a layer's group": (
-        lambda file: file.create_group("l").__setitem__("k", h5py.ExternalLink("/proc/self/x", "/")), "/l/k is a link",
+        lambda file: file.create_group("l").__setitem__("k", h5py.ExternalLink("/proc/self/x", "/")),
+        "/l/k is a soft or external link",
     ),
 }  # fmt: skip
 
@@ -90,7 +94,7 @@ def write_archive(path: Path, **entries: str | bytes) -> None:
     [
         ({"config": " " * (64 * 2**20 + 1)}, "config.json is larger than"),
         ({"metadata": " " * 70_000}, "metadata.json is larger than"),
-        ({"big.bin": b"\0" * (300 * 2**20)}, "unpacks from"),
+        ({"big.bin": b"\0" * (300 * 2**20)}, "would unpack from .* the limit is"),
         ({"config": "[1]"}, "must be JSON objects"),
     ],
     ids=["config", "metadata", "bomb", "no object"],

@@ -336,7 +336,7 @@ def test_a_saved_model_beside_sources_without_a_record_is_not_trusted_silently(
     (folder.parent / "124" / "model.keras").touch()
 
     assert ask(TfServing(), "model/versions/124:predict", {"instances": [1.0]}) == (200, {"predictions": [1.0]})
-    assert "may not be of the files beside it: there is no export.json" in caplog.text
+    assert "without export.json; it may not have been exported from the Keras files beside it" in caplog.text
 
 
 NEVER_ENDS = """

@@ -178,7 +178,10 @@ def test_auto_takes_litert_only_where_it_is_proven(put):
     }
 
     assert list(engines.values()) == ["litert", "tensorflow", "tensorflow", "litert"]
-    with pytest.raises(EngineNotFoundError, match="not installed, or not proven"):
+    with pytest.raises(
+        EngineNotFoundError,
+        match=r"SERVING_ENGINE=litert can run this model: LiteRT is not installed, or not proven for it\.$",
+    ):
         load_session(folder, "litert")
 
 

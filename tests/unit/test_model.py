@@ -83,7 +83,7 @@ def test_feeds_that_do_not_fit_the_signature_never_reach_the_session(feeds, says
     ("error", "kind", "says"),
     [
         (InvalidArgumentError("5 is not in [0, 2)\n\t[[{{node x}}]]"), BadRequestError, "values: 5 is not in [0, 2)"),
-        (ResourceExhaustedError("/a/path"), PredictionError, "Model m/3 failed with TensorFlow's RESOURCE_EXHAUSTED."),
+        (ResourceExhaustedError("/a/path"), PredictionError, "Model m/3 failed: RESOURCE_EXHAUSTED."),
     ],
 )
 def test_errors_of_a_run_are_the_clients_or_the_models(error, kind, says):
@@ -108,7 +108,7 @@ def test_a_warm_up_runs_the_default_or_the_first_signature_on_zeros(error, answe
     if answered:
         model.warm_up()
     else:
-        with pytest.raises(PredictionError, match="Model m/3 failed with TensorFlow's INTERNAL"):
+        with pytest.raises(PredictionError, match="Model m/3 failed: INTERNAL"):
             model.warm_up()
 
     assert one.asked == [(key, (1, 2))]

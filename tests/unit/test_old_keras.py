@@ -10,11 +10,11 @@ from tests.fixtures.old_keras import ARCHIVES, outcomes
 
 # What a refusal may say.
 REASONS = (
-    "does not say which of its dimensions are the channels",  # which Keras left out where the layer stands alone
-    "pads by 'same', and without weights no file says which backend did",
-    "pads by 'same', which Theano did in a way of its own",
-    "is a first one that does not state its input's shape",  # SReLU of Keras 0
-    "states the output shape",
+    "has no dim_ordering",  # which Keras left out where the layer stands alone
+    "has padding 'same', and without weights the backend that computed it is unknown",
+    "has padding 'same', which Theano computed differently",
+    "is a first layer but does not state its input shape",  # SReLU of Keras 0
+    "states output_shape",
 )
 
 

@@ -346,7 +346,7 @@ def test_tensorflow_is_left_out_where_litert_serves_every_model(tmp_path, litert
     put_export(tmp_path, "xor/1", litert=litert_proof)
     (tmp_path / "xor/1/model.tflite").write_bytes(TFLITE)
 
-    assert package._choose_engines(tmp_path, PINS) == (
+    assert package._choose_engines(tmp_path, PINS, "3.13") == (
         PINS[:2],
         "TensorFlow is not in the package: LiteRT serves every model.",
     )
@@ -355,20 +355,22 @@ def test_tensorflow_is_left_out_where_litert_serves_every_model(tmp_path, litert
 def test_a_model_that_needs_tensorflow_is_named_with_its_reason(tmp_path, litert_proof):
     put_export(tmp_path, "xor/1", litert=litert_proof)
     (tmp_path / "xor/1/model.tflite").write_bytes(TFLITE)
-    put_export(tmp_path, "video/2", engine="LiteRT: MaxPool3D has no counterpart in it: served by TensorFlow")
+    put_export(tmp_path, "video/2", engine="LiteRT: it has no operation for MaxPool3D: served by TensorFlow")
 
-    pins, line = package._choose_engines(tmp_path, PINS)
+    pins, line = package._choose_engines(tmp_path, PINS, "3.13")
 
     assert pins == PINS
-    assert "TensorFlow is in the package: model/video/2 (LiteRT: MaxPool3D has no counterpart" in line
+    assert "TensorFlow is in the package: model/video/2 (LiteRT: it has no operation for MaxPool3D" in line
     assert "xor" not in line
 
 
 def test_a_python_that_tensorflow_has_no_wheel_for_needs_litert(tmp_path):
     put_export(tmp_path, "video/2")
 
-    with pytest.raises(PackageError, match=r"is needed: model/video/2 \(not exported here.*TARGET=3\.13"):
-        package._choose_engines(tmp_path, PINS[:2])
+    with pytest.raises(
+        PackageError, match=r"no wheel for Python 3\.14: model/video/2 \(it was made elsewhere.*TARGET=3\.13"
+    ):
+        package._choose_engines(tmp_path, PINS[:2], "3.14")
 
 
 @pytest.mark.parametrize("content", [b"damaged", None])
@@ -378,8 +380,8 @@ def test_a_model_of_litert_must_be_there(tmp_path, litert_proof, content):
         (tmp_path / "xor/1/model.tflite").write_bytes(content)
 
     with pytest.raises(PackageError, match=r"model/xor/1/model\.tflite is missing or damaged"):
-        package._choose_engines(tmp_path, PINS)
+        package._choose_engines(tmp_path, PINS, "3.13")
 
 
 def test_without_models_the_package_can_serve_any(tmp_path):
-    assert package._choose_engines(tmp_path, PINS)[0] == PINS
+    assert package._choose_engines(tmp_path, PINS, "3.13")[0] == PINS

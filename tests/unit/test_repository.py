@@ -114,7 +114,7 @@ def test_a_version_folder_without_a_model_is_unavailable(repository, models, cap
     with pytest.raises(ModelUnavailableError) as caught:
         repository.get("m")
 
-    assert "has neither a SavedModel nor files to export one from" in caplog.text
+    assert "has neither a SavedModel nor Keras files" in caplog.text
     assert str(models) not in str(caught.value)
 
 
@@ -378,7 +378,7 @@ def test_without_keras_the_log_says_to_run_the_export(repository, models, tmp_pa
     with pytest.raises(ModelUnavailableError):
         repository.get("xor")
 
-    assert "Export it where the model is developed" in caplog.text
+    assert "Export the model on a development machine" in caplog.text
     assert list((tmp_path / "cache" / "xor").iterdir()) == []
 
 
@@ -389,7 +389,7 @@ def test_a_corrupt_source_leaves_nothing_in_the_cache(repository, models, tmp_pa
     with pytest.raises(ModelUnavailableError):
         repository.get("xor")
 
-    assert "model.h5 is no Keras model" in caplog.text
+    assert "model.h5 is not a Keras model" in caplog.text
     assert list((tmp_path / "cache" / "xor").iterdir()) == []
 
 

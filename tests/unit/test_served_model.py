@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from serving.engines.errors import EngineNotFoundError
 from serving.errors import ModelNotFoundError, ModelUnavailableError
 from serving.models.served_model import ServedModel
 from serving.status import State
@@ -86,6 +87,18 @@ def test_a_version_that_fails_is_tried_again_by_the_next_request_for_it(disk, se
     assert served.get(1).version == 1
     assert states(served)[1] is State.AVAILABLE
     assert disk.loads == [1, 1, 1]
+
+
+def test_an_engine_that_is_not_installed_is_one_line_in_the_log(disk, caplog):
+    def load(name, folder):
+        raise EngineNotFoundError("No engine can run this model.")
+
+    with pytest.raises(ModelUnavailableError):
+        ServedModel("m", disk.find, load).get(1)
+
+    assert "Model m/1 could not be loaded" in caplog.text
+    assert "EngineNotFoundError: No engine can run this model." in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 def test_the_latest_is_the_highest_that_loads(disk, served):

@@ -23,10 +23,10 @@ class Export(StrEnum):
 
     FRESH = "export matches its files"
     FOREIGN = "SavedModel made elsewhere"
-    UNRECORDED = "SavedModel without a record that it was exported from the files beside it"
+    UNRECORDED = "SavedModel without export.json beside Keras files"
     STALE = "its export does not match its files"
     MISSING = "not exported"
-    EMPTY = "neither saved_model.pb nor files to export one from in its folder"
+    EMPTY = "its folder has neither saved_model.pb nor Keras files"
 
 
 @dataclass
@@ -126,9 +126,14 @@ def _beside(model_path: Path, found: list[Version]) -> list[Finding]:
 def _unready(version: Version, can_export: bool) -> Finding:
     if version.export is Export.EMPTY:
         return problem(f"{version}: {version.export}", "put model.keras or a SavedModel there")
+    if version.export is Export.STALE and not export_record.find_sources(version.folder):
+        return problem(f"{version}: saved_model.pb has changed since it was exported", "copy the export again")
     todo = f"python -m export {_shown(version.folder)}, and publish what it writes"
     if not can_export:
-        return problem(f"{version}: {version.export}, and there is no Keras to export it when it is served", todo)
+        return problem(
+            f"{version}: {version.export}, and Keras, which would export it on the first request, is not installed",
+            todo,
+        )
     return warning(f"{version}: {version.export}; every cold start would export it, which takes seconds", todo)
 
 

@@ -24,13 +24,15 @@ from tools.package.targets import Target, parse_arguments
 
 PROJECT = Path(__file__).resolve().parents[2]
 
+_NO_REASON = "it was made elsewhere, exported by an older version, or exported with --engine tensorflow"
+
 
 def build(target: Target, dist: Path) -> list[str]:
     """Build and prove the package of a target; return the lines to print.
 
     Raises PackageError, and leaves what was in ``dist`` as it was.
     """
-    pins, engines = _choose_engines(PROJECT / "model", lock.read(lock.PACKAGE, target))
+    pins, engines = _choose_engines(PROJECT / "model", lock.read(lock.PACKAGE, target), target.python)
     with staging(dist, str(target)) as folder:
         app, package, bill = (folder / f"{target}{ending}" for ending in ("", ".zip", ".sbom.json"))
         _copy_app(app)
@@ -43,7 +45,7 @@ def build(target: Target, dist: Path) -> list[str]:
     return [*table, "", *notes, f"Written: {dist / str(target)}/, .zip and .sbom.json beside it."]
 
 
-def _choose_engines(folder: Path, pins: list[Pin]) -> tuple[list[Pin], str]:
+def _choose_engines(folder: Path, pins: list[Pin], python: str) -> tuple[list[Pin], str]:
     """Leave TensorFlow out where LiteRT serves every model; return the pins that are left and a line that says so.
 
     Raises PackageError where TensorFlow is needed, and is not among the pins.
@@ -54,7 +56,7 @@ def _choose_engines(folder: Path, pins: list[Pin]) -> tuple[list[Pin], str]:
         return left, "TensorFlow is not in the package: LiteRT serves every model."
     because = "; ".join(f"{at} ({reason})" for at, reason in reasons.items()) or "there is no model in it yet"
     if left == pins:
-        raise PackageError(f"TensorFlow, which has no wheel for this Python, is needed: {because}. Choose TARGET=3.13")
+        raise PackageError(f"TensorFlow is needed, but has no wheel for Python {python}: {because}. Use TARGET=3.13")
     return pins, f"TensorFlow is in the package: {because}."
 
 
@@ -66,14 +68,14 @@ def _reasons_for_tensorflow(folder: Path) -> dict[str, str]:
             at = f"model/{name}/{version.name}"
             if not export_record.is_fresh(version):
                 raise PackageError(
-                    f"{at} has no export, or one that is older than its sources, and a package can't export. "
+                    f"{at} has no export that matches its files, and the package can't export models. "
                     f"Run: make export MODEL={at}"
                 )
             record = ExportRecord.read(version)
             if record.litert and export_record.litert_hash(version) != record.litert.sha256:
                 raise PackageError(f"{at}/model.tflite is missing or damaged. Run: make export MODEL={at}")
             if record.litert is None:
-                reasons[at] = record.engine or "not exported here, or by an older version"
+                reasons[at] = record.engine or _NO_REASON
     return reasons
 
 
