@@ -30,6 +30,8 @@ from serving.models.export_record import find_sources
 from tests.unit.conftest import SaveModel
 from tests.unit.dense_files import FORMATS, Node, layer
 
+pytestmark = pytest.mark.slow
+
 
 class Canary:
     """A file that a payload would make, and files whose content it would read."""

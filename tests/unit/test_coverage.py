@@ -8,6 +8,8 @@ import pytest
 from benchmarks.coverage import layers, report
 from benchmarks.coverage.case import Case, Tensor, WrongError, relative_difference
 
+pytestmark = pytest.mark.slow
+
 
 def f32(values: object) -> np.ndarray:
     return np.array(values, np.float32)

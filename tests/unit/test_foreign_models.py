@@ -20,6 +20,8 @@ from serving.endpoints.openapi import OpenApi
 from serving.endpoints.tf_serving import TfServing
 from serving.http import Endpoint, handle
 
+pytestmark = pytest.mark.slow
+
 PREDICT = "tensorflow/serving/predict"
 
 
