@@ -23,7 +23,7 @@ from serving.engines.signature import DEFAULT_SIGNATURE, SERVE_TAG, Signature, r
 __all__ = ["Session", "is_available"]
 
 # Each runner unpacks the weights into memory of its own, and takes 0.1 ms and more to change its shapes. A small model
-# gets a runner for each shape in use, a large one a single runner (docs/performance.md has the figures).
+# gets a runner for each shape in use, a large one a single runner (docs/engines.md).
 _BYTES_OF_RUNNERS = 64 * 1024 * 1024
 _MOST_RUNNERS = 16
 
