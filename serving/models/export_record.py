@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from serving.engines import MODEL_TFLITE
 from serving.engines import SAVED_MODEL as SAVED_MODEL  # for all who ask for the layout
@@ -38,6 +39,9 @@ _OTHER_JSON = (EXPORT_RECORD, "labels.json")
 _MARKS_OF_ARCHITECTURE = (b"class_name", b"layers")
 
 
+_Record = TypeVar("_Record", "ExportRecord", LiteRtProof)
+
+
 class SourceError(Exception):
     """A model's folder or one of its files can't be used; the message is one line for the model's owner."""
 
@@ -66,9 +70,8 @@ class ExportRecord:
         try:
             content = json.loads((folder / EXPORT_RECORD).read_bytes())
             if content.get("litert"):
-                content["litert"] = LiteRtProof(**content["litert"])
-            known = {field.name for field in fields(cls)}
-            return cls(**{key: value for key, value in content.items() if key in known})  # of a later version, too
+                content["litert"] = _filled(LiteRtProof(""), content["litert"])
+            return _filled(cls({}, "", ""), content)
         except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             return cls({}, "", "")
 
@@ -80,6 +83,16 @@ class ExportRecord:
         """Write ``export.json`` into an export's folder, with the hash of its graph."""
         content = asdict(self) | {"saved_model": sha256(folder / SAVED_MODEL)}
         (folder / EXPORT_RECORD).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _filled(empty: _Record, content: Mapping[str, Any]) -> _Record:
+    """Return a record with the values that it knows; raises TypeError for one of another type."""
+    known = {field.name for field in fields(empty)} & content.keys()
+    for name in known:
+        example = LiteRtProof("") if name == "litert" else getattr(empty, name)
+        if type(content[name]) is not type(example) and not (name == "litert" and content[name] is None):
+            raise TypeError(name)
+    return replace(empty, **{name: content[name] for name in known})
 
 
 def find_sources(folder: Path) -> list[Path]:

@@ -2,10 +2,12 @@
 
 import dataclasses
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
 
+from serving.engines.options import LiteRtProof
 from serving.models import export_record
 from serving.models.export_record import ExportRecord
 
@@ -121,6 +123,30 @@ def test_a_record_is_read_as_it_was_written(folder):
     assert ExportRecord.read(folder) == dataclasses.replace(written, saved_model=graph)
     (folder / "export.json").unlink()
     assert ExportRecord.read(folder) == ExportRecord({}, "", "")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"litert": True}, {"litert": {"sha256": 1}}, {"engine": 5}, {"independent_rows": "yes"}, {"sources": 1}],
+    ids=str,
+)
+def test_a_record_with_another_type_is_as_good_as_none(folder, change):
+    ExportRecord({"model.h5": "0"}, "keras", "2.21.0").write(folder)
+    content = json.loads((folder / "export.json").read_text()) | change
+    (folder / "export.json").write_text(json.dumps(content))
+
+    assert ExportRecord.read(folder) == ExportRecord({}, "", "")
+
+
+def test_a_record_of_a_later_version_is_read(folder):
+    proof = LiteRtProof("0", parallel=True)
+    ExportRecord({"model.h5": "0"}, "keras", "2.21.0", litert=proof).write(folder)
+    content = json.loads((folder / "export.json").read_text())
+    content |= {"later": 1, "litert": content["litert"] | {"later": 2}}
+    (folder / "export.json").write_text(json.dumps(content))
+
+    assert ExportRecord.read(folder).sources == {"model.h5": "0"}
+    assert ExportRecord.read(folder).litert == proof
 
 
 def test_an_export_whose_graph_has_changed_is_not_fresh(folder: Path) -> None:

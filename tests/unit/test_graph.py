@@ -331,6 +331,7 @@ def test_every_operation_on_the_cpu_is_allowed_or_not_for_a_reason(tf: Any) -> N
         "DeepCopy",
         "InitializeTableFromTextFile",
         "InitializeTableFromTextFileV2",
+        "XlaDynamicUpdateSlice",  # only its name is of another device
     ]
 
 
