@@ -27,12 +27,34 @@ def attention(keras: Any, layers: Any) -> Any:
     return keras.Model(x, layers.MultiHeadAttention(2, 4)(x, x))
 
 
-@pytest.mark.parametrize("kind", [dense, images, text, attention])
+def recurrent(keras: Any, layers: Any) -> Any:
+    inner = [layers.Embedding(20, 3, mask_zero=True), layers.Bidirectional(layers.LSTM(4, return_sequences=True))]
+    return keras.Sequential([layers.Input((None,)), *inner, layers.GRU(4), layers.Dense(1)])
+
+
+def films(keras: Any, layers: Any) -> Any:
+    return keras.Sequential([layers.Input((3, 5, 5, 1)), layers.ConvLSTM2D(2, 2), layers.Flatten(), layers.Dense(1)])
+
+
+@pytest.mark.parametrize("kind", [dense, images, text, attention, recurrent, films])
 @pytest.mark.parametrize("library", ["keras", "tf_keras"])
 def test_common_models_are_proven(tf: Any, kind: Any, library: str) -> None:
     keras = pytest.importorskip(library)
 
     assert independence.is_proven(tf, saved_model.trace(tf, kind(keras, keras.layers), None))
+
+
+def _loop(tf: Any, x: Any, turns: Any, turn: Any) -> Any:
+    return tf.while_loop(lambda i, y: i < turns, lambda i, y: (i + 1, turn(i, y)), [0, x])[1]
+
+
+def _stacked(tf: Any, values: list[Any]) -> Any:
+    """Return values on top of each other, by way of a list."""
+    ops = tf.raw_ops
+    tensors = ops.TensorListReserve(element_shape=[-1, -1], num_elements=len(values), element_dtype=tf.float32)
+    for index, value in enumerate(values):
+        tensors = ops.TensorListSetItem(input_handle=tensors, index=index, item=value)
+    return ops.TensorListStack(input_handle=tensors, element_shape=[-1, -1], element_dtype=tf.float32)[0]
 
 
 MIXED = {
@@ -55,7 +77,25 @@ MIXED = {
     )[0][:, 0, 0],
     "batch positions by einsum": lambda tf, x: tf.einsum("bi,bj->ij", x, x),
     "as many random numbers": lambda tf, x: x + tf.random.uniform(tf.shape(x)),
-    "a loop": lambda tf, x: tf.while_loop(lambda i, y: i < 2, lambda i, y: (i + 1, y + 1), [0, x])[1],
+    "a turn for each row": lambda tf, x: _loop(tf, x, tf.shape(x)[0], lambda i, y: y * 2),
+    "turns until all rows are large": lambda tf, x: tf.while_loop(
+        lambda y: tf.reduce_any(y < 9), lambda y: [y + 1], [x]
+    )[0],
+    "a loop that sorts": lambda tf, x: _loop(tf, x, 2, lambda i, y: tf.sort(y, 0)),
+    "a loop that exchanges axes": lambda tf, x: tf.reshape(
+        _loop(tf, x[..., None], 2, lambda i, y: tf.reshape(tf.transpose(y, [1, 0, 2]), tf.shape(y))), [-1, 4]
+    ),
+    "a list of rows": lambda tf, x: tf.raw_ops.TensorListStack(
+        input_handle=tf.raw_ops.TensorListFromTensor(tensor=x, element_shape=[4]),
+        element_shape=[4],
+        element_dtype=tf.float32,
+    ),
+    "rows in two places of a list": lambda tf, x: _stacked(tf, [x, tf.transpose(x)]),
+    "a function that mixes": lambda tf, x: tf.function(lambda y: y - tf.reduce_mean(y, 0))(x),
+    "random numbers in a function": lambda tf, x: x + tf.function(lambda: tf.random.uniform([1, 4]))(),
+    "split along the rows": lambda tf, x: tf.concat(tf.split(tf.concat([x, x], 0), 2, 0), 1)[:, :4],
+    "unstacked along the rows": lambda tf, x: x + tf.unstack(tf.ensure_shape(x, [3, 4]))[0],
+    "filled by the number of rows": lambda tf, x: x * tf.cast(tf.fill([4], tf.shape(x)[0]), tf.float32),
 }  # fmt: skip
 
 
@@ -76,6 +116,15 @@ APART = {
     "one of each row": lambda tf, x: tf.one_hot(tf.argmax(x, 1), 4),
     "a constant from outside of the graph": lambda tf, x: OUTSIDE[0] / x,
     "a choice": lambda tf, x: tf.where(x > 0, x, -x),
+    "a loop": lambda tf, x: _loop(tf, x, 2, lambda i, y: y + 1),
+    "a turn for each column": lambda tf, x: _loop(tf, x, tf.shape(x)[1], lambda i, y: y + 1),
+    "a list": lambda tf, x: tf.ensure_shape(_stacked(tf, [x, x + 1]), [None, 4]),
+    "a function": lambda tf, x: tf.function(lambda y: y * 2)(x),
+    "the last column first": lambda tf, x: tf.reverse(x, [1])[..., :2],
+    "halves": lambda tf, x: tf.concat(tf.split(x, 2, 1)[::-1], 1),
+    "columns apart": lambda tf, x: tf.stack(tf.unstack(x, axis=1)[1:], 1),
+    "ones for each row": lambda tf, x: x + tf.fill([tf.shape(x)[0], 4], 1.0),
+    "a column of a column-major table": lambda tf, x: tf.transpose(tf.transpose(x)[1:3]),
 }
 
 

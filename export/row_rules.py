@@ -1,0 +1,397 @@
+"""What each operation of a graph does to the rows of a batch; ``independence`` applies these rules to a whole graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_SLICE_MASKS = ("begin", "end", "ellipsis", "new_axis", "shrink_axis")
+
+# Of a tensor that holds sizes, among them the number of rows.
+SIZES = "sizes"
+
+
+@dataclass(frozen=True)
+class TensorList:
+    """A list of tensors, each with its rows along this axis; None while nothing is in it."""
+
+    axis: int | None = None
+
+
+# What is known of a tensor: the axis of its rows, one of the above, or None: it is the same for every row.
+State = int | str | TensorList | None
+
+
+class UnprovenError(Exception):
+    """Rows may depend on each other; the message names the operation."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation of a graph with the states of its inputs."""
+
+    tf: Any
+    op: Any
+    states: list[State]
+    known: Mapping[str, State]  # of every tensor before, by name
+
+    def rank(self, index: int) -> int:
+        """Return the rank of an input; raises UnprovenError where it is not known."""
+        rank = self.op.inputs[index].shape.rank
+        if rank is None:
+            raise UnprovenError(self.op.type)
+        return int(rank)
+
+    def constant(self, index: int) -> Any:
+        """Return the value of an input, as an array; raises UnprovenError where it is no constant."""
+        value = self.tf.get_static_value(self.op.inputs[index])
+        if value is None:
+            raise UnprovenError(self.op.type)
+        return value
+
+    def only(self, *batched: int) -> int:
+        """Return the axis of the inputs at these places; raises unless they share one and no other depends on rows."""
+        axes = {self.states[index] for index in batched}
+        others = [state for index, state in enumerate(self.states) if index not in batched]
+        axis = axes.pop()
+        if axes or not isinstance(axis, int) or any(state is not None for state in others):
+            raise UnprovenError(self.op.type)
+        return axis
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+def _sizes(operation: Operation) -> State:
+    """Sizes stay sizes as long as they are only taken apart and put together."""
+    if all(state in (None, SIZES) for state in operation.states):
+        return SIZES
+    raise UnprovenError(operation.op.type)
+
+
+def _elementwise(operation: Operation) -> State:
+    """Values are combined at the same place, counted from the last axis."""
+    if SIZES in operation.states:
+        return _sizes(operation)
+    if any(isinstance(state, TensorList) for state in operation.states):
+        raise UnprovenError(operation.op.type)
+    places = {operation.rank(i) - state for i, state in enumerate(operation.states) if isinstance(state, int)}
+    place = places.pop()
+    for index, state in enumerate(operation.states):
+        rank = operation.rank(index)
+        is_repeated = rank < place or operation.op.inputs[index].shape[rank - place] == 1
+        if places or (state is None and not is_repeated):
+            raise UnprovenError(operation.op.type)
+    return int(operation.op.outputs[0].shape.rank) - place
+
+
+def _first(operation: Operation) -> State:
+    """Rows of the first input are each worked on alone, and lie along its first axis."""
+    if operation.only(0) != 0:
+        raise UnprovenError(operation.op.type)
+    return 0
+
+
+def _normalization(operation: Operation) -> State:
+    if operation.op.get_attr("is_training"):
+        raise UnprovenError(operation.op.type)
+    return _first(operation)
+
+
+def _transposed_convolution(operation: Operation) -> State:
+    if operation.states[0] not in (None, SIZES) or operation.states[1] is not None or operation.states[2] != 0:
+        raise UnprovenError(operation.op.type)
+    return 0
+
+
+def _last_axis(operation: Operation) -> State:
+    axis = operation.only(0)
+    if axis == operation.rank(0) - 1:
+        raise UnprovenError(operation.op.type)
+    return axis
+
+
+def _product(operation: Operation) -> State:
+    """Rows of the first factor by a matrix, or matrices by matrices of the same row."""
+    left, right = operation.states
+    if any(operation.op.get_attr(name) for name in ("transpose_a", "adj_x") if name in operation.op.node_def.attr):
+        raise UnprovenError(operation.op.type)
+    rank = operation.rank(0)
+    if isinstance(left, int) and right is None and left <= rank - 2:
+        return left + operation.op.outputs[0].shape.rank - rank
+    if left == right and isinstance(left, int) and left < rank - 2 and rank == operation.rank(1):
+        return left
+    raise UnprovenError(operation.op.type)
+
+
+def _einsum(operation: Operation) -> State:
+    terms, _, result = operation.op.get_attr("equation").decode().partition("->")
+    labels = [
+        term[state] for term, state in zip(terms.split(","), operation.states, strict=True) if isinstance(state, int)
+    ]
+    others = [
+        term for term, state in zip(terms.split(","), operation.states, strict=True) if not isinstance(state, int)
+    ]
+    label = labels[0]
+    if "." in terms or SIZES in operation.states or set(labels) != {label} or any(label in term for term in others):
+        raise UnprovenError(operation.op.type)
+    if label not in result:
+        raise UnprovenError(operation.op.type)
+    return result.index(label)
+
+
+def _reduction(operation: Operation) -> State:
+    if operation.states[0] == SIZES:
+        return _sizes(operation)
+    axis, rank = operation.only(0), operation.rank(0)
+    over = {int(value) % rank for value in operation.constant(1).reshape(-1)}
+    if axis in over:
+        raise UnprovenError(operation.op.type)
+    attributes = operation.op.node_def.attr
+    keeps = "keep_dims" in attributes and operation.op.get_attr("keep_dims")
+    return axis if keeps else axis - sum(other < axis for other in over)
+
+
+def _cumulation(operation: Operation) -> State:
+    axis = operation.only(0)
+    if int(operation.constant(1)) % operation.rank(0) == axis:
+        raise UnprovenError(operation.op.type)
+    return axis
+
+
+def _reshape(operation: Operation) -> State:
+    """Rows stay rows where the values of each are as many before as after."""
+    before, after = (tensor.shape for tensor in (operation.op.inputs[0], operation.op.outputs[0]))
+    if operation.states[0] != 0 or operation.states[1] not in (None, SIZES) or not before.rank or not after.rank:
+        raise UnprovenError(operation.op.type)
+    sizes = before[1:].num_elements(), after[1:].num_elements()
+    if sizes[0] is None or sizes[0] != sizes[1] or after[0] is not None:
+        raise UnprovenError(operation.op.type)
+    return 0
+
+
+def _transpose(operation: Operation) -> State:
+    return list(operation.constant(1)).index(operation.only(0))
+
+
+def _expand(operation: Operation) -> State:
+    axis, new = operation.only(0), int(operation.constant(1)) % (operation.rank(0) + 1)
+    return axis + (new <= axis)
+
+
+def _squeeze(operation: Operation) -> State:
+    axis, rank = operation.only(0), operation.rank(0)
+    gone = {value % rank for value in operation.op.get_attr("squeeze_dims")}
+    if not gone or axis in gone:
+        raise UnprovenError(operation.op.type)
+    return axis - sum(other < axis for other in gone)
+
+
+def _concat(operation: Operation) -> State:
+    if SIZES in operation.states:
+        return _sizes(operation)
+    axis = operation.only(*range(len(operation.states) - 1))
+    if int(operation.constant(len(operation.states) - 1)) % operation.rank(0) == axis:
+        raise UnprovenError(operation.op.type)
+    return axis
+
+
+def _pack(operation: Operation) -> State:
+    if SIZES in operation.states:
+        return _sizes(operation)
+    axis, new = operation.only(*range(len(operation.states))), operation.op.get_attr("axis")
+    return axis + (new % (operation.rank(0) + 1) <= axis)
+
+
+def _pad(operation: Operation) -> State:
+    axis = operation.only(0)
+    if any(operation.constant(1)[axis]):
+        raise UnprovenError(operation.op.type)
+    return axis
+
+
+def _tile(operation: Operation) -> State:
+    axis = operation.only(0)
+    if operation.constant(1)[axis] != 1:
+        raise UnprovenError(operation.op.type)
+    return axis
+
+
+def _strided_slice(operation: Operation) -> State:
+    """All rows, and any part of the other axes; tf.strided_slice documents the masks."""
+    if operation.states[0] == SIZES:
+        return None if _is_another_size(operation) else _sizes(operation)
+    row, strides = operation.only(0), operation.constant(3)
+    masks = {name: operation.op.get_attr(f"{name}_mask") for name in _SLICE_MASKS}
+    axis = new = 0  # of what is sliced, and of the result
+    for index, stride in enumerate(strides):
+        is_set = {name: mask >> index & 1 for name, mask in masks.items()}
+        if is_set["ellipsis"]:
+            whole = operation.rank(0) - (len(strides) - 1 - masks["new_axis"].bit_count())
+            if axis <= row < axis + whole:
+                break
+            axis, new = axis + whole, new + whole
+        elif is_set["new_axis"]:
+            new += 1
+        elif axis < row:
+            axis, new = axis + 1, new + 1 - is_set["shrink_axis"]
+        elif is_set["shrink_axis"] or not (is_set["begin"] and is_set["end"] and stride == 1):
+            raise UnprovenError(operation.op.type)
+        else:
+            break
+    return new + row - axis
+
+
+def _is_another_size(operation: Operation) -> bool:
+    """Tell whether this takes one size of a shape, and not the number of rows: it is the same for every row."""
+    op = operation.op
+    source, begin = op.inputs[0].op, operation.tf.get_static_value(op.inputs[1])
+    if source.type != "Shape" or begin is None or begin.shape != (1,) or not op.get_attr("shrink_axis_mask"):
+        return False
+    axis = operation.known[source.inputs[0].name]
+    return isinstance(axis, int) and begin[0] >= 0 and begin[0] != axis
+
+
+def _fill(operation: Operation) -> State:
+    """One value, in as many rows as there are."""
+    shape = operation.op.outputs[0].shape
+    open_axes = [axis for axis, size in enumerate(shape) if size is None] if shape.rank else []
+    if operation.states != [SIZES, None] or len(open_axes) != 1:
+        raise UnprovenError(operation.op.type)
+    return open_axes[0]
+
+
+def _split(operation: Operation) -> State:
+    place = 1 if operation.op.type == "Split" else 0  # of the values
+    axis = operation.only(place)
+    if int(operation.constant(0 if place else 2)) % operation.rank(place) == axis:
+        raise UnprovenError(operation.op.type)
+    return axis
+
+
+def _unpack(operation: Operation) -> State:
+    axis, gone = operation.only(0), operation.op.get_attr("axis") % operation.rank(0)
+    if gone == axis:
+        raise UnprovenError(operation.op.type)
+    return axis - (gone < axis)
+
+
+def _reverse(operation: Operation) -> State:
+    axis, rank = operation.only(0), operation.rank(0)
+    if axis in {int(value) % rank for value in operation.constant(1)}:
+        raise UnprovenError(operation.op.type)
+    return axis
+
+
+def _new_list(operation: Operation) -> State:
+    if any(state not in (None, SIZES) for state in operation.states) or operation.states[1] is not None:
+        raise UnprovenError(operation.op.type)
+    return TensorList()
+
+
+def _list_of(operation: Operation) -> State:
+    """Take a tensor apart along its first axis."""
+    axis = operation.states[0]
+    if not isinstance(axis, int) or axis == 0:
+        raise UnprovenError(operation.op.type)
+    return TensorList(axis - 1)
+
+
+def _list_item(operation: Operation) -> State:
+    return _list(operation).axis
+
+
+def _stack(operation: Operation) -> State:
+    axis = _list(operation).axis
+    return axis + 1 if axis is not None else None
+
+
+def _list(operation: Operation) -> TensorList:
+    """Return what is in the list; where rows are read from one, nothing else may depend on them."""
+    found, *others = operation.states
+    if not isinstance(found, TensorList) or found.axis is None or others[0] not in (None, SIZES):
+        raise UnprovenError(operation.op.type)
+    return found
+
+
+def _with_item(operation: Operation) -> State:
+    found, index, item = operation.states
+    if not isinstance(found, TensorList) or not isinstance(item, int) or index is not None:
+        raise UnprovenError(operation.op.type)
+    if found.axis not in (None, item):
+        raise UnprovenError(operation.op.type)
+    return TensorList(item)
+
+
+def _gather(operation: Operation) -> State:
+    """Rows of indices into the same table."""
+    axis = operation.only(1)
+    if operation.op.type == "GatherV2" and int(operation.constant(2)) != 0:
+        raise UnprovenError(operation.op.type)
+    if "batch_dims" in operation.op.node_def.attr and operation.op.get_attr("batch_dims"):
+        raise UnprovenError(operation.op.type)
+    return axis
+
+
+def _lookup(operation: Operation) -> State:
+    return operation.only(1)
+
+
+def _one_hot(operation: Operation) -> State:
+    if operation.op.get_attr("axis") != -1:
+        raise UnprovenError(operation.op.type)
+    return operation.only(0)
+
+
+RULES: list[tuple[frozenset[str], Callable[[Operation], State]]] = [
+    (_names("Shape ShapeN Size"), lambda operation: SIZES),
+    (
+        _names(
+            """Abs Acos Acosh Add AddN AddV2 Asin Asinh AsString Atan Atan2 Atanh BiasAdd BitwiseAnd BitwiseOr
+            BitwiseXor Cast Ceil CheckNumerics ClipByValue Cos Cosh DivNoNan Elu Equal Erf Erfc Exp Expm1 Floor
+            FloorDiv FloorMod Greater GreaterEqual IsFinite IsInf IsNan LeakyRelu Less LessEqual Log Log1p
+            LogicalAnd LogicalNot LogicalOr Maximum Minimum Mul Neg NotEqual OnesLike Pow RealDiv Reciprocal Relu
+            Relu6 Rint Round Rsqrt Select SelectV2 Selu Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Square
+            SquaredDifference StopGradient StringLength StringLower StringStrip StringToHashBucketFast StringUpper
+            Sub Tan Tanh ZerosLike"""
+        ),
+        _elementwise,
+    ),
+    (
+        _names(
+            """AvgPool AvgPool3D Conv2D Conv3D DepthToSpace DepthwiseConv2dNative ExtractImagePatches LRN MaxPool
+            MaxPool3D ResizeArea ResizeBicubic ResizeBilinear ResizeNearestNeighbor SpaceToDepth"""
+        ),
+        _first,
+    ),
+    (_names("FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3"), _normalization),
+    (_names("Conv2DBackpropInput Conv3DBackpropInputV2"), _transposed_convolution),
+    (_names("LogSoftmax Softmax TopKV2"), _last_axis),
+    (_names("BatchMatMul BatchMatMulV2 BatchMatMulV3 MatMul"), _product),
+    (_names("Einsum"), _einsum),
+    (_names("All Any ArgMax ArgMin EuclideanNorm Max Mean Min Prod Sum"), _reduction),
+    (_names("Reshape"), _reshape),
+    (_names("Transpose"), _transpose),
+    (_names("ExpandDims"), _expand),
+    (_names("Squeeze"), _squeeze),
+    (_names("ConcatV2"), _concat),
+    (_names("Pack"), _pack),
+    (_names("MirrorPad Pad PadV2"), _pad),
+    (_names("StridedSlice"), _strided_slice),
+    (_names("Tile"), _tile),
+    (_names("GatherV2 ResourceGather"), _gather),
+    (_names("LookupTableFindV2"), _lookup),
+    (_names("OneHot"), _one_hot),
+    (_names("Cumsum"), _cumulation),
+    (_names("Fill"), _fill),
+    (_names("Split SplitV"), _split),
+    (_names("Unpack"), _unpack),
+    (_names("ReverseV2"), _reverse),
+    (_names("TensorListReserve"), _new_list),
+    (_names("TensorListFromTensor"), _list_of),
+    (_names("TensorListGetItem"), _list_item),
+    (_names("TensorListSetItem"), _with_item),
+    (_names("TensorListStack"), _stack),
+]
