@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -20,7 +21,7 @@ from export import saved_model
 from serving.engines import MODEL_TFLITE, litert_library
 from serving.engines.errors import InvalidArgumentError
 from serving.engines.litert_library import ELEMENT_TYPES, MAX_RANK
-from serving.engines.litert_runner import LiteRtModel, Runner
+from serving.engines.litert_runner import FIXED_ROWS, LiteRtModel, Runner
 from serving.engines.options import LiteRtProof, LoadOptions
 from serving.engines.session import Session, load_session
 from serving.engines.signature import DEFAULT_SIGNATURE, Signature
@@ -35,6 +36,9 @@ _ROWS, _SIZES = (1, 3, 64), (1, 7, 8, 32, 33, 64)
 _LARGEST_DIFFERENCE = 1e-5
 _SCALES = (*saved_model.SCALES, 1e10, 0)
 _LONG_SECONDS, _LESS_ROWS, _LESS_SIZES = 0.1, (1, 3, 8), (32, 33, 224)
+
+# Batches that LiteRT runs where it can't run any number of rows (docs/engines.md).
+_FIXED_ROWS = (1, 8)
 
 # What is measured: a row, and a batch.
 _BATCH = 32
@@ -98,11 +102,11 @@ def _decide(tf: Any, trace: _Trace, folder: Path, reference: Session, independen
     trials = _trials(reference)
     proven = partial(_proven, tf, trace, folder, reference, trials)
     try:
-        return proven(single_row=False)
+        return proven(fixed_rows=())
     except _OpenBatchError:
         if not independent_rows:
             raise
-    return proven(single_row=True)
+    return proven(fixed_rows=_FIXED_ROWS)
 
 
 def _check_types(signature: Signature) -> None:
@@ -142,26 +146,27 @@ def _trial(session: Session, feeds: _Tensors) -> _Trial:
 
 
 def _proven(
-    tf: Any, trace: _Trace, folder: Path, reference: Session, trials: list[_Trial], single_row: bool
+    tf: Any, trace: _Trace, folder: Path, reference: Session, trials: list[_Trial], fixed_rows: tuple[int, ...]
 ) -> Decision:
     path = folder / MODEL_TFLITE
-    path.write_bytes(_converted(tf, trace(1 if single_row else None)))
-    _check_shapes(LiteRtModel(path.read_bytes(), reference.signatures[DEFAULT_SIGNATURE], 1), trials, single_row)
-    proof = LiteRtProof(sha256(path), single_row=single_row)
+    functions = {f"{FIXED_ROWS}{rows}": trace(rows) for rows in fixed_rows} or {DEFAULT_SIGNATURE: trace(None)}
+    path.write_bytes(_converted(tf, functions))
+    _check_shapes(LiteRtModel(path.read_bytes(), reference.signatures[DEFAULT_SIGNATURE], 1), trials)
+    proof = LiteRtProof(sha256(path))
     with _session(folder, proof) as session:
         difference = max(_difference(session, trial) for trial in trials)
         proof = replace(proof, finite_only=not _agrees_beyond_numbers(session, reference, trials[0].feeds))
     return _measured(folder, proof, reference, trials[0].feeds, difference)
 
 
-def _converted(tf: Any, function: Any) -> bytes:
-    """Return a concrete function as LiteRT's flatbuffer: of built-in operations only, not quantized."""
+def _converted(tf: Any, functions: Mapping[str, Any]) -> bytes:
+    """Return concrete functions as LiteRT's flatbuffer: of built-in operations only, not quantized."""
     with tempfile.TemporaryDirectory() as scratch, _silence():
         folder = Path(scratch) / "frozen"
-        if not saved_model.write_frozen(tf, function, folder):
+        if not saved_model.write_frozen(tf, functions, folder, lowers_loops=False):
             raise _UnprovenError("the model has state or tables, which can't be converted")
         try:
-            content: bytes = tf.lite.TFLiteConverter.from_saved_model(str(folder)).convert()
+            content: bytes = tf.lite.TFLiteConverter.from_saved_model(str(folder), list(functions)).convert()
         except Exception as error:
             operations = re.search(r"^(?:TF Select|Custom) ops: (.+)$", str(error), re.MULTILINE)
             raise _OpenBatchError(
@@ -183,18 +188,19 @@ def _silence() -> Iterator[None]:
         os.close(kept)
 
 
-def _check_shapes(model: LiteRtModel, trials: list[_Trial], single_row: bool) -> None:
+def _check_shapes(model: LiteRtModel, trials: list[_Trial]) -> None:
     """Raise unless LiteRT knows the outputs' shapes before it runs: it writes beyond memory for smaller ones."""
     runner = Runner(model)
-    for one in trials:
+    sizes: list[int | None] = [*model.fixed_rows] or [None]
+    for one, rows in product(trials, sizes):
         if one.expected is not None:
-            expected = tuple(_shape(one.expected[name], single_row) for name in model.outputs)
-            if runner.bind(tuple(_shape(one.feeds[name], single_row) for name in model.inputs)) != expected:
+            expected = tuple(_shape(one.expected[name], rows) for name in model.outputs)
+            if runner.bind(tuple(_shape(one.feeds[name], rows) for name in model.inputs)) != expected:
                 raise _OpenBatchError(_LATE_SHAPE)
 
 
-def _shape(array: np.ndarray, single_row: bool) -> tuple[int, ...]:
-    return (1, *array.shape[1:]) if single_row else array.shape
+def _shape(array: np.ndarray, rows: int | None) -> tuple[int, ...]:
+    return (rows, *array.shape[1:]) if rows else array.shape
 
 
 @contextmanager

@@ -350,8 +350,8 @@ RULES: list[tuple[frozenset[str], Callable[[Operation], State]]] = [
     (
         _names(
             """Abs Acos Acosh Add AddN AddV2 Asin Asinh AsString Atan Atan2 Atanh BiasAdd BitwiseAnd BitwiseOr
-            BitwiseXor Cast Ceil CheckNumerics ClipByValue Cos Cosh DivNoNan Elu Equal Erf Erfc Exp Expm1 Floor
-            FloorDiv FloorMod Greater GreaterEqual IsFinite IsInf IsNan LeakyRelu Less LessEqual Log Log1p
+            BitwiseXor Cast Ceil CheckNumerics ClipByValue Cos Cosh DivNoNan Elu EnsureShape Equal Erf Erfc Exp Expm1
+            Floor FloorDiv FloorMod Greater GreaterEqual IsFinite IsInf IsNan LeakyRelu Less LessEqual Log Log1p
             LogicalAnd LogicalNot LogicalOr Maximum Minimum Mul Neg NotEqual OnesLike Pow RealDiv Reciprocal Relu
             Relu6 Rint Round Rsqrt Select SelectV2 Selu Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Square
             SquaredDifference StopGradient StringLength StringLower StringStrip StringToHashBucketFast StringUpper

@@ -65,7 +65,9 @@ def write(tf: Any, model: Any, function: Any, folder: Path) -> bool:
 
     Returns whether its graph is frozen and optimized, so that TensorFlow has nothing to optimize when it is loaded.
     """
-    if _bytes_of_weights(function) > _LARGEST_FROZEN_BYTES or not write_frozen(tf, function, folder):
+    if _bytes_of_weights(function) > _LARGEST_FROZEN_BYTES or not write_frozen(
+        tf, {DEFAULT_SIGNATURE: function}, folder
+    ):
         _write_with_variables(tf, model, function, folder)
         return False
     return True
@@ -82,13 +84,16 @@ def _write_with_variables(tf: Any, model: Any, function: Any, folder: Path) -> N
     tf.saved_model.save(module, str(folder), signatures={DEFAULT_SIGNATURE: function})
 
 
-def write_frozen(tf: Any, function: Any, folder: Path) -> bool:
-    """Write the function with its variables as constants, where it can be; return whether it was."""
+def write_frozen(tf: Any, functions: Mapping[str, Any], folder: Path, lowers_loops: bool = True) -> bool:
+    """Write functions by signature with their variables as constants, where it can be; return whether it was.
+
+    ``lowers_loops`` writes loops as TensorFlow executes them, where only one function may have some.
+    """
     try:
-        frozen = _frozen(tf, function)
-        if frozen is None:
+        frozen = {key: _frozen(tf, function, lowers_loops) for key, function in functions.items()}
+        if None in frozen.values():
             return False
-        _write_graph(tf, function, frozen, folder)
+        _write_graph(tf, functions, frozen, folder)
     except (ValueError, TypeError, tf.errors.OpError):  # state that constants can't carry, such as a random generator's
         shutil.rmtree(folder, ignore_errors=True)
         return False
@@ -271,7 +276,7 @@ def _bytes_of_weights(function: Any) -> int:
     return sum(variable.shape.num_elements() * variable.dtype.size for variable in function.graph.variables)
 
 
-def _frozen(tf: Any, function: Any) -> Any | None:
+def _frozen(tf: Any, function: Any, lowers_loops: bool) -> Any | None:
     """Return the function with its variables as constants, or None where it has state that constants can't carry."""
     # What TensorFlow Lite and ONNX converters use; there is no public name for it.
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -280,33 +285,38 @@ def _frozen(tf: Any, function: Any) -> Any | None:
     nodes = [*graph.node, *(node for inner in graph.library.function for node in inner.node_def)]
     if any(node.op.startswith("Assign") for node in nodes):  # a stateful RNN's, say
         return None
-    frozen = convert_variables_to_constants_v2(function)
+    frozen = convert_variables_to_constants_v2(function, lower_control_flow=lowers_loops)
     # Lookup tables are left, as inputs that hold resources.
     return None if any(tensor.dtype == tf.resource for tensor in frozen.inputs) else frozen
 
 
-def _write_graph(tf: Any, function: Any, frozen: Any, folder: Path) -> None:
-    # TensorFlow flattens arguments and results in the order of their names.
-    names = zip(sorted(function.structured_input_signature[1]), frozen.inputs, strict=True)
-    inputs = {name: tensor.name for name, tensor in names}
-    outputs = {
-        name: tensor.name for name, tensor in zip(sorted(function.structured_outputs), frozen.outputs, strict=True)
-    }
+def _write_graph(tf: Any, functions: Mapping[str, Any], frozen: Mapping[str, Any], folder: Path) -> None:
     v1 = tf.compat.v1
     with v1.Session(graph=tf.Graph()) as session:
-        tf.import_graph_def(_optimized(tf, frozen, outputs), name="")
-        tensor = session.graph.get_tensor_by_name
-        signature = v1.saved_model.predict_signature_def(
-            {key: tensor(name) for key, name in inputs.items()}, {key: tensor(name) for key, name in outputs.items()}
-        )
+        signatures = {key: _imported(tf, function, frozen[key], key) for key, function in functions.items()}
         builder = v1.saved_model.Builder(str(folder))
         builder.add_meta_graph_and_variables(
-            session, [SERVE_TAG], signature_def_map={DEFAULT_SIGNATURE: signature}, strip_default_attrs=True
+            session, [SERVE_TAG], signature_def_map=signatures, strip_default_attrs=True
         )
         builder.save()
 
 
-def _optimized(tf: Any, frozen: Any, outputs: Mapping[str, str]) -> Any:
+def _imported(tf: Any, function: Any, frozen: Any, key: str) -> Any:
+    """Put a function's graph into the default graph; return its signature there."""
+    # TensorFlow flattens arguments and results in the order of their names.
+    inputs = dict(zip(sorted(function.structured_input_signature[1]), frozen.inputs, strict=True))
+    outputs = dict(zip(sorted(function.structured_outputs), frozen.outputs, strict=True))
+    scope = "" if key == DEFAULT_SIGNATURE else key
+    tf.import_graph_def(_optimized(tf, frozen, [tensor.name for tensor in outputs.values()]), name=scope)
+
+    def found(tensors: Mapping[str, Any]) -> dict[str, Any]:
+        graph, prefix = tf.compat.v1.get_default_graph(), scope and f"{scope}/"
+        return {name: graph.get_tensor_by_name(prefix + tensor.name) for name, tensor in tensors.items()}
+
+    return tf.compat.v1.saved_model.predict_signature_def(found(inputs), found(outputs))
+
+
+def _optimized(tf: Any, frozen: Any, outputs: list[str]) -> Any:
     """Return the frozen graph as TensorFlow's graph optimizer leaves it: constants folded, what is not needed gone.
 
     It would do this at the first run after every load. Passes whose result is for one machine or one release only
@@ -322,7 +332,7 @@ def _optimized(tf: Any, frozen: Any, outputs: Mapping[str, str]) -> Any:
     meta_graph = tf.compat.v1.train.export_meta_graph(graph=frozen.graph, graph_def=frozen.graph.as_graph_def())
     inputs = [tensor.name for tensor in frozen.inputs]
     # What must stay: the optimizer reads it from the collection of training operations.
-    meta_graph.collection_def["train_op"].node_list.value.extend([*inputs, *outputs.values()])
+    meta_graph.collection_def["train_op"].node_list.value.extend([*inputs, *outputs])
     return _with_inferred_batch(tf, tf_optimizer.OptimizeGraph(config, meta_graph))
 
 

@@ -27,6 +27,9 @@ __all__ = ["Session", "is_available"]
 _BYTES_OF_RUNNERS = 64 * 1024 * 1024
 _MOST_RUNNERS = 16
 
+# Of the rows of a batch of a fixed size; for fewer than these, single rows are faster.
+_LEAST_PART_IN_USE = 0.25
+
 # Of inputs and outputs. What lies between them takes a multiple of it.
 _MOST_BYTES_KEPT = 8 * 1024 * 1024
 
@@ -59,7 +62,7 @@ class Session:
         least = 1 if proof.parallel else 2
         most = max(least, min(_MOST_RUNNERS, _BYTES_OF_RUNNERS // len(content)))
         self._pool = Pool(partial(Runner, self._model), most)
-        self._single_row, self._finite_only = proof.single_row, proof.finite_only
+        self._finite_only = proof.finite_only
         self.signatures = {DEFAULT_SIGNATURE: signature}
         self.clocks = {DEFAULT_SIGNATURE: RunClock()}
 
@@ -77,7 +80,7 @@ class Session:
         clock, input_bytes = self.clocks[signature], bytes_of(feeds)
         is_quick = clock.expected_seconds(input_bytes) < _QUICK_RUN_SECONDS and input_bytes <= _SMALL_BYTES
         start = perf_counter()
-        fetches = self._run_by_row(arrays, is_quick) if self._single_row else self._run(arrays, is_quick)
+        fetches = self._run_in_parts(arrays, is_quick) if self._model.fixed_rows else self._run(arrays, is_quick)
         clock.record(perf_counter() - start, input_bytes)
         return dict(zip(self._model.outputs, fetches, strict=True))
 
@@ -90,14 +93,22 @@ class Session:
             raise InvalidArgumentError("an input is empty")
         return {name: np.empty(shapes[name], spec.dtype) for name, spec in outputs.items()}
 
-    def _run_by_row(self, arrays: list[np.ndarray], is_quick: bool) -> list[np.ndarray]:
+    def _run_in_parts(self, arrays: list[np.ndarray], is_quick: bool) -> list[np.ndarray]:
         rows = {len(array) for array in arrays}
         if len(rows) > 1:
             numbers = ", ".join(map(str, sorted(rows)))
             raise InvalidArgumentError(f"the inputs have different numbers of rows: {numbers}")
         [count] = rows
-        by_row = [self._run([array[row : row + 1] for array in arrays], is_quick) for row in range(count)]
-        return [np.concatenate(fetched) for fetched in zip(*by_row, strict=True)] if count > 1 else by_row[0]
+        parts: list[list[np.ndarray]] = []
+        start = 0
+        while start < count:
+            left = count - start
+            size = next(rows for rows in self._model.fixed_rows if left > rows * _LEAST_PART_IN_USE or rows == 1)
+            # What is left of the last part are copies of its last row, which the model takes.
+            part = [array[start : start + size].take(range(size), axis=0, mode="clip") for array in arrays]
+            parts.append([array[:left] for array in self._run(part, is_quick)])
+            start += size
+        return [np.concatenate(fetched) for fetched in zip(*parts, strict=True)] if len(parts) > 1 else parts[0]
 
     def _run(self, arrays: list[np.ndarray], is_quick: bool) -> list[np.ndarray]:
         shapes = tuple([array.shape for array in arrays])

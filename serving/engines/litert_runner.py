@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ctypes import Array, c_char_p, c_int, c_size_t, c_void_p
 
 import numpy as np
@@ -16,11 +16,16 @@ from serving.engines.signature import Signature, TensorSpec, shape_fits
 # Kernels may read a little beyond the end of an input (XNN_EXTRA_BYTES in xnnpack.h).
 _SPARE_BYTES = 128
 
+# Followed by a number: the name of a signature that takes batches of this size only. The others take any.
+FIXED_ROWS = "rows_"
+
 Shapes = tuple[tuple[int, ...], ...]
 
 
 class LiteRtModel:
     """A ``model.tflite`` in memory, and its inputs and outputs in its own order, checked against a signature.
+
+    ``fixed_rows`` are the batches that it takes, the largest first; none if it takes any.
 
     Raises TensorFlowError if it can't be loaded, or is another model's.
     """
@@ -35,18 +40,41 @@ class LiteRtModel:
             self.library.environment, self._content.ctypes.data, len(content), self.handle
         )
         weakref.finalize(self, self.library.LiteRtDestroyModel, self.handle).atexit = False
-        self.inputs = self._tensors("Input", signature.inputs)
-        self.outputs = self._tensors("Output", signature.outputs)
+        signatures = self._signatures()
+        self.inputs = self._tensors("Input", signature.inputs, signatures.values())
+        self.outputs = self._tensors("Output", signature.outputs, signatures.values())
+        self._index = {rows: index for index, rows in enumerate(signatures)}
+        self.fixed_rows = sorted((rows for rows in signatures if rows), reverse=True)
 
-    def _tensors(self, kind: str, specs: Mapping[str, TensorSpec]) -> dict[str, TensorSpec]:
-        signature, count = c_void_p(), c_size_t()
-        self.library.LiteRtGetModelSignature(self.handle, 0, signature)
-        getattr(self.library, f"LiteRtGetNumSignature{kind}s")(signature, count)
-        found = dict(self._tensor(kind, signature, index) for index in range(count.value))
+    def signature_index(self, shapes: Shapes) -> int:
+        """Return which signature takes inputs of these shapes."""
+        return self._index[shapes[0][0] if self.fixed_rows else None]
+
+    def _signatures(self) -> dict[int | None, c_void_p]:
+        """Return the signatures by the rows that they take."""
+        count, key, found = c_size_t(), c_char_p(), {}
+        self.library.LiteRtGetNumModelSignatures(self.handle, count)
+        for index in range(count.value):
+            signature = c_void_p()
+            self.library.LiteRtGetModelSignature(self.handle, index, signature)
+            self.library.LiteRtGetSignatureKey(signature, key)
+            _, is_fixed, rows = (key.value or b"").decode().partition(FIXED_ROWS)
+            found[int(rows) if is_fixed else None] = signature
+        return found
+
+    def _tensors(
+        self, kind: str, specs: Mapping[str, TensorSpec], signatures: Iterable[c_void_p]
+    ) -> dict[str, TensorSpec]:
         expected = {name: ELEMENT_TYPES.get(spec.dtype_name) for name, spec in specs.items()}
-        if found != expected:
+        orders = [self._types(kind, signature) for signature in signatures]
+        if any(list(types) != list(orders[0]) or types != expected for types in orders):
             raise DataLossError(f"the {kind.lower()}s of model.tflite are not those of the SavedModel")
-        return {name: specs[name] for name in found}
+        return {name: specs[name] for name in orders[0]}
+
+    def _types(self, kind: str, signature: c_void_p) -> dict[str, int]:
+        count = c_size_t()
+        getattr(self.library, f"LiteRtGetNumSignature{kind}s")(signature, count)
+        return dict(self._tensor(kind, signature, index) for index in range(count.value))
 
     def _tensor(self, kind: str, signature: c_void_p, index: int) -> tuple[str, int]:
         name, tensor, found = c_char_p(), c_void_p(), TensorType()
@@ -91,11 +119,14 @@ class Runner:
         """
         self.shapes = None
         _release_buffers(self._library, self._buffers)
+        signature = self._model.signature_index(shapes)
         for index, shape in enumerate(shapes):
             if shape:
                 dims = (c_int * len(shape))(*shape)
-                self._check(self._library.LiteRtCompiledModelResizeInputTensor(self._handle, 0, index, dims, len(dims)))
-        output_shapes = self._output_shapes()
+                self._check(
+                    self._library.LiteRtCompiledModelResizeInputTensor(self._handle, signature, index, dims, len(dims))
+                )
+        output_shapes = self._output_shapes(signature)
         specs = [
             *zip(self._model.inputs.values(), shapes, strict=True),
             *zip(self._model.outputs.values(), output_shapes, strict=True),
@@ -104,14 +135,17 @@ class Runner:
         count = len(shapes)
         inputs, outputs = (_array(handles) for handles in (self._buffers[:count], self._buffers[count:]))
         self._inputs, self._outputs = memories[:count], memories[count:]
-        self._arguments = (self._handle, c_size_t(0), c_size_t(len(inputs)), inputs, c_size_t(len(outputs)), outputs)
+        sizes = c_size_t(len(inputs)), c_size_t(len(outputs))
+        self._arguments = (self._handle, c_size_t(signature), sizes[0], inputs, sizes[1], outputs)
         self.shapes, self.bytes_bound = shapes, sum(memory.nbytes for memory in memories)
         return output_shapes
 
-    def _output_shapes(self) -> Shapes:
+    def _output_shapes(self, signature: int) -> Shapes:
         layouts = (Layout * len(self._model.outputs))()
         self._check(
-            self._library.LiteRtGetCompiledModelOutputTensorLayouts(self._handle, 0, len(layouts), layouts, True)
+            self._library.LiteRtGetCompiledModelOutputTensorLayouts(
+                self._handle, signature, len(layouts), layouts, True
+            )
         )
         shapes = tuple(tuple(layout.dimensions[: layout.rank]) for layout in layouts)
         for (name, spec), shape in zip(self._model.outputs.items(), shapes, strict=True):

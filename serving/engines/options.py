@@ -9,12 +9,11 @@ from dataclasses import dataclass
 class LiteRtProof:
     """That an export's ``model.tflite``, of this SHA-256, gives the SavedModel's answers, and how it is to be run.
 
-    ``single_row``: row by row only. ``parallel``: by a thread for each core. ``finite_only``: answers for NaN and
+    ``parallel``: by a thread for each core. ``finite_only``: answers for NaN and
     infinities would differ.
     """
 
     sha256: str
-    single_row: bool = False
     parallel: bool = False
     finite_only: bool = False
 

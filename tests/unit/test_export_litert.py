@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from export import litert, saved_model
 from export.litert import Decision
 from serving.engines import litert_library
 from serving.engines.errors import InvalidArgumentError
+from serving.engines.litert_runner import FIXED_ROWS
 from serving.engines.options import LoadOptions
 from serving.engines.session import load_session
 
@@ -97,12 +99,12 @@ def test_tensorflow_serves_what_litert_can_not_run(decide, tf, function, shape, 
 def test_a_batch_of_any_size_is_flattened_without_looking_it_up(decide, tf):
     """LiteRT would write beyond the memory of an output whose shape it learns only while it runs."""
     kernel = np.random.default_rng(0).standard_normal((12, 2)).astype(np.float32)
-    decision, _ = decide(
+    decision, folder = decide(
         lambda x: {"y": tf.matmul(tf.reshape(x, [tf.shape(x)[0], 12]), kernel)}, x=([None, 3, 4], "float32")
     )
 
     assert decision.proof is not None
-    assert not decision.proof.single_row
+    assert FIXED_ROWS.encode() not in (folder / "model.tflite").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -137,7 +139,7 @@ def test_a_problem_of_litert_ends_no_export(decide, tf, monkeypatch):
 
 
 @pytest.mark.parametrize("independent_rows", [True, False])
-def test_a_fixed_batch_is_run_row_by_row_if_rows_are_independent(decide, tf, independent_rows):
+def test_batches_of_fixed_sizes_are_run_if_rows_are_independent(decide, tf, independent_rows):
     kernel = np.random.default_rng(0).standard_normal((3, 3, 2, 1)).astype(np.float32)
     decision, folder = decide(
         lambda x: {"y": tf.nn.conv2d_transpose(x, kernel, [tf.shape(x)[0], 8, 8, 2], 2)},
@@ -145,14 +147,35 @@ def test_a_fixed_batch_is_run_row_by_row_if_rows_are_independent(decide, tf, ind
         x=([None, 4, 4, 1], "float32"),
     )
 
-    assert (decision.proof is not None and decision.proof.single_row) == independent_rows
+    assert (decision.proof is not None) == independent_rows
     if independent_rows:
-        values = np.random.default_rng(0).standard_normal((5, 4, 4, 1)).astype(np.float32)
-        ours, theirs = (
-            load_session(folder, engine, LoadOptions(litert=decision.proof)).run("serving_default", {"x": values})["y"]
-            for engine in ("litert", "tensorflow")
-        )
-        assert np.allclose(ours, theirs, 1e-4, 1e-5)
+        _assert_engines_agree(folder, decision, (4, 4, 1))
+
+
+def _assert_engines_agree(folder: Path, decision: Decision, shape: tuple[int, ...]) -> None:
+    ours, theirs = (
+        load_session(folder, engine, LoadOptions(litert=decision.proof)) for engine in ("litert", "tensorflow")
+    )
+    for rows in range(1, 20):
+        values = np.random.default_rng(rows).standard_normal((rows, *shape)).astype(np.float32)
+        got, expected = (session.run("serving_default", {"x": values})["y"] for session in (ours, theirs))
+        assert got.shape == expected.shape
+        assert np.allclose(got, expected, 1e-4, 1e-5)
+
+
+def test_a_recurrent_model_shares_its_weights_between_batches_of_fixed_sizes(tf, tmp_path, monkeypatch):
+    monkeypatch.setattr(litert, "_medians", lambda sessions, feeds: [1.0] * len(sessions))
+    keras = pytest.importorskip("keras")
+    model = keras.Sequential([keras.layers.Input((24, 8), name="x"), keras.layers.LSTM(48, name="y")])
+    trace = partial(saved_model.trace, tf, model)
+    assert saved_model.write(tf, model, trace(None), tmp_path / "export")
+
+    decision = litert.decide(tf, trace, tmp_path / "export", LoadOptions(is_optimized=True), independent_rows=True)
+
+    assert decision.proof is not None, decision.reason
+    _assert_engines_agree(tmp_path / "export", decision, (24, 8))
+    size = sum(weight.size * 4 for weight in model.get_weights())
+    assert (tmp_path / "export" / "model.tflite").stat().st_size < 1.5 * size
 
 
 @pytest.mark.parametrize(("name", "finite_only"), [("reduce_max", True), ("reduce_sum", False)])

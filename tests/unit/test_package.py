@@ -329,7 +329,7 @@ TFLITE = b"a model"
 
 @pytest.fixture
 def litert_proof():
-    return {"sha256": sha256(TFLITE).hexdigest(), "single_row": False, "parallel": False, "finite_only": False}
+    return {"sha256": sha256(TFLITE).hexdigest(), "parallel": False, "finite_only": False}
 
 
 def put_export(folder, at, **record):
