@@ -64,7 +64,9 @@ class Session:
         self._pool = Pool(partial(Runner, self._model), most)
         self._finite_only = proof.finite_only
         self.signatures = {DEFAULT_SIGNATURE: signature}
-        self.clocks = {DEFAULT_SIGNATURE: RunClock()}
+        self._clock = RunClock()
+        self.clocks = {DEFAULT_SIGNATURE: self._clock}
+        self._inputs = tuple(self._model.inputs)
 
     def close(self) -> None:
         """Release the session, which must not be running."""
@@ -72,56 +74,59 @@ class Session:
 
     def run(self, signature: str, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the model; see ``serving.engines.session.Session.run``."""
-        arrays = [feeds[name] for name in self._model.inputs]
         if self._finite_only:
             _check_finite(feeds)
-        if not sum([array.size for array in arrays]):
-            return self._without_rows(arrays)
-        clock, input_bytes = self.clocks[signature], bytes_of(feeds)
+        clock, input_bytes = self._clock, bytes_of(feeds)
+        if not input_bytes:
+            return self._without_rows(feeds)
         is_quick = clock.expected_seconds(input_bytes) < _QUICK_RUN_SECONDS and input_bytes <= _SMALL_BYTES
         start = perf_counter()
-        fetches = self._run_in_parts(arrays, is_quick) if self._model.fixed_rows else self._run(arrays, is_quick)
+        fetches = self._run_in_parts(feeds, is_quick) if self._model.fixed_rows else self._run(feeds, is_quick)
         clock.record(perf_counter() - start, input_bytes)
-        return dict(zip(self._model.outputs, fetches, strict=True))
+        return fetches
 
-    def _without_rows(self, arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
+    def _without_rows(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Answer inputs without rows, which LiteRT does not take, without a run."""
         outputs = self._model.outputs
         shapes = {name: [size or 0 for size in spec.shape or ()] for name, spec in outputs.items()}
         has_rows = self.signatures[DEFAULT_SIGNATURE].has_batch_dimension
-        if not has_rows or any(map(len, arrays)) or any(0 in shape[1:] for shape in shapes.values()):
+        if not has_rows or any(map(len, feeds.values())) or any(0 in shape[1:] for shape in shapes.values()):
             raise InvalidArgumentError("an input is empty")
         return {name: np.empty(shapes[name], spec.dtype) for name, spec in outputs.items()}
 
-    def _run_in_parts(self, arrays: list[np.ndarray], is_quick: bool) -> list[np.ndarray]:
-        rows = {len(array) for array in arrays}
+    def _run_in_parts(self, feeds: Mapping[str, np.ndarray], is_quick: bool) -> dict[str, np.ndarray]:
+        """Run batches of the sizes that the model takes, the last one filled up with copies of its last row."""
+        rows = {len(array) for array in feeds.values()}
         if len(rows) > 1:
             numbers = ", ".join(map(str, sorted(rows)))
             raise InvalidArgumentError(f"the inputs have different numbers of rows: {numbers}")
         [count] = rows
-        parts: list[list[np.ndarray]] = []
+        parts: list[dict[str, np.ndarray]] = []
         start = 0
         while start < count:
             left = count - start
             size = next(rows for rows in self._model.fixed_rows if left > rows * _LEAST_PART_IN_USE or rows == 1)
-            # What is left of the last part are copies of its last row, which the model takes.
-            part = [array[start : start + size].take(range(size), axis=0, mode="clip") for array in arrays]
-            parts.append([array[:left] for array in self._run(part, is_quick)])
+            part = {name: _part(array, start, size) for name, array in feeds.items()}
+            parts.append({name: array[:left] for name, array in self._run(part, is_quick).items()})
             start += size
-        return [np.concatenate(fetched) for fetched in zip(*parts, strict=True)] if len(parts) > 1 else parts[0]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts[1:] else parts[0]
 
-    def _run(self, arrays: list[np.ndarray], is_quick: bool) -> list[np.ndarray]:
-        shapes = tuple([array.shape for array in arrays])
+    def _run(self, feeds: Mapping[str, np.ndarray], is_quick: bool) -> dict[str, np.ndarray]:
+        shapes = tuple([feeds[name].shape for name in self._inputs])
         runner = self._pool.take(shapes)
         try:
             if runner.shapes != shapes:
                 runner.bind(shapes)
-            return runner.run(arrays, is_quick)
+            return runner.run(feeds, is_quick)
         except BaseException:
             runner.shapes = None  # whatever state the failure has left it in is made anew
             raise
         finally:
             self._pool.give_back(runner)
+
+
+def _part(array: np.ndarray, start: int, size: int) -> np.ndarray:
+    return array[start : start + size].take(range(size), axis=0, mode="clip")
 
 
 def _check_finite(feeds: Mapping[str, np.ndarray]) -> None:
@@ -142,38 +147,58 @@ class Pool:
 
     def __init__(self, make: Callable[[], Runner], most: int) -> None:
         self._make, self._most = make, most
-        self._idle: list[Runner] = []  # the longest idle first
-        self._count = 0
+        self._idle: list[Runner] = []  # the longest idle first; a list's own operations need no lock
+        self._count = self._waiting = 0
         self._lock = Lock()
         self._changed = Condition(self._lock)
 
     def take(self, shapes: Shapes) -> Runner:
         """Return a runner, one that is bound to these shapes if it is idle; wait if all are running."""
+        runner = self._bound_to(shapes)
+        if runner is not None:
+            return runner
         with self._lock:
-            while True:
-                for index, runner in enumerate(self._idle):
-                    if runner.shapes == shapes:
-                        return self._idle.pop(index)
-                if self._count < self._most:
-                    self._count += 1
-                    break
-                if self._idle:
-                    return self._idle.pop(0)
-                self._changed.wait()
+            self._waiting += 1
+            try:
+                while self._count == self._most:
+                    runner = self._bound_to(shapes) or self._longest_idle()
+                    if runner is not None:
+                        return runner
+                    self._changed.wait()
+            finally:
+                self._waiting -= 1
+            self._count += 1
         try:
             return self._make()
         except BaseException:
             self._drop()
             raise
 
+    def _bound_to(self, shapes: Shapes) -> Runner | None:
+        for runner in reversed(self._idle):
+            if runner.shapes == shapes:
+                try:
+                    self._idle.remove(runner)
+                except ValueError:  # another thread has taken it
+                    continue
+                return runner
+        return None
+
+    def _longest_idle(self) -> Runner | None:
+        try:
+            return self._idle.pop(0)
+        except IndexError:
+            return None
+
     def give_back(self, runner: Runner) -> None:
         """Let others take a runner, unless it is bound to so much memory that it had better be made anew."""
         if runner.bytes_bound > _MOST_BYTES_KEPT:
             self._drop()
             return
-        with self._lock:
-            self._idle.append(runner)
-            self._changed.notify()
+        self._idle.append(runner)
+        if self._waiting:  # who waits has counted before looking into the list
+            with self._lock:
+                self._changed.notify()
 
     def _drop(self) -> None:
         with self._lock:

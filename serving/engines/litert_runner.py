@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from ctypes import Array, c_char_p, c_int, c_size_t, c_void_p
+from functools import partial
 
 import numpy as np
 
@@ -101,16 +102,17 @@ class Runner:
         # The model is an argument because it must outlive what was compiled from it.
         weakref.finalize(self, _release, model, self._handle, self._buffers).atexit = False
 
-    def run(self, arrays: Sequence[np.ndarray], is_quick: bool) -> list[np.ndarray]:
-        """Run on arrays of the shapes that were bound, in the model's order of inputs; return its outputs.
+    def run(self, feeds: Mapping[str, np.ndarray], is_quick: bool) -> dict[str, np.ndarray]:
+        """Run on arrays of the shapes that were bound, and return the outputs, by name.
 
         ``is_quick`` keeps the GIL. Raises TensorFlowError.
         """
-        for memory, array in zip(self._inputs, arrays, strict=True):
-            memory[...] = array
-        run = self._library.quick_run if is_quick else self._library.LiteRtRunCompiledModel
-        self._check(run(*self._arguments))
-        return [memory.copy() for memory in self._outputs]
+        for name, memory in self._inputs:
+            memory[...] = feeds[name]
+        status = self._quick_run() if is_quick else self._long_run()
+        if status:
+            raise self._library.error(self._handle, status)
+        return {name: memory.copy() for name, memory in self._outputs}
 
     def bind(self, shapes: Shapes) -> Shapes:
         """Give the inputs these shapes, allocate memory for all tensors, and return the outputs' shapes.
@@ -128,16 +130,18 @@ class Runner:
                 )
         output_shapes = self._output_shapes(signature)
         specs = [
-            *zip(self._model.inputs.values(), shapes, strict=True),
-            *zip(self._model.outputs.values(), output_shapes, strict=True),
+            *zip(self._model.inputs.items(), shapes, strict=True),
+            *zip(self._model.outputs.items(), output_shapes, strict=True),
         ]
-        memories = [self._allocate(spec, shape) for spec, shape in specs]
+        memories = [(name, self._allocate(spec, shape)) for (name, spec), shape in specs]
         count = len(shapes)
         inputs, outputs = (_array(handles) for handles in (self._buffers[:count], self._buffers[count:]))
         self._inputs, self._outputs = memories[:count], memories[count:]
         sizes = c_size_t(len(inputs)), c_size_t(len(outputs))
-        self._arguments = (self._handle, c_size_t(signature), sizes[0], inputs, sizes[1], outputs)
-        self.shapes, self.bytes_bound = shapes, sum(memory.nbytes for memory in memories)
+        arguments = self._handle, c_size_t(signature), sizes[0], inputs, sizes[1], outputs
+        self._quick_run = partial(self._library.quick_run, *arguments)
+        self._long_run = partial(self._library.LiteRtRunCompiledModel, *arguments)
+        self.shapes, self.bytes_bound = shapes, sum(memory.nbytes for _, memory in memories)
         return output_shapes
 
     def _output_shapes(self, signature: int) -> Shapes:

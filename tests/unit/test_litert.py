@@ -154,9 +154,9 @@ def test_a_part_of_a_fixed_batch_is_run_at_once_if_that_is_faster(load_fixed, mo
     sizes: list[int] = []
     run = session._run
 
-    def noted(arrays: Any, is_quick: bool) -> Any:
-        sizes.append(len(arrays[0]))
-        return run(arrays, is_quick)
+    def noted(feeds: Any, is_quick: bool) -> Any:
+        sizes.append(len(feeds["x"]))
+        return run(feeds, is_quick)
 
     monkeypatch.setattr(session, "_run", noted)
 
