@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from export import bounded, independence, litert, saved_model
+from export import bounded, form, independence, litert, saved_model
 from serving.models import export_record
 from serving.models.export_record import ExportRecord
 
@@ -52,6 +52,12 @@ def export(model: Any, keras_version: str, sources: list[Path], folder: Path, en
         if engine != "tensorflow":
             decision = litert.decide(tf, trace, fresh, record.load_options(), independent)
             record = replace(record, engine=decision.reason, litert=decision.proof)
+        if (
+            record.litert is None
+            and not is_optimized
+            and (measured := form.freeze_if_better(tf, model, function, fresh))
+        ):
+            record = replace(record, engine="; ".join(filter(None, [record.engine, measured])), is_optimized=True)
         record.write(fresh)
         names = _replace(fresh, folder, Path(scratch) / "old")
     return Written(folder, names, verified.difference, record.engine)

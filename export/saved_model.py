@@ -21,7 +21,7 @@ from serving.models import trial
 from serving.models.export_record import SourceError
 
 # A frozen graph loads several times faster and small ones run a third faster, but TensorFlow holds its weights several
-# times over: worth it up to about this size of them (docs/performance.md has the figures).
+# times over: always worth it up to about this size of them (docs/performance.md). For larger ones ``form`` measures.
 _LARGEST_FROZEN_BYTES = 32 * 1024 * 1024
 
 _NO_VOCABULARY = (
