@@ -80,7 +80,7 @@ def decide(tf: Any, trace: _Trace, folder: Path, options: LoadOptions, independe
 
     ``trace`` returns the model's concrete function, for any number of rows or for a fixed one.
     """
-    if not litert_library.is_installed():
+    if not litert_library.version():
         return Decision("LiteRT is not installed here: served by TensorFlow")
     reference = load_session(folder, "tensorflow", options)
     try:
@@ -152,7 +152,7 @@ def _proven(
     functions = {f"{FIXED_ROWS}{rows}": trace(rows) for rows in fixed_rows} or {DEFAULT_SIGNATURE: trace(None)}
     path.write_bytes(_converted(tf, functions))
     _check_shapes(LiteRtModel(path.read_bytes(), reference.signatures[DEFAULT_SIGNATURE], 1), trials)
-    proof = LiteRtProof(sha256(path))
+    proof = LiteRtProof(sha256(path), litert_library.version())
     with _session(folder, proof) as session:
         difference = max(_difference(session, trial) for trial in trials)
         proof = replace(proof, finite_only=not _agrees_beyond_numbers(session, reference, trials[0].feeds))

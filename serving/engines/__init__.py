@@ -18,7 +18,7 @@ ENGINES = {
 
 # Why the engine of a module is not available, in an error's words.
 UNAVAILABLE = {
-    "litert": "LiteRT is not installed, or not proven for it",
+    "litert": "LiteRT is not installed, or not in the version that was proven for it",
     "tensorflow_c": "TensorFlow's C library is not installed",
     "tensorflow_python": "TensorFlow's Python package is not installed",
 }

@@ -26,7 +26,7 @@ _NAMES = {
 
 
 class EngineNotFoundError(Exception):
-    """No engine can run the model: a library is not installed, or LiteRT is not proven for it."""
+    """No engine can run the model: a library is not installed, or LiteRT has not been proven for it."""
 
 
 class TensorFlowError(Exception):

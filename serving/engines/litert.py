@@ -39,8 +39,8 @@ _SMALL_BYTES = 16 * 1024
 
 
 def is_available(options: LoadOptions) -> bool:
-    """Return whether LiteRT is installed, and the model's export has proven it."""
-    return options.litert is not None and litert_library.is_installed()
+    """Return whether LiteRT is installed, and the model's export has proven this version of it."""
+    return options.litert is not None and options.litert.version == litert_library.version()
 
 
 class Session:

@@ -185,9 +185,12 @@ def _check(status: _Status, function: ctypes._NamedFuncPointer, arguments: tuple
         raise error_for(code, f"{function.__name__} returned {status.value}")
 
 
-def is_installed() -> bool:
-    """Return whether LiteRT's library is here."""
-    return hasattr(os, "RTLD_LAZY") and find_library(_PACKAGE, _LIBRARY) is not None
+def version() -> str:
+    """Return the version of the installed wheel; nothing if it is not installed, or not for this platform."""
+    path = find_library(_PACKAGE, _LIBRARY) if hasattr(os, "RTLD_LAZY") else None
+    found = path.parent.parent.glob(f"{_PACKAGE}-*.dist-info") if path else ()
+    # Not by importlib.metadata, whose import would take a part of the cold start.
+    return next((folder.name.removesuffix(".dist-info").rpartition("-")[2] for folder in found), "")
 
 
 def load_library() -> LiteRt:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 class LiteRtProof:
     """That an export's ``model.tflite``, of this SHA-256, gives the SavedModel's answers, and how it is to be run.
 
-    ``parallel``: by a thread for each core. ``finite_only``: answers for NaN and
-    infinities would differ.
+    ``version`` is that of ``ai-edge-litert``; another may answer otherwise. ``parallel``: by a thread for each core.
+    ``finite_only``: answers for NaN and infinities would differ.
     """
 
     sha256: str
+    version: str
     parallel: bool = False
     finite_only: bool = False
 

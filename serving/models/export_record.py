@@ -70,7 +70,7 @@ class ExportRecord:
         try:
             content = json.loads((folder / EXPORT_RECORD).read_bytes())
             if content.get("litert"):
-                content["litert"] = _filled(LiteRtProof(""), content["litert"])
+                content["litert"] = _filled(LiteRtProof("", ""), content["litert"])
             return _filled(cls({}, "", ""), content)
         except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             return cls({}, "", "")
@@ -89,7 +89,7 @@ def _filled(empty: _Record, content: Mapping[str, Any]) -> _Record:
     """Return a record with the values that it knows; raises TypeError for one of another type."""
     known = {field.name for field in fields(empty)} & content.keys()
     for name in known:
-        example = LiteRtProof("") if name == "litert" else getattr(empty, name)
+        example = LiteRtProof("", "") if name == "litert" else getattr(empty, name)
         if type(content[name]) is not type(example) and not (name == "litert" and content[name] is None):
             raise TypeError(name)
     return replace(empty, **{name: content[name] for name in known})

@@ -17,7 +17,7 @@ from serving.engines.litert_runner import FIXED_ROWS
 from serving.engines.options import LoadOptions
 from serving.engines.session import load_session
 
-pytestmark = pytest.mark.skipif(not litert_library.is_installed(), reason="LiteRT has no wheel for this platform")
+pytestmark = pytest.mark.skipif(not litert_library.version(), reason="LiteRT has no wheel for this platform")
 
 Decide = Callable[..., tuple[Decision, Path]]
 

@@ -139,7 +139,7 @@ def test_a_record_with_another_type_is_as_good_as_none(folder, change):
 
 
 def test_a_record_of_a_later_version_is_read(folder):
-    proof = LiteRtProof("0", parallel=True)
+    proof = LiteRtProof("0", "2.3.0", parallel=True)
     ExportRecord({"model.h5": "0"}, "keras", "2.21.0", litert=proof).write(folder)
     content = json.loads((folder / "export.json").read_text())
     content |= {"later": 1, "litert": content["litert"] | {"later": 2}}

@@ -20,7 +20,7 @@ from serving.engines.session import Session, load_session
 from serving.models.export_record import sha256
 from tests.fixtures import PROJECT_ROOT
 
-pytestmark = pytest.mark.skipif(not litert_library.is_installed(), reason="LiteRT has no wheel for this platform")
+pytestmark = pytest.mark.skipif(not litert_library.version(), reason="LiteRT has no wheel for this platform")
 
 KEY = "serving_default"
 
@@ -35,7 +35,7 @@ def put(tf: Any, saved_model: Callable[..., Path]) -> Put:
         folder = saved_model(function, **specs)
         path = folder / "model.tflite"
         path.write_bytes(tf.lite.TFLiteConverter.from_saved_model(str(folder)).convert())
-        return folder, LiteRtProof(sha256(path))
+        return folder, LiteRtProof(sha256(path), litert_library.version())
 
     return save
 
@@ -130,7 +130,7 @@ def load_fixed(tf: Any, put: Put) -> Callable[..., Session]:
         tf.saved_model.save(module, str(folder / "fixed"), signatures=signatures)
         converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / "fixed"), list(signatures))
         (folder / "model.tflite").write_bytes(converter.convert())
-        proof = LiteRtProof(sha256(folder / "model.tflite"))
+        proof = LiteRtProof(sha256(folder / "model.tflite"), litert_library.version())
         return load_session(folder, "litert", LoadOptions(litert=proof))
 
     return load_one
@@ -210,7 +210,7 @@ def test_another_models_file_is_not_loaded(put, tf, tmp_path, other):
 def test_what_is_no_flatbuffer_is_a_data_loss(put):
     folder, _ = put(doubled, x=([None], "float32"))
     (folder / "model.tflite").write_bytes(b"TFL3" * 100)
-    proof = LiteRtProof(sha256(folder / "model.tflite"))
+    proof = LiteRtProof(sha256(folder / "model.tflite"), litert_library.version())
 
     with pytest.raises(DataLossError):
         load_session(folder, "litert", LoadOptions(litert=proof))
@@ -226,9 +226,17 @@ def test_auto_takes_litert_only_where_it_is_proven(put):
     assert list(engines.values()) == ["litert", "tensorflow", "tensorflow", "litert"]
     with pytest.raises(
         EngineNotFoundError,
-        match=r"SERVING_ENGINE=litert can run this model: LiteRT is not installed, or not proven for it\.$",
+        match=r"can run this model: LiteRT is not installed, or not in the version that was proven for it\.$",
     ):
         load_session(folder, "litert")
+
+
+def test_auto_takes_tensorflow_where_another_version_of_litert_was_proven(put):
+    folder, proof = put(doubled, x=([None], "float32"))
+
+    assert load_session(folder, "auto", LoadOptions(litert=replace(proof, version="0.1"))).engine == "tensorflow"
+    with pytest.raises(EngineNotFoundError):
+        load_session(folder, "litert", LoadOptions(litert=replace(proof, version="0.1")))
 
 
 def test_auto_takes_tensorflow_where_litert_is_not_installed(put, monkeypatch):
@@ -336,7 +344,7 @@ def rss():
     return int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmRSS")))
 
 def work(count, sizes):
-    session = load_session(Path({str(folder)!r}), "litert", LoadOptions(litert=LiteRtProof({proof.sha256!r})))
+    session = load_session(Path({str(folder)!r}), "litert", LoadOptions(litert={proof!r}))
     for number in range(count):
         session.run("serving_default", {{"x": np.zeros(number % sizes + 1, np.float32)}})
 

@@ -329,7 +329,7 @@ TFLITE = b"a model"
 
 @pytest.fixture
 def litert_proof():
-    return {"sha256": sha256(TFLITE).hexdigest(), "parallel": False, "finite_only": False}
+    return {"sha256": sha256(TFLITE).hexdigest(), "version": "2.3.0", "parallel": False, "finite_only": False}
 
 
 def put_export(folder, at, **record):
@@ -371,6 +371,14 @@ def test_a_python_that_tensorflow_has_no_wheel_for_needs_litert(tmp_path):
         PackageError, match=r"no wheel for Python 3\.14: model/video/2 \(it was made elsewhere.*TARGET=3\.13"
     ):
         package._choose_engines(tmp_path, PINS[:2], "3.14")
+
+
+def test_a_model_must_be_proven_with_the_version_of_litert_that_is_packed(tmp_path, litert_proof):
+    put_export(tmp_path, "xor/1", litert=litert_proof | {"version": "2.2.0"})
+    (tmp_path / "xor/1/model.tflite").write_bytes(TFLITE)
+
+    with pytest.raises(PackageError, match=r"model/xor/1 was proven with LiteRT 2\.2\.0, and the package has 2\.3\.0"):
+        package._choose_engines(tmp_path, PINS, "3.13")
 
 
 @pytest.mark.parametrize("content", [b"damaged", None])

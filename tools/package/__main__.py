@@ -50,7 +50,8 @@ def _choose_engines(folder: Path, pins: list[Pin], python: str) -> tuple[list[Pi
 
     Raises PackageError where TensorFlow is needed, and is not among the pins.
     """
-    reasons = _reasons_for_tensorflow(folder)
+    litert = next((pin.version for pin in pins if pin.name == site_packages.LITERT), "")
+    reasons = _reasons_for_tensorflow(folder, litert)
     left = [pin for pin in pins if pin.name not in site_packages.TENSORFLOW]
     if versions.names(folder) and not reasons:
         return left, "TensorFlow is not in the package: LiteRT serves every model."
@@ -60,8 +61,11 @@ def _choose_engines(folder: Path, pins: list[Pin], python: str) -> tuple[list[Pi
     return pins, f"TensorFlow is in the package: {because}."
 
 
-def _reasons_for_tensorflow(folder: Path) -> dict[str, str]:
-    """Return each version that needs TensorFlow, and why; raises PackageError for one that can't be served."""
+def _reasons_for_tensorflow(folder: Path, litert: str) -> dict[str, str]:
+    """Return each version that needs TensorFlow, and why; raises PackageError for one that can't be served.
+
+    ``litert`` is the version of LiteRT in the package.
+    """
     reasons = {}
     for name in versions.names(folder):
         for version in versions.find(folder, name).values():
@@ -74,6 +78,11 @@ def _reasons_for_tensorflow(folder: Path) -> dict[str, str]:
             record = ExportRecord.read(version)
             if record.litert and export_record.litert_hash(version) != record.litert.sha256:
                 raise PackageError(f"{at}/model.tflite is missing or damaged. Run: make export MODEL={at}")
+            if record.litert and litert and record.litert.version != litert:
+                raise PackageError(
+                    f"{at} was proven with LiteRT {record.litert.version}, and the package has {litert}. "
+                    f"Run: make export MODEL={at}"
+                )
             if record.litert is None:
                 reasons[at] = record.engine or _NO_REASON
     return reasons

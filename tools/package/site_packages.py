@@ -29,12 +29,13 @@ from tools.package.targets import Target
 
 FOLDER = Path(".python_packages/lib/site-packages")  # where Azure's worker looks for an app's packages
 
+LITERT = "ai-edge-litert"
 TENSORFLOW = ("tensorflow", "tensorflow-cpu")  # of which a target has one
 LIBRARIES = ("tensorflow/libtensorflow_cc.so.2", "tensorflow/libtensorflow_framework.so.2")
 _INIT = "tensorflow/__init__.py"
 # What is kept of libraries that are needed in part.
 _KEPT = {
-    "ai-edge-litert": frozenset({"ai_edge_litert/libLiteRt.so"}),
+    LITERT: frozenset({"ai_edge_litert/libLiteRt.so"}),
     **dict.fromkeys(
         TENSORFLOW, frozenset({*LIBRARIES, _INIT, "tensorflow/include/LICENSE", "tensorflow/THIRD_PARTY_NOTICES.txt"})
     ),
