@@ -416,6 +416,21 @@ def test_an_output_folder_of_its_own_leaves_the_models_folder_alone(tmp_path: Pa
     assert (tmp_path / "out" / "saved_model.pb").exists()
 
 
+@pytest.mark.parametrize(
+    ("at", "says"),
+    [("wine/1", "Serve it with: make start"), ("wine", "such as models/wine/1/: move the folder there")],
+)
+def test_what_to_do_next_depends_on_where_the_model_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], at: str, says: str
+) -> None:
+    monkeypatch.setenv("SERVING_MODEL_PATH", str(tmp_path / "models"))
+    folder = keras_files.write_xor_of_2017(tmp_path / "models" / at)
+
+    assert main([str(folder)]) == 0
+
+    assert says in capsys.readouterr().out
+
+
 def test_a_new_export_replaces_all_of_an_old_one(tmp_path: Path, keras: Any) -> None:
     keras_models(keras)["string lookup"].save(tmp_path / "model.keras")
     main([str(tmp_path)])
