@@ -14,7 +14,7 @@ from time import perf_counter
 import numpy as np
 
 from serving.engines import MODEL_TFLITE, SAVED_MODEL, litert_library
-from serving.engines.errors import DataLossError, InvalidArgumentError
+from serving.engines.errors import DataLossError, InvalidArgumentError, ResourceExhaustedError
 from serving.engines.litert_runner import LiteRtModel, Runner, Shapes
 from serving.engines.options import LoadOptions
 from serving.engines.session import RunClock, bytes_of
@@ -116,13 +116,25 @@ class Session:
         runner = self._pool.take(shapes)
         try:
             if runner.shapes != shapes:
-                runner.bind(shapes)
+                self._bind(runner, shapes)
             return runner.run(feeds, is_quick)
         except BaseException:
             runner.shapes = None  # whatever state the failure has left it in is made anew
             raise
         finally:
             self._pool.give_back(runner)
+
+    def _bind(self, runner: Runner, shapes: Shapes) -> None:
+        try:
+            runner.bind(shapes)
+        except InvalidArgumentError as error:
+            # LiteRT has one status for shapes that it can't take and for memory that it can't get. If a single row of
+            # them is taken, it was the memory.
+            row = tuple((1, *shape[1:]) for shape in shapes)
+            if row == shapes or not self.signatures[DEFAULT_SIGNATURE].has_batch_dimension:
+                raise
+            runner.bind(row)
+            raise ResourceExhaustedError(f"no memory for inputs of these shapes: {shapes}") from error
 
 
 def _part(array: np.ndarray, start: int, size: int) -> np.ndarray:
