@@ -37,7 +37,7 @@ class Reply:
 
 @dataclass
 class Exchange:
-    """One request: its method, the rest of its path, its headers (by name in any case) and its body.
+    """One request: its method, the rest of its path, its headers (by name in any case), its body and its whole URL.
 
     ``facts`` and ``stopwatch`` collect what the log line and the response's headers report.
     """
@@ -47,6 +47,7 @@ class Exchange:
     headers: Mapping[str, str]
     body: bytes
     models: Operations
+    url: str = ""
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     facts: dict[str, object] = field(default_factory=dict)
 
