@@ -129,7 +129,7 @@ def test_a_file_is_read_again_only_after_it_has_changed(tf, meta_graph_pb2, tmp_
     for broken in (b"", b"\xff"):
         path.write_bytes(broken)
         for _ in range(2):
-            with pytest.raises(ValueError, match="MetaGraph|truncated"):
+            with pytest.raises(ValueError, match=r"MetaGraph|truncated"):
                 signatures_of_file(path)
 
 
