@@ -11,8 +11,10 @@ def cgroups(tmp_path):
 
     def limits(membership, **files):
         for path, text in files.items():
-            file = tmp_path / "cgroup" / path.replace("__", "/").replace("MAX", "memory.max").replace(
-                "LIMIT", "memory.limit_in_bytes"
+            file = (
+                tmp_path
+                / "cgroup"
+                / path.replace("__", "/").replace("MAX", "memory.max").replace("LIMIT", "memory.limit_in_bytes")
             )
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
