@@ -133,6 +133,11 @@ class Settings:
         "the memory that all requests in work may take, as estimated from their bodies; beyond it, a request is "
         "answered with 503 while others are in work, else with 413",
     )
+    # Names, shapes and versions need a key everywhere, and a probe has none.
+    health_details: bool = _setting(
+        *("SERVING_HEALTH_DETAILS", False, _flag, "off"),
+        "`/health`, which needs no key, names the models with their versions and states, and says why it is not ready",
+    )
     batch_rows: BatchRows = _setting(
         *("SERVING_BATCH_ROWS", BatchRows(), BatchRows.parse, "`64`"),
         "the most rows in a batch of waiting requests; 0 turns batching off; `64, name=16` sets one model apart",

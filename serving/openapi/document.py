@@ -166,7 +166,7 @@ def _open_inference_model(base: str, model: ServedSignature, components: Compone
             "outputs": inference_tensors(signature.outputs),
         }
     )
-    infer = {
+    infer: dict[str, Any] = {
         "operationId": f"infer_{model.name}",
         "tags": tags,
         "summary": f"Predict with model {model.name}; the binary tensor extension is supported too",
@@ -174,7 +174,7 @@ def _open_inference_model(base: str, model: ServedSignature, components: Compone
         "responses": _responses(components.add(f"{model.name}_infer_response", answer), _errors()),
     }
     if not examples.is_short(signature):
-        infer |= {"parameters": [_JSON_LENGTH]}
+        infer["parameters"] = [_JSON_LENGTH]
         infer["requestBody"]["content"]["application/octet-stream"] = {"schema": _BINARY}
     metadata = components.add("model_metadata", object_of({"name": {"type": "string"}, "platform": {"type": "string"}}))
     ready = components.add("model_ready", object_of({"name": {"type": "string"}, "ready": {"type": "boolean"}}))

@@ -144,7 +144,7 @@ class _Table:
         if not set(lengths) <= {self._columns}:
             index = next(i for i, length in enumerate(lengths) if length != self._columns)
             row = self._complete + index
-            raise json_tensors.wrong_size(self._columns, lengths[index], "X", row, (row + 1,))
+            raise json_tensors.wrong_size(int(self._columns or 0), lengths[index], "X", row, (row + 1,))
 
     def _convert_words(self, piece: str, words: Sequence[str]) -> None:
         columns = self._columns or max(1, self._count + len(words))

@@ -1,5 +1,7 @@
 """How much memory the instance has: the least of the machine's and its cgroups' limits."""
 
+import os
+
 import pytest
 
 from serving import instance
@@ -41,13 +43,13 @@ def test_version_1_has_a_hierarchy_for_memory(cgroups):
 def test_without_cgroups_it_is_the_memory_of_the_machine(tmp_path, monkeypatch):
     assert list(instance._limits(tmp_path / "none", tmp_path)) == []
     monkeypatch.setattr(instance, "_limits", lambda *_: [])
-    monkeypatch.setattr(instance.os, "sysconf", {"SC_PHYS_PAGES": 10, "SC_PAGE_SIZE": 4096}.__getitem__)
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 10, "SC_PAGE_SIZE": 4096}.__getitem__)
     assert instance.memory_bytes.__wrapped__() == 40960
     monkeypatch.setattr(instance, "_limits", lambda *_: [5, 7])
     assert instance.memory_bytes.__wrapped__() == 5
 
 
 def test_a_system_that_does_not_say_counts_as_the_usual_instance(monkeypatch):
-    monkeypatch.delattr(instance.os, "sysconf")
+    monkeypatch.delattr(os, "sysconf")
 
     assert instance._physical_bytes() == 2 * 1024**3

@@ -99,7 +99,7 @@ def test_a_wrong_word_in_a_text_takes_no_more_memory_than_an_answer():
 
 
 def test_what_is_not_read_in_pieces_asks_for_its_memory_and_has_a_limit_of_lists():
-    asked = []
+    asked: list[int] = []
     body = large([["a"]] * 9000)
 
     decode_strings = x_labels.decode(body, signature(X=spec("string", (None, 1))), asked.append)

@@ -40,6 +40,7 @@ def test_a_page_is_answered_as_html_that_no_cache_keeps(page, method):
 
     assert (response.status_code, response.mimetype, response.get_body()) == (200, "text/html", HTML.encode())
     assert response.headers["Cache-Control"] == "no-cache"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_a_page_may_run_its_own_styles_and_scripts_only(page):
@@ -48,6 +49,7 @@ def test_a_page_may_run_its_own_styles_and_scripts_only(page):
 
     assert call(page).headers["Content-Security-Policy"].split("; ") == [
         *("default-src 'none'", "connect-src 'self'", "base-uri 'none'", "form-action 'none'"),
+        "frame-ancestors 'none'",
         f"style-src {sha256('p {' + chr(10) + '}')}",
         f"script-src {sha256('one()')} {sha256('two()')}",
     ]
@@ -107,7 +109,12 @@ def test_the_document_names_the_server_that_the_client_called(url, headers, serv
 def test_the_document_is_made_again_only_when_the_models_have_changed(put, models, tmp_path, monkeypatch):
     put("a", lambda x: x)
     made, whole = [], document.document
-    monkeypatch.setattr(document, "document", lambda *args: made.append(1) or whole(*args))
+
+    def count(*arguments):
+        made.append(arguments)
+        return whole(*arguments)
+
+    monkeypatch.setattr(document, "document", count)
     endpoint = OpenApi(app_folder(tmp_path))
 
     paths = [json.loads(call(endpoint, url=f"https://{host}/api/x").get_body())["paths"] for host in ("one", "two")]
