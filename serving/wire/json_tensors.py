@@ -190,8 +190,7 @@ def to_json(array: np.ndarray, name: str) -> bytes:
     Raises PredictionError for NaN and infinities, which JSON can't represent.
     """
     if array.dtype == object:
-        texts = np.vectorize(_text, otypes=[object])(array).tolist()
-        return json.dumps(texts).encode()
+        return joined(array, _texts)
     if array.dtype.kind not in "iub" and first_not_finite(array) is not None:
         raise PredictionError(f"Output {name!r} contains NaN or Infinity, which JSON can't represent.")
     if array.dtype.kind == "V":  # bfloat16, which orjson can't write
@@ -201,17 +200,27 @@ def to_json(array: np.ndarray, name: str) -> bytes:
     if array.dtype == np.float16:  # which orjson writes with the digits of a float32
         return str(array.astype(np.str_).tolist()).replace("'", "").replace(" ", "").encode()
     array = np.ascontiguousarray(array)
+    return joined(array, _numbers_to_json)
+
+
+def joined(array: np.ndarray, write: Callable[[np.ndarray], bytes]) -> bytes:
+    """Return the JSON of an array, which is written a few rows at a time if it is large.
+
+    orjson needs about a hundred bytes per row while it writes, and nothing else runs meanwhile.
+    """
     if array.size <= _PIECE_VALUES or len(array) == 1:
-        return orjson.dumps(array, option=orjson.OPT_SERIALIZE_NUMPY)
-    return _joined(array)
-
-
-def _joined(array: np.ndarray) -> bytes:
-    # orjson needs about a hundred bytes per row while it writes, so write a few rows at a time.
+        return write(array)
     step = max(1, _PIECE_VALUES * len(array) // array.size)
     starts = range(0, len(array), step)
-    pieces = (orjson.dumps(array[start : start + step], option=orjson.OPT_SERIALIZE_NUMPY)[1:-1] for start in starts)
-    return b"[%b]" % b",".join(pieces)
+    return b"[%b]" % b",".join([write(array[start : start + step])[1:-1] for start in starts])
+
+
+def _numbers_to_json(array: np.ndarray) -> bytes:
+    return orjson.dumps(array, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _texts(array: np.ndarray) -> bytes:
+    return json.dumps(np.vectorize(_text, otypes=[object])(array).tolist()).encode()
 
 
 def _depth(value: Any) -> int:

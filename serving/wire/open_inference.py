@@ -86,7 +86,7 @@ def encode_infer(
 ) -> tuple[bytes, int | None]:
     """Return the response's body and, if raw bytes follow its JSON, the number of bytes of JSON; else None.
 
-    Raises PredictionError for an output that was requested as JSON but can't be represented in it.
+    Raises BadRequestError for an output that was requested as JSON but can't be represented in it.
     """
     head = f'"model_name": {json.dumps(model_name)}, "model_version": "{version}"'
     if request.id is not None:

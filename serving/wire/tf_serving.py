@@ -337,7 +337,7 @@ def _body(member: str, text: bytes) -> bytes:
 
 def _to_json(array: np.ndarray, name: str) -> bytes:
     if array.dtype == object:
-        return _strings_to_json(_texts(array, name))
+        return json_tensors.joined(array, lambda part: _strings_to_json(_texts(part, name)))
     if array.dtype.kind == "c":
         raise BadRequestError(f"Failed to write JSON value for tensor type: {array.dtype.name}, of output {name!r}.")
     if array.dtype.kind == "V":  # bfloat16, which orjson can't write
