@@ -10,7 +10,6 @@ from pathlib import Path
 from serving.endpoints.problem import ProblemEndpoint
 from serving.exchange import Exchange, Reply
 
-
 _POLICY = (
     *("default-src 'none'", "connect-src 'self'", "base-uri 'none'", "form-action 'none'"),
     "frame-ancestors 'none'",  # a key is typed into the page
@@ -26,9 +25,7 @@ class Page(ProblemEndpoint):
         self._content = path.read_bytes()
         text = self._content.decode()
         sources = [f"{kind}-src {_hashes(text, tag)}" for kind, tag in (("style", "style"), ("script", "script"))]
-        policy = "; ".join(
-            [*_POLICY, *sources]
-        )
+        policy = "; ".join([*_POLICY, *sources])
         self._headers = {"Content-Security-Policy": policy, **_HEADERS}
 
     async def answer(self, exchange: Exchange) -> Reply:

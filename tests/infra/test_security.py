@@ -94,7 +94,7 @@ def test_a_container_cannot_write_to_its_own_files():
 
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     assert {mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")} == {
-        "/tmp",  # noqa: S108
+        "/tmp",
         "/home/LogFiles",
     }
 
