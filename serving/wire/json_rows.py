@@ -50,7 +50,8 @@ class NumberRows:
             return None
         flat = self.text.translate(_WITHOUT_BRACKETS)
         if not shape_fits(shape, spec.accepted_shape):
-            return _refused(flat, shape, refuse)
+            _refuse(flat, shape, refuse)
+            return None
         values, count = bytearray(), 0
         for piece in _pieces(flat):
             leaves = _parsed(piece)
@@ -102,7 +103,7 @@ def _parsed(piece: bytes) -> list[Any] | None:
     return None if b'"' in piece and any(type(leaf) is str and " " in leaf for leaf in leaves) else leaves
 
 
-def _refused(flat: bytes, shape: tuple[int, ...], refuse: Callable[[Any], Any]) -> None:
+def _refuse(flat: bytes, shape: tuple[int, ...], refuse: Callable[[Any], Any]) -> None:
     lists: Any = _parsed(b",".join(flat.split(b",", shape[-1])[: shape[-1]]))
     if lists is not None:
         for size in reversed(shape[:-1]):
