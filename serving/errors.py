@@ -8,7 +8,9 @@ MethodNotAllowedError         405
 BodyTooLargeError             413
 UnsupportedMediaTypeError     415
 PredictionError               500  the model failed
-ModelUnavailableError         503  the model can't be loaded now
+UnavailableError              503  not now; the client may try again
+  BusyError                   503  the requests in work take all the memory
+  ModelUnavailableError       503  the model can't be loaded now
 """
 
 from __future__ import annotations
@@ -71,8 +73,18 @@ class PredictionError(ServingError):
     """The engine failed while it ran the model, or the wire format can't carry the answer."""
 
 
-class ModelUnavailableError(ServingError):
-    """The model can't be loaded now; the log has the cause, and the next request tries again."""
+class UnavailableError(ServingError):
+    """The request can't be answered now, but may be after some seconds."""
 
     status = 503
     retry_after_seconds = 5
+
+
+class BusyError(UnavailableError):
+    """The requests in work take all the memory that there is for them."""
+
+    retry_after_seconds = 1
+
+
+class ModelUnavailableError(UnavailableError):
+    """The model can't be loaded now; the log has the cause, and the next request tries again."""

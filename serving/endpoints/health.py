@@ -1,8 +1,8 @@
 """Whether the app is live and ready: ``GET health`` or ``health/ready``, and ``health/live``.
 
 Live: the process answers; no model is touched. Ready: the default model has answered a prediction since it was loaded.
-A probe loads and warms up the default model, so that an instance without traffic becomes ready too. Anonymous, so it
-reports versions and states and nothing else.
+A probe loads and warms up the default model, so that an instance without traffic becomes ready too. Probes have no key,
+so an answer names no model, unless the operator wants that.
 """
 
 from __future__ import annotations
@@ -32,12 +32,19 @@ class Health(ProblemEndpoint):
 
 
 async def _ready(models: Operations) -> Reply:
+    details: dict[str, object] = {}
     try:
-        model = await models.ready()
+        details["model"] = str(await models.ready())
+        status = 200
     except (ModelNotFoundError, ModelUnavailableError, PredictionError) as error:
-        body = {"status": "not ready", "detail": str(error), "models": await _states(models)}
-        return _reply(body, status=503, headers=_RETRY_AFTER)
-    return _reply({"status": "ready", "model": str(model), "models": await _states(models)})
+        details["detail"] = str(error)
+        status = 503
+    if models.settings.health_details:
+        details["models"] = await _states(models)
+    else:
+        details.clear()
+    body = {"status": "ready" if status == 200 else "not ready", **details}
+    return _reply(body, status, {} if status == 200 else _RETRY_AFTER)
 
 
 async def _states(models: Operations) -> dict[str, dict[str, str]]:

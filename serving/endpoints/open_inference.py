@@ -12,7 +12,6 @@ from serving.errors import (
     NotFoundError,
     PredictionError,
     ServingError,
-    UnsupportedMediaTypeError,
 )
 from serving.exchange import Exchange, Reply
 from serving.wire import open_inference
@@ -47,14 +46,12 @@ class OpenInference:
 
 
 async def _infer(exchange: Exchange, route: Route) -> Reply:
-    encoding = exchange.headers.get("content-encoding", "identity")
-    if encoding != "identity":
-        raise UnsupportedMediaTypeError(f"The Content-Encoding is {encoding}; expected none.")
     assert route.model is not None
     length = open_inference.header_length(exchange.headers.get(open_inference.HEADER_LENGTH))
     model = await exchange.model(route.model, route.version)
     signature = model.signature()
-    request = await exchange.decode(open_inference.decode_infer, exchange.body, length, signature)
+    reserve = exchange.share.reserve
+    request = await exchange.decode(open_inference.decode_infer, exchange.body, length, signature, reserve)
     fetches = await exchange.run(model, DEFAULT_SIGNATURE, request.feeds)
     encode = partial(open_inference.encode_infer, model.name, model.version, request)
     body, json_length = await exchange.encode(encode, fetches, signature)

@@ -30,7 +30,8 @@ class TfServing:
 
 async def _predict(exchange: Exchange, route: Route) -> Reply:
     model = await _model(exchange, route)
-    request = await exchange.decode(tf_serving.decode_predict, exchange.body, model.signatures)
+    reserve = exchange.share.reserve
+    request = await exchange.decode(tf_serving.decode_predict, exchange.body, model.signatures, reserve)
     fetches = await exchange.run(model, request.signature, request.feeds)
     return Reply(await exchange.encode(tf_serving.encode_predict, fetches, by_rows=request.by_rows))
 
@@ -38,7 +39,8 @@ async def _predict(exchange: Exchange, route: Route) -> Reply:
 async def _run_examples(exchange: Exchange, route: Route) -> Reply:
     model = await _model(exchange, route)
     encode = tf_serving.encode_classification if route.action == "classify" else tf_serving.encode_regression
-    request = await exchange.decode(tf_serving.decode_examples, exchange.body, model.signatures)
+    reserve = exchange.share.reserve
+    request = await exchange.decode(tf_serving.decode_examples, exchange.body, model.signatures, reserve)
     fetches = await exchange.run(model, request.signature, request.feeds)
     return Reply(await exchange.encode(encode, fetches))
 

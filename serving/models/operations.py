@@ -17,6 +17,7 @@ from typing import ParamSpec, TypeVar
 from serving.engines.signature import Signature
 from serving.models.model import Model
 from serving.models.repository import Repository
+from serving.settings import Settings
 from serving.status import VersionStatus
 
 _Parameters = ParamSpec("_Parameters")
@@ -75,9 +76,14 @@ class Operations:
         """Return each model's latest version and its signatures, by name; a model without readable ones is left out."""
         return await self._call(None, self._repository.all_signatures)
 
+    @property
+    def settings(self) -> Settings:
+        """The app's settings."""
+        return self._repository.settings
+
     def folder(self, name: str) -> Path:
         """Return the folder of a model's versions, which need not exist."""
-        return self._repository.settings.model_path / name
+        return self.settings.model_path / name
 
     async def _call(
         self,

@@ -11,7 +11,7 @@ from threading import Event, Lock, Thread
 from time import perf_counter
 
 from serving.engines.session import load_session
-from serving.engines.signature import SERVE_TAG, Signature, read_signatures
+from serving.engines.signature import Signature, signatures_of_file
 from serving.errors import ModelNotFoundError, ServingError
 from serving.models import export_record, fallback_export, versions
 from serving.models.export_record import ExportRecord
@@ -110,8 +110,7 @@ class Repository:
         if not folders:
             raise ModelNotFoundError(f"There is no model {name!r}.", model=name)
         latest = max(folders)
-        content = (folders[latest] / export_record.SAVED_MODEL).read_bytes()
-        return latest, read_signatures(content, SERVE_TAG)
+        return latest, signatures_of_file(folders[latest] / export_record.SAVED_MODEL)
 
     def all_signatures(self) -> dict[str, tuple[int, Mapping[str, Signature]]]:
         """Return the ``signatures`` of every model, by name; log and leave out those that can't be read."""

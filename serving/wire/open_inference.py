@@ -21,6 +21,7 @@ from serving.engines.signature import Signature, TensorSpec, shape_fits, shape_t
 from serving.errors import BadRequestError
 from serving.wire import json_tensors
 from serving.wire import open_inference_tensors as tensors
+from serving.wire.json_tensors import Reserve
 
 # The header of a body with raw bytes: the number of bytes of JSON before them.
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -56,17 +57,20 @@ def header_length(text: str | None) -> int | None:
     return int(text)
 
 
-def decode_infer(body: bytes, header_length: int | None, signature: Signature) -> InferRequest:
+def decode_infer(
+    body: bytes, header_length: int | None, signature: Signature, reserve: Reserve = json_tensors.free
+) -> InferRequest:
     """Return the request in a body: ``header_length`` bytes of JSON and then raw bytes, or only JSON if it is None.
 
-    If it is 0, the body is the raw bytes of the only input, and all outputs are requested as binary data. Raises
-    BadRequestError with the problem, the input or output, and what was expected.
+    If it is 0, the body is the raw bytes of the only input, and all outputs are requested as binary data. ``reserve``
+    is asked for the memory of the JSON's values. Raises BadRequestError with the problem, the input or output, and what
+    was expected.
     """
     if header_length == 0:
         return _decode_raw(body, signature)
     header, raw = _split(body, header_length)
     try:
-        document = json_tensors.parse(header)
+        document = json_tensors.parse(header, reserve)
         if type(document) is not dict:
             raise BadRequestError('The request must be a JSON object such as {"inputs": [...]}.')
         feeds = _feeds(document, raw, signature.inputs)
@@ -82,7 +86,7 @@ def encode_infer(
 ) -> tuple[bytes, int | None]:
     """Return the response's body and, if raw bytes follow its JSON, the number of bytes of JSON; else None.
 
-    Raises PredictionError for an output that was requested as JSON but can't be represented in it.
+    Raises BadRequestError for an output that was requested as JSON but can't be represented in it.
     """
     head = f'"model_name": {json.dumps(model_name)}, "model_version": "{version}"'
     if request.id is not None:

@@ -67,16 +67,21 @@ def from_json(data: list, shape: tuple[int, ...], name: str, spec: TensorSpec) -
 def to_json(array: np.ndarray, name: str) -> bytes:
     """Return an array as a flat JSON list in row-major order, with floats as short as in ``json_tensors.to_json``.
 
-    Raises PredictionError for what only binary data can represent: NaN, infinities, and bytes that are not UTF-8.
+    Raises BadRequestError for what only binary data can represent, since the client can ask for that: NaN, infinities,
+    and bytes that are not UTF-8.
     """
     try:
         if array.dtype == object:
-            return json.dumps([value.decode() for value in array.ravel().tolist()]).encode()
+            return json_tensors.joined(array.ravel(), _texts)
         return json_tensors.to_json(array.ravel(), name)
     except UnicodeDecodeError:
-        raise PredictionError(f"Output {name!r} contains bytes that are not UTF-8. {_ASK_FOR_BINARY}") from None
+        raise BadRequestError(f"Output {name!r} contains bytes that are not UTF-8. {_ASK_FOR_BINARY}") from None
     except PredictionError as error:
-        raise PredictionError(f"{error} {_ASK_FOR_BINARY}") from None
+        raise BadRequestError(f"{error} {_ASK_FOR_BINARY}") from None
+
+
+def _texts(array: np.ndarray) -> bytes:
+    return json.dumps([value.decode() for value in array.tolist()]).encode()
 
 
 def from_binary(data: memoryview, shape: tuple[int, ...], name: str, spec: TensorSpec) -> np.ndarray:

@@ -11,6 +11,7 @@ import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from serving.engines.signature import DEFAULT_SIGNATURE, Signature, TensorSpec, 
 from serving.errors import BadRequestError
 from serving.wire import json_rows, json_tensors, tf_example
 from serving.wire.json_rows import NumberRows
-from serving.wire.json_tensors import quote
+from serving.wire.json_tensors import Reserve, quote
 from serving.wire.tf_example import is_base64, to_bytes, type_name
 
 # The one input of a signature that takes examples, and its outputs (signature_constants.h).
@@ -53,15 +54,19 @@ class PredictRequest:
     by_rows: bool
 
 
-def decode_predict(body: bytes, signatures: Mapping[str, Signature]) -> PredictRequest:
+def decode_predict(
+    body: bytes, signatures: Mapping[str, Signature], reserve: Reserve = json_tensors.free
+) -> PredictRequest:
     """Return the request in a body with ``instances`` (rows) or ``inputs`` (columns).
+
+    ``reserve`` is asked for the memory of a body that is not read in pieces.
 
     Raises BadRequestError with the problem, its input, row and column, and what was expected.
     """
     large = _decode_large(body, signatures)
     if large is not None:
         return large
-    document, key = _document(body)
+    document, key = _document(body, reserve)
     inputs = _signature(key, signatures).inputs
     if "instances" in document and "inputs" in document:
         raise BadRequestError("Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist.")
@@ -85,7 +90,7 @@ def _decode_large(body: bytes, signatures: Mapping[str, Signature]) -> PredictRe
     if len(inputs) != 1:
         return None
     [(name, spec)] = inputs.items()
-    array = rows.to_tensor(spec)
+    array = rows.to_tensor(spec, partial(_numbers, name, spec), partial(_to_tensor, name=name, spec=spec))
     return None if array is None else PredictRequest(key, {name: array}, by_rows="instances" in document)
 
 
@@ -109,12 +114,14 @@ def encode_predict(outputs: Mapping[str, np.ndarray], by_rows: bool) -> bytes:
     return _body("predictions" if by_rows else "outputs", text)
 
 
-def decode_examples(body: bytes, signatures: Mapping[str, Signature]) -> PredictRequest:
+def decode_examples(
+    body: bytes, signatures: Mapping[str, Signature], reserve: Reserve = json_tensors.free
+) -> PredictRequest:
     """Return the request in a body with ``examples``, for a signature that takes them.
 
     The only feed is a string tensor of shape [examples]; see ``tf_example.serialize``. Raises BadRequestError.
     """
-    document, key = _document(body)
+    document, key = _document(body, reserve)
     signature = _signature(key, signatures)
     if [(name, spec.dtype_name) for name, spec in signature.inputs.items()] != [(_EXAMPLES, "string")]:
         got = ", ".join(f"{name} ({spec.dtype_name})" for name, spec in signature.inputs.items())
@@ -154,9 +161,9 @@ def encode_regression(outputs: Mapping[str, np.ndarray]) -> bytes:
     return _body("results", _to_json(values.ravel(), _REGRESSION))
 
 
-def _document(body: bytes) -> tuple[dict[str, Any], str]:
+def _document(body: bytes, reserve: Reserve) -> tuple[dict[str, Any], str]:
     """Return the JSON object in a body, and the name of the signature that it requests."""
-    document = json_tensors.parse(body)
+    document = json_tensors.parse(body, reserve)
     if type(document) is not dict:
         raise BadRequestError(
             f'JSON Value: {quote(document)} Is not object; expected one such as {{"instances": [...]}}.'
@@ -233,13 +240,24 @@ def _to_tensor(value: Any, name: str, spec: TensorSpec) -> np.ndarray:
         raise BadRequestError(f"{name}: no JSON value can be converted to type: {spec.dtype_name}.", input=name)
     _check_shape(value, name, spec)
     leaves, shape = json_tensors.flatten(value, name, spec)
-    types = _JSON_TYPES[spec.dtype.kind]
+    if spec.dtype_name == "string":
+        _check_types(leaves, shape, name, spec)
+        return _strings(leaves, shape, name)
+    return _numbers(name, spec, leaves, shape, 0).reshape(shape)
+
+
+def _numbers(name: str, spec: TensorSpec, leaves: Sequence[Any], shape: tuple[int, ...], first: int) -> np.ndarray:
+    _check_types(leaves, shape, name, spec, first)
+    return json_tensors.numbers(leaves, shape, name, spec, first, allow_nan=True)
+
+
+def _check_types(leaves: Sequence[Any], shape: tuple[int, ...], name: str, spec: TensorSpec, first: int = 0) -> None:
+    types = _JSON_TYPES.get(spec.dtype.kind)
+    if types is None:
+        raise BadRequestError(f"{name}: no JSON value can be converted to type: {spec.dtype_name}.", input=name)
     if not set(map(type, leaves)) <= types:
         index = next(i for i, leaf in enumerate(leaves) if type(leaf) not in types)
-        raise _not_of_type(leaves[index], name, spec, index, shape)
-    if spec.dtype_name == "string":
-        return _strings(leaves, shape, name)
-    return json_tensors.to_numbers(leaves, shape, name, spec, allow_nan=True)
+        raise _not_of_type(leaves[index], name, spec, first + index, shape)
 
 
 def _check_shape(value: Any, name: str, spec: TensorSpec) -> None:
@@ -319,7 +337,7 @@ def _body(member: str, text: bytes) -> bytes:
 
 def _to_json(array: np.ndarray, name: str) -> bytes:
     if array.dtype == object:
-        return _strings_to_json(_texts(array, name))
+        return json_tensors.joined(array, lambda part: _strings_to_json(_texts(part, name)))
     if array.dtype.kind == "c":
         raise BadRequestError(f"Failed to write JSON value for tensor type: {array.dtype.name}, of output {name!r}.")
     if array.dtype.kind == "V":  # bfloat16, which orjson can't write

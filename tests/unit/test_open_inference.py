@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from serving.engines.signature import Signature, TensorSpec
-from serving.errors import BadRequestError, PredictionError
+from serving.errors import BadRequestError
+from serving.wire import json_tensors, tf_serving
+from serving.wire import open_inference_tensors as tensors
 from serving.wire.open_inference import InferRequest, decode_infer, encode_infer, header_length
 from tests.unit.specs import refused, signature, spec
 
@@ -539,7 +541,7 @@ def test_every_float32_reads_back_exactly():
 def test_an_output_that_json_cannot_represent_is_an_error_that_suggests_binary_data(dtype, values, detail):
     array = np.array(values, spec(dtype).dtype)
 
-    with pytest.raises(PredictionError) as caught:
+    with pytest.raises(BadRequestError) as caught:
         encode_y(array, dtype)
 
     assert detail in str(caught.value)
@@ -665,3 +667,12 @@ def test_no_hostile_body_raises_anything_but_a_bad_request(seed):
 
     assert 100 < len(details) < 250  # some bodies stay valid
     assert max(map(len, details)) < 400
+
+
+def test_many_strings_are_written_in_pieces():
+    texts = np.array([b"one", b'"two"', "drei ü".encode()] * 20_000, object).reshape(-1, 3)
+
+    assert json.loads(tensors.to_json(texts, "y")) == ["one", '"two"', "drei ü"] * 20_000
+    assert json.loads(json_tensors.to_json(texts, "y")) == [["one", '"two"', "drei ü"]] * 20_000
+    rows = json.loads(tf_serving.encode_predict({"y": texts}, by_rows=True))
+    assert rows == {"predictions": [["one", '"two"', "drei ü"]] * 20_000}

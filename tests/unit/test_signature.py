@@ -2,7 +2,7 @@
 
 import pytest
 
-from serving.engines.signature import decode_signatures, needs_variables, read_signatures
+from serving.engines.signature import decode_signatures, needs_variables, read_signatures, signatures_of_file
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +109,30 @@ def test_signatures_are_of_the_meta_graph_that_tensorflow_loads_by_a_tag(tf, met
     assert list(read_signatures(content, "serve")["serving_default"].inputs) == ["c"]
     with pytest.raises(ValueError, match=r"tag 'tpu' alone; it has .*\[serve, tpu\] and \[serve\]"):
         read_signatures(content, "tpu")
+
+
+def test_a_file_is_read_again_only_after_it_has_changed(tf, meta_graph_pb2, tmp_path):
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    def saved_model_of(name):
+        message = meta_graph(meta_graph_pb2, **{name: (1, [-1])})
+        message.meta_info_def.tags.append("serve")
+        return saved_model_pb2.SavedModel(meta_graphs=[message]).SerializeToString()
+
+    path = tmp_path / "saved_model.pb"
+    path.write_bytes(saved_model_of("a"))
+    first = signatures_of_file(path)
+
+    assert signatures_of_file(path) is first
+    path.write_bytes(saved_model_of("bb"))
+    assert list(signatures_of_file(path)["serving_default"].inputs) == ["bb"]
+    for broken in (b"", b"\xff"):
+        path.write_bytes(broken)
+        for _ in range(2):
+            with pytest.raises(ValueError, match=r"MetaGraph|truncated"):
+                signatures_of_file(path)
+
+
+def test_a_file_of_very_many_meta_graphs_is_refused_in_a_short_line():
+    with pytest.raises(ValueError, match="more than 100 MetaGraphs"):
+        read_signatures(b"\x12\x00" * 300_000, "serve")

@@ -117,7 +117,7 @@ def _batch_rows(app: App, settings: Settings) -> list[Finding]:
 def _telemetry(settings: Settings) -> list[Finding]:
     if not settings.telemetry or importlib.util.find_spec("opentelemetry"):
         return []
-    todo = "add the packages that docs/operating.md names to requirements.txt, then: make lock and make package"
+    todo = "add the packages that docs/operating.md names to requirements/production.txt, then: make lock package"
     return [warning("Telemetry is on, but OpenTelemetry is not installed: no effect", todo)]
 
 
