@@ -66,24 +66,30 @@ class Exchange:
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     facts: dict[str, object] = field(default_factory=dict)
 
-    async def accept_body(self, limit: int) -> None:
-        """Undo the body's Content-Encoding, and reserve the memory that it takes.
+    def accept_body(self, limit: int) -> None:
+        """Reserve the memory that the body takes.
 
-        Raises BodyTooLargeError where it has more bytes than the limit, UnsupportedMediaTypeError for an encoding other
-        than gzip, BadRequestError for a body that is not gzip's, BusyError while the memory is in use.
+        Raises BodyTooLargeError where it has more bytes than the limit, BusyError while the memory is in use.
         """
         size = len(self.body)
         if size > limit:
             raise BodyTooLargeError(f"The request body is {size} bytes; the limit is {limit}.", limit=limit)
-        encoding = self.headers.get("content-encoding", "identity").strip().lower()
+        if size > _UNCOUNTED_BYTES:
+            self.share.reserve(_BODY_COPIES * size)
+
+    async def undo_encoding(self, encoding: str, limit: int) -> None:
+        """Undo the body's Content-Encoding, before it is accepted.
+
+        Raises BodyTooLargeError where it has more bytes than the limit, UnsupportedMediaTypeError for an encoding other
+        than gzip, BadRequestError for a body that is not gzip's, BusyError while the memory is in use.
+        """
+        encoding = encoding.strip().lower()
         if encoding in ("gzip", "x-gzip"):
             self.share.reserve(limit)
             self.body = await asyncio.to_thread(_decompressed, self.body, limit)
             self.share.release()
         elif encoding != "identity":
             raise UnsupportedMediaTypeError(f"The Content-Encoding is {encoding}; expected gzip or none.")
-        if len(self.body) > _UNCOUNTED_BYTES:
-            self.share.reserve(_BODY_COPIES * len(self.body))
 
     def allow(self, *methods: str) -> None:
         """Raise MethodNotAllowedError unless the request's method is one of these."""

@@ -107,7 +107,9 @@ def _telemetry() -> Telemetry | None:
 
 async def _reply(exchange: Exchange, endpoint: Endpoint, settings: Settings) -> Reply:
     try:
-        await exchange.accept_body(settings.max_body_bytes)
+        if encoding := exchange.headers.get("content-encoding"):
+            await exchange.undo_encoding(encoding, settings.max_body_bytes)
+        exchange.accept_body(settings.max_body_bytes)
         return await endpoint.answer(exchange)
     except ServingError as error:
         if isinstance(error, PredictionError):
