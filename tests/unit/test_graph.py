@@ -260,7 +260,10 @@ TAGS = field(1, field(4, SERVE_TAG.encode()))
         pytest.param(TAGS, id="tags"),
         pytest.param(2 * field(2, b""), id="graph"),
         pytest.param(field(2, 2 * field(2, b"")), id="functions"),
-        pytest.param(field(2, field(2, field(1, 2 * field(1, field(1, b"f"))))), id="signature of a function"),
+        pytest.param(
+            field(2, field(2, field(1, field(1, field(1, b"f")) + field(1, field(1, b"g"))))),
+            id="signature of a function",
+        ),
         pytest.param(field(2, field(2, field(1, field(1, 2 * field(1, b"f"))))), id="name of a function"),
         pytest.param(field(2, field(1, 2 * field(1, b"n"))), id="name of a node"),
         pytest.param(field(2, field(1, field(1, b"n") + 2 * field(2, b"NoOp"))), id="operation"),
@@ -287,7 +290,22 @@ TAGS = field(1, field(4, SERVE_TAG.encode()))
 def test_fields_that_occur_twice_are_refused(tmp_path: Path, more: bytes) -> None:
     (tmp_path / "saved_model.pb").write_bytes(field(2, TAGS + more))
 
-    with pytest.raises(ValueError, match="occurs twice"):
+    with pytest.raises(ValueError, match=r"field \d of a protocol buffer occurs twice"):
+        check(tmp_path)
+
+
+def test_an_attribute_may_lack_its_value_as_protocol_buffers_may(tmp_path: Path) -> None:
+    attribute = field(2, field(1, field(5, field(1, b"f"))))
+    (tmp_path / "saved_model.pb").write_bytes(field(2, TAGS + attribute))
+
+    check(tmp_path)
+
+
+@pytest.mark.parametrize("tag", [b"\x80\x80\x80\x80\x10", b"\x80\x80\x80\x80\x20"])
+def test_a_field_number_beyond_those_of_protocol_buffers_is_refused(tmp_path: Path, tag: bytes) -> None:
+    (tmp_path / "saved_model.pb").write_bytes(tag + b"\0")
+
+    with pytest.raises(ValueError, match="unknown protocol buffer field"):
         check(tmp_path)
 
 
@@ -432,6 +450,14 @@ def test_whatever_names_the_initializer_is_followed(write: Save, key: str) -> No
         check(folder)
 
 
+def test_the_signature_of_tensorflow_2_that_initializes_may_read_assets(write: Save) -> None:
+    folder = write(TABLE | {"i": f"{READS} t asset"}, assets={"asset": "words.txt"})
+    with changed(folder) as saved_model:
+        saved_model.meta_graphs[0].signature_def["__saved_model_init_op"].outputs["op"].name = "i"
+
+    check(folder)
+
+
 @pytest.mark.parametrize(
     ("where", "op", "is_allowed"),
     [
@@ -462,6 +488,7 @@ VARIABLE = {"v": "VarHandleOp shared_name=v", "a": "AssignVariableOp v asset", "
     [
         pytest.param({"i": f"{READS} t asset:0"}, {}, True, id="an asset"),
         pytest.param({"i": "InitializeTableFromTextFile t asset"}, {}, True, id="an asset, by the older operation"),
+        pytest.param({"i": f"{READS} t asset ^j", "j": "NoOp"}, {}, True, id="an asset, after something else"),
         pytest.param({"i": f"{READS} t other"}, {}, False, id="a constant"),
         pytest.param({"i": f"{READS} t absent"}, {}, False, id="a node that is absent"),
         pytest.param({"i": f"{READS} t p", "p": "Identity asset"}, {}, True, id="an asset, passed on"),
