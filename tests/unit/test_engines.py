@@ -118,6 +118,7 @@ def test_several_inputs_and_outputs_are_matched_by_name(load, saved_model, tf):
 
     fetches = session.run(KEY, feeds)
 
+    assert session.signatures[KEY].method_name == "tensorflow/serving/predict"
     assert {name: value.tolist() for name, value in fetches.items()} == {
         "sum": [1.5, 7],
         "difference": [-0.5, 3],
@@ -189,6 +190,21 @@ def test_a_corrupt_saved_model_raises_a_tensorflow_error(load, saved_model, cont
 
     with pytest.raises(errors.TensorFlowError):
         load(folder)
+
+
+@pytest.mark.parametrize("side", ["inputs", "outputs"])
+@pytest.mark.parametrize("tensor", ["{}", "{}:1", "{}:99", "{}:-1", "{}:one", "absent:0", "{}:0:0", ""])
+def test_the_c_engine_passes_tensors_of_the_graph_only_to_tensorflow(saved_model, side, tensor):
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    folder = saved_model(lambda x: {"y": x}, x=([None], "float32"))
+    changed = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    [info] = getattr(changed.meta_graphs[0].signature_def[KEY], side).values()
+    info.name = tensor.format(info.name.partition(":")[0])
+    (folder / "saved_model.pb").write_bytes(changed.SerializeToString())
+
+    with pytest.raises(ValueError, match=f"the signature names the tensor {info.name!r}, which is not in the graph"):
+        load_session(folder, "c")
 
 
 def test_missing_variables_raise_a_tensorflow_error(load, saved_model, tf):
