@@ -1,6 +1,7 @@
 """What every engine does, compared with TensorFlow's Python API."""
 
 from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
 
 import numpy as np
 import pytest
@@ -167,6 +168,18 @@ def test_sixteen_threads_get_the_answers_that_one_gets(load, saved_model, tf):
     for one, other in zip(alone, together, strict=True):
         assert one["n"] == other["n"]
         np.testing.assert_array_equal(one["y"], other["y"])
+
+
+def test_a_run_is_timed(load, saved_model):
+    session = load(saved_model(lambda x: {"y": x}, x=([None], "float32")))
+    values = np.ones(4, np.float32)
+    assert session.clocks[KEY].expected_seconds(values.nbytes) == np.inf
+
+    start = perf_counter()
+    session.run(KEY, {"x": values})
+    around = perf_counter() - start
+
+    assert 0 < session.clocks[KEY].expected_seconds(values.nbytes) <= around
 
 
 def test_a_failed_run_raises_tensorflows_error_and_leaves_the_session_usable(load, saved_model, tf):
