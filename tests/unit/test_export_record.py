@@ -82,7 +82,7 @@ def test_only_the_proof_of_litert_may_be_null(folder, member):
 
 
 def test_an_engine_learns_what_the_export_has_found_out_and_only_the_operator_allows_any_operation():
-    proof = LiteRtProof("hash", single_row=True)
+    proof = LiteRtProof("hash", "2.1.6", parallel=True)
     record = ExportRecord({}, "", "", is_optimized=True, litert=proof)
 
     assert record.load_options() == LoadOptions(is_optimized=True, any_op=False, litert=proof)

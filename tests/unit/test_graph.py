@@ -309,6 +309,19 @@ def test_a_field_number_beyond_those_of_protocol_buffers_is_refused(tmp_path: Pa
         check(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "keys", [(b"legacy_init_op", b"saved_model_main_op"), (b"saved_model_main_op", b"legacy_init_op")]
+)
+def test_one_initializer_does_not_hide_another(tmp_path: Path, keys: tuple[bytes, bytes]) -> None:
+    nodes = field(1, field(1, b"reads") + field(2, b"ReadFile")) + field(1, field(1, b"nothing") + field(2, b"NoOp"))
+    named = zip(keys, (b"reads", b"nothing"), strict=True)
+    collections = (field(4, field(1, key) + field(2, field(1, field(1, node)))) for key, node in named)
+    (tmp_path / "saved_model.pb").write_bytes(field(2, TAGS + field(2, nodes) + b"".join(collections)))
+
+    with pytest.raises(UnsafeGraphError, match="operation ReadFile"):
+        check(tmp_path)
+
+
 def test_two_functions_of_one_name_are_refused(tmp_path: Path) -> None:
     functions = 2 * field(1, field(1, field(1, b"f")))
     (tmp_path / "saved_model.pb").write_bytes(field(2, TAGS + field(2, field(2, functions))))
