@@ -90,13 +90,26 @@ def test_any_shape_passes_unchanged(load, saved_model, shape, dtype):
 
 @pytest.mark.parametrize(
     "values",
-    [np.arange(12, dtype=np.float32).reshape(3, 4).T, np.arange(12, dtype=np.float32)[::2].reshape(3, 2)],
-    ids=["transposed", "strided"],
+    [
+        np.arange(12, dtype=np.float32).reshape(3, 4).T,
+        np.arange(12, dtype=np.float32)[::2].reshape(3, 2),
+        np.arange(4096, dtype=np.float32).reshape(64, 64),  # 16 KiB: the C engine copies it another way
+        np.arange(10_000, dtype=np.float32).reshape(200, 50).T,
+    ],
+    ids=["transposed", "strided", "large", "large and transposed"],
 )
-def test_arrays_that_are_not_contiguous_are_read_in_c_order(load, saved_model, values):
+def test_arrays_are_read_in_c_order_whatever_their_size_and_strides(load, saved_model, values):
     session = load(saved_model(lambda x: {"y": x}, x=([None, None], "float32")))
 
     np.testing.assert_array_equal(session.run(KEY, {"x": values})["y"], values)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "string"])
+def test_what_the_c_engine_returns_is_read_only(saved_model, dtype):
+    session = load_session(saved_model(lambda x: {"y": x}, x=([None], dtype)), "c")
+    values = np.array([b"a"], object) if dtype == "string" else np.ones(1, np.float32)
+
+    assert not session.run(KEY, {"x": values})["y"].flags.writeable
 
 
 def test_several_inputs_and_outputs_are_matched_by_name(load, saved_model, tf):
