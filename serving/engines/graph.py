@@ -190,7 +190,7 @@ def _node_name(tensor: str) -> str:
 
 def _read(meta_graph: memoryview) -> _Graph:
     graph, assets, old_assets = _Graph(), [], []
-    for number, value in fields(meta_graph, once=(1, 2, 3)):
+    for number, value in fields(meta_graph, once=(2, 3)):
         if number == 2:  # GraphDef graph_def
             _read_graph(graph, value)
         elif number == 3:  # SaverDef saver_def, whose field 3 is restore_op_name
@@ -231,7 +231,7 @@ def _texts(data: memoryview, wanted: int) -> list[str]:
 
 
 def _read_asset(graph: _Graph, data: memoryview) -> None:
-    for number, info in fields(data, once=(1, 2)):
+    for number, info in fields(data, once=(1,)):
         if number == 1:  # TensorInfo tensor_info; the other field is string filename
             for tensor in _texts(info, 1):
                 graph.assets[_node_name(tensor)] = "".join(_texts(data, 2))

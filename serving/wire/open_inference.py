@@ -178,21 +178,21 @@ def _check_datatype(entry: Mapping[str, Any], name: str, spec: TensorSpec) -> No
     expected = tensors.datatype(name, spec)
     got = _required(entry, "datatype", str, f"input {name!r}")
     if got != expected:
-        raise BadRequestError(f"Input {name!r} has datatype {reprlib.repr(got)}; expected {expected!r}.", input=name)
+        raise BadRequestError(f"Input {name!r} has datatype {reprlib.repr(got)}; expected {expected!r}.")
 
 
 def _shape(entry: Mapping[str, Any], name: str, spec: TensorSpec) -> tuple[int, ...]:
     sizes = _required(entry, "shape", list, f"input {name!r}")
     if not set(map(type, sizes)) <= {int} or any(size < 0 for size in sizes):
         got = reprlib.repr(sizes)
-        raise BadRequestError(f"Input {name!r} has shape {got}; expected whole numbers, 0 or more.", input=name)
+        raise BadRequestError(f"Input {name!r} has shape {got}; expected whole numbers, 0 or more.")
     shape = tuple(sizes)
     if not shape_fits(shape, spec.accepted_shape):
         got, expected = reprlib.repr(sizes), shape_text(spec.shape)
-        raise BadRequestError(f"Input {name!r} has shape {got}; expected {expected}.", input=name)
+        raise BadRequestError(f"Input {name!r} has shape {got}; expected {expected}.")
     if len(shape) > _MAX_DIMENSIONS or math.prod(size or 1 for size in shape) > _MAX_VALUES:
         limits = f"{_MAX_DIMENSIONS} dimensions and {_MAX_VALUES} values"
-        raise BadRequestError(f"Input {name!r} has shape {reprlib.repr(sizes)}; the limit is {limits}.", input=name)
+        raise BadRequestError(f"Input {name!r} has shape {reprlib.repr(sizes)}; the limit is {limits}.")
     return shape
 
 
@@ -202,10 +202,10 @@ def _binary_size(entry: Mapping[str, Any], name: str, available: int) -> int | N
     if size is None:
         return None
     if entry.get("data") is not None:
-        raise BadRequestError(f"Input {name!r} has both data and binary_data_size; expected one of them.", input=name)
+        raise BadRequestError(f"Input {name!r} has both data and binary_data_size; expected one of them.")
     if not 0 <= size <= available:
         expected = f"expected 0 to {available}, the bytes that are left in the body"
-        raise BadRequestError(f"Input {name!r} has binary_data_size {reprlib.repr(size)}; {expected}.", input=name)
+        raise BadRequestError(f"Input {name!r} has binary_data_size {reprlib.repr(size)}; {expected}.")
     return size
 
 

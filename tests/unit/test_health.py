@@ -33,10 +33,11 @@ def get(path="", method="GET"):
     return response.status_code, json.loads(response.get_body())
 
 
-def test_live_touches_no_model(put):
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_live_touches_no_model(put, method):
     put("model", double)
 
-    assert get("live") == (200, {"status": "live"})
+    assert get("live", method) == (200, {"status": "live"})
     assert repository.shared().loaded("model") is None
 
 
@@ -126,11 +127,17 @@ def test_a_warm_up_suits_any_signature(put, tf, function, shape, dtype):
     assert get()[0] == 200
 
 
-@pytest.mark.parametrize(("path", "method", "status"), [("nothing", "GET", 404), ("", "POST", 405)])
-def test_a_request_that_is_not_a_probe_is_a_problem(models, path, method, status):
+@pytest.mark.parametrize(
+    ("path", "method", "status", "detail"),
+    [
+        ("nothing", "GET", 404, "There is no probe 'nothing'; use live or ready."),
+        ("", "POST", 405, "Method POST is not allowed; use GET or HEAD."),
+    ],
+)
+def test_a_request_that_is_not_a_probe_is_a_problem(models, path, method, status, detail):
     answered, body = get(path, method)
 
-    assert (answered, body["status"]) == (status, status)
+    assert (answered, body["status"], body["detail"]) == (status, status, detail)
 
 
 def test_the_warm_up_trigger_loads_the_default_model_and_has_it_answer(put):

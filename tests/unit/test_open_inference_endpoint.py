@@ -80,10 +80,12 @@ def test_server_and_models_are_described(path, method, answer):
 
 
 @pytest.mark.usefixtures("scales")
-def test_a_models_metadata_have_its_versions_and_tensors():
+def test_a_models_metadata_have_its_versions_and_tensors(put):
+    put("other", lambda x: x, version=7)
+
     status, answer = call("models/scale/versions/1", method="GET")
 
-    assert (status, answer["versions"]) == (200, ["1", "3"])
+    assert (status, answer["name"], answer["versions"]) == (200, "scale", ["1", "3"])
     assert answer["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}]
 
 
@@ -108,6 +110,8 @@ def test_the_index_has_every_version_or_only_those_that_are_ready(method):
         ("models/nothing/ready", "GET", 404, "There is no model 'nothing'."),
         ("models/nothing", "GET", 404, "There is no model 'nothing'."),
         ("models/scale/versions/2/infer", "POST", 404, "no version 2; it has: 1, 3."),
+        ("models/scale/versions/2", "GET", 404, "no version 2; it has: 1, 3."),
+        ("models/scale/versions/2/ready", "GET", 404, "no version 2; it has: 1, 3."),
         ("models/scale/infer", "POST", 400, "not JSON"),
         ("models/scale/infer", "GET", 405, "use POST"),
         ("repository/index", "PUT", 405, "use POST or GET or HEAD"),
