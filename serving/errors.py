@@ -9,10 +9,13 @@ BodyTooLargeError             413
 UnsupportedMediaTypeError     415
 PredictionError               500  the model failed
 ModelUnavailableError         503  the model can't be loaded now
+OutOfMemoryError            503  there is too little memory to load the model
+RunTimeoutError             503  the model takes too long to answer
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 
@@ -72,7 +75,18 @@ class PredictionError(ServingError):
 
 
 class ModelUnavailableError(ServingError):
-    """The model can't be loaded now; the log has the cause, and the next request tries again."""
+    """The model can't be loaded now; a request after ``retry_after_seconds`` tries again."""
 
     status = 503
-    retry_after_seconds = 5
+
+    def __init__(self, detail: str, retry_after_seconds: float = 5, **extra: object) -> None:
+        super().__init__(detail, **extra)
+        self.retry_after_seconds = math.ceil(retry_after_seconds)
+
+
+class OutOfMemoryError(ModelUnavailableError):
+    """There is too little memory to load the model."""
+
+
+class RunTimeoutError(ModelUnavailableError):
+    """The model takes too long to answer: this request, or others that it is still running."""

@@ -1,8 +1,8 @@
 """Whether the app is live and ready: ``GET health`` or ``health/ready``, and ``health/live``.
 
 Live: the process answers; no model is touched. Ready: the default model has answered a prediction since it was loaded.
-A probe loads and warms up the default model, so that an instance without traffic becomes ready too. Anonymous, so it
-reports versions and states and nothing else.
+A probe loads and warms up the default model, and no other, so that an instance without traffic becomes ready too. After
+a failure it does so at intervals that grow. Anonymous, so it reports versions and states and nothing else.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from serving.endpoints.problem import ProblemEndpoint
 from serving.errors import ModelNotFoundError, ModelUnavailableError, NotFoundError, PredictionError
 from serving.exchange import Exchange, Reply
 from serving.models.operations import Operations
-
-_RETRY_AFTER = {"Retry-After": str(ModelUnavailableError.retry_after_seconds)}
 
 
 class Health(ProblemEndpoint):
@@ -36,8 +34,9 @@ async def _ready(models: Operations) -> Reply:
         model = await models.ready()
     except (ModelNotFoundError, ModelUnavailableError, PredictionError) as error:
         body = {"status": "not ready", "detail": str(error), "models": await _states(models)}
-        return _reply(body, status=503, headers=_RETRY_AFTER)
-    return _reply({"status": "ready", "model": str(model), "models": await _states(models)})
+        seconds = error.retry_after_seconds if isinstance(error, ModelUnavailableError) else 5
+        return _reply(body, status=503, headers={"Retry-After": str(seconds)})
+    return _reply({"status": "ready", "model": model, "models": await _states(models)})
 
 
 async def _states(models: Operations) -> dict[str, dict[str, str]]:
