@@ -51,7 +51,7 @@ class Share:
                 "Send fewer rows at a time.",
                 limit=total,
             )
-        raise BusyError("The requests in work take all the memory that there is for them; try again.")
+        raise BusyError("The requests in work take all the memory that there is for them; try again.", 1)
 
     def release(self) -> None:
         """Give everything back."""

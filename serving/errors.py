@@ -11,10 +11,13 @@ PredictionError               500  the model failed
 UnavailableError              503  not now; the client may try again
   BusyError                   503  the requests in work take all the memory
   ModelUnavailableError       503  the model can't be loaded now
+    OutOfMemoryError          503  there is too little memory to load the model
+    RunTimeoutError           503  the model takes too long to answer
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 
@@ -74,17 +77,26 @@ class PredictionError(ServingError):
 
 
 class UnavailableError(ServingError):
-    """The request can't be answered now, but may be after some seconds."""
+    """The request can't be answered now, but may be after ``retry_after_seconds``."""
 
     status = 503
-    retry_after_seconds = 5
+
+    def __init__(self, detail: str, retry_after_seconds: float = 5, **extra: object) -> None:
+        super().__init__(detail, **extra)
+        self.retry_after_seconds = math.ceil(retry_after_seconds)
 
 
 class BusyError(UnavailableError):
     """The requests in work take all the memory that there is for them."""
 
-    retry_after_seconds = 1
-
 
 class ModelUnavailableError(UnavailableError):
-    """The model can't be loaded now; the log has the cause, and the next request tries again."""
+    """The model can't be loaded now; a later request tries again."""
+
+
+class OutOfMemoryError(ModelUnavailableError):
+    """There is too little memory to load the model."""
+
+
+class RunTimeoutError(ModelUnavailableError):
+    """The model takes too long to answer: this request, or others that it is still running."""

@@ -122,6 +122,16 @@ class Settings:
         *("SERVING_POLL_SECONDS", 5.0, _seconds, "`5`"),
         "how often to look for newer versions of the models in use; 0 for never",
     )
+    memory_mb: int = _setting(
+        *("SERVING_MEMORY_MB", _of_memory(2 * 2**20), _positive_int, "half of the instance's"),
+        "the most memory for the models of a worker process, in MB; the least recently used ones make room for others "
+        "([how](operating.md#memory))",
+    )
+    # Azure's front end drops a request after 230 s.
+    run_seconds: float = _setting(
+        *("SERVING_RUN_SECONDS", 60.0, _seconds, "`60`"),
+        "how long a prediction may take; then the client gets 503; 0 for any time",
+    )
     # About a million values as JSON. A body may take twenty times its size while it is read.
     max_body_bytes: int = _setting(
         *("SERVING_MAX_BODY_BYTES", _of_memory(100, 20 * 1024 * 1024), _positive_int),

@@ -7,6 +7,7 @@ from functools import partial
 from serving import __version__
 from serving.engines.signature import DEFAULT_SIGNATURE
 from serving.errors import (
+    BadRequestError,
     ModelNotFoundError,
     ModelUnavailableError,
     NotFoundError,
@@ -78,14 +79,19 @@ async def _model(exchange: Exchange, name: str, route: Route) -> Reply:
     if route.action == "ready":
         ready = await _is_ready(exchange, name, route.version)
         return Reply(status.model_ready(name, ready), 200 if ready else 503)
-    model = await exchange.model(name, route.version)
     versions = sorted(one.version for one in await exchange.models.status(name))
-    return Reply(status.model_metadata(name, versions, model.engine, model.signature()))
+    version, engine, signatures = await exchange.models.describe(name, route.version)
+    if DEFAULT_SIGNATURE not in signatures:
+        raise BadRequestError(f"Model {name}/{version} has no signature {DEFAULT_SIGNATURE!r}.")
+    return Reply(status.model_metadata(name, versions, engine, signatures[DEFAULT_SIGNATURE]))
 
 
 async def _is_ready(exchange: Exchange, name: str | None, version: int | None) -> bool:
     try:
-        await exchange.models.ready(name, version)
+        if name is None:
+            await exchange.models.ready()
+        else:
+            await exchange.models.check_loadable(name, version)
     except (ModelUnavailableError, PredictionError):
         return False
     except ModelNotFoundError:

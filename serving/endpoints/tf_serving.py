@@ -66,5 +66,5 @@ async def _status(exchange: Exchange, route: Route) -> Reply:
 
 
 async def _metadata(exchange: Exchange, route: Route) -> Reply:
-    model = await _model(exchange, route)
-    return Reply(tf_serving_status.metadata(model.name, model.version, model.signatures))
+    version, _, signatures = await exchange.models.describe(route.model, await _version(exchange, route))
+    return Reply(tf_serving_status.metadata(route.model, version, signatures))

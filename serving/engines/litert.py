@@ -33,8 +33,7 @@ _LEAST_PART_IN_USE = 0.25
 # Of inputs and outputs. What lies between them takes a multiple of it.
 _MOST_BYTES_KEPT = 8 * 1024 * 1024
 
-# As in ``tensorflow_c``: a shorter run keeps the GIL.
-_QUICK_RUN_SECONDS = 0.0005
+# As in ``tensorflow_c``: a quick run with less keeps the GIL.
 _SMALL_BYTES = 16 * 1024
 
 
@@ -79,7 +78,7 @@ class Session:
         clock, input_bytes = self._clock, bytes_of(feeds)
         if not input_bytes:
             return self._without_rows(feeds)
-        is_quick = clock.expected_seconds(input_bytes) < _QUICK_RUN_SECONDS and input_bytes <= _SMALL_BYTES
+        is_quick = clock.is_quick(input_bytes) and input_bytes <= _SMALL_BYTES
         start = perf_counter()
         fetches = self._run_in_parts(feeds, is_quick) if self._model.fixed_rows else self._run(feeds, is_quick)
         clock.record(perf_counter() - start, input_bytes)

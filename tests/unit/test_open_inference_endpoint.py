@@ -92,7 +92,7 @@ def test_a_models_metadata_have_its_versions_and_tensors(put):
 @pytest.mark.usefixtures("scales")
 @pytest.mark.parametrize("method", ["POST", "GET", "HEAD"])
 def test_the_index_has_every_version_or_only_those_that_are_ready(method):
-    call("models/scale/versions/1/ready", method="GET")
+    assert call("models/scale/versions/1/infer", BODY)[0] == 200
 
     def states(body):
         return {entry["version"]: entry["state"] for entry in call("repository/index", body, method)[1]}
