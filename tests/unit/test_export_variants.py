@@ -11,6 +11,7 @@ import pytest
 
 from export import load
 from export.safety import Trust
+from serving.models.export_record import SourceError
 from tests.unit import keras_files
 
 RANDOM = np.random.default_rng(0)
@@ -147,3 +148,53 @@ def test_the_numbers_that_keras_2_12_to_2_14_gave_layers_are_read(tmp_path: Path
     loaded, _ = load.load_model([tmp_path / "model.keras"], Trust())
 
     np.testing.assert_allclose(loaded.predict_on_batch(x), model.predict_on_batch(x), atol=1e-6)
+
+
+# --- the numbers that Keras 3.0 to 3.2 gave calls ---
+
+
+def renumbered(value: Any) -> Any:
+    """Number calls as if other models had called each layer before: once, then once between any two calls."""
+    if isinstance(value, list):
+        return [renumbered(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "keras_history" in value:
+        name, node, tensor = value["keras_history"]
+        return {**value, "keras_history": [name, 2 * node + 1, tensor]}
+    return {key: renumbered(item) for key, item in value.items()}
+
+
+def test_calls_are_found_of_layers_that_other_models_called_too(tmp_path: Path) -> None:
+    import keras
+
+    a, b = keras.Input((2,), name="a"), keras.Input((2,), name="b")
+    shared, once = keras.layers.Dense(3, name="shared"), keras.layers.Dense(2, name="once")
+    inner = keras.Input((3,))
+    inside = keras.Model(inner, keras.layers.ReLU()(keras.layers.Dense(3)(inner)))
+    joined = keras.layers.subtract([inside(shared(a)), shared(once(b))])
+    model = keras.Model([a, b], [keras.layers.Dense(1)(joined), joined])
+    (tmp_path / "model.json").write_text(json.dumps(renumbered(json.loads(model.to_json()))))
+    model.save_weights(tmp_path / "model.weights.h5")
+    x = [RANDOM.standard_normal((4, 2)).astype(np.float32) for _ in "ab"]
+
+    loaded, _ = load.load_model([tmp_path / "model.json", tmp_path / "model.weights.h5"], Trust())
+
+    for got, expected in zip(loaded.predict_on_batch(x), model.predict_on_batch(x), strict=True):
+        np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+def test_calls_that_the_file_does_not_tell_apart_are_refused(tmp_path: Path) -> None:
+    import keras
+
+    a, b = keras.Input((2,), name="a"), keras.Input((2,), name="b")
+    shared = keras.layers.Dense(3, name="shared")
+    model = keras.Model([a, b], [keras.layers.ReLU()(shared(a)), shared(b)])  # nothing refers to the second call
+    model.save(tmp_path / "model.keras")
+    load.load_model([tmp_path / "model.keras"], Trust())  # today's Keras numbers them right
+    with zipfile.ZipFile(tmp_path / "model.keras") as saved, zipfile.ZipFile(tmp_path / "old.keras", "w") as old:
+        for name in saved.namelist():
+            old.writestr(name, '{"keras_version": "3.0.5"}' if name == "metadata.json" else saved.read(name))
+
+    with pytest.raises(SourceError, match=r"old\.keras: layer 'shared' is shared, and Keras 3\.0 did not write"):
+        load.load_model([tmp_path / "old.keras"], Trust())
