@@ -53,7 +53,11 @@ def _load_keras3(keras: ModuleType, sources: list[Path], description: dict[str, 
         checked = safety.checked(description, trust, Vocabulary.of(keras))
         topology.number_nodes(checked, keras1.version_of(description))
     with _trusting(keras, trust):
-        return _load(keras, sources, checked, _load_weights)
+        model = _load(keras, sources, checked, _load_weights)
+    from export import keras3_layers  # which imports keras
+
+    keras3_layers.correct(model)
+    return model
 
 
 def _load_keras2(keras: ModuleType, sources: list[Path], description: dict[str, Any], trust: Trust) -> Any:

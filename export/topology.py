@@ -38,10 +38,10 @@ def layers_of(model: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def number_nodes(model: dict[str, Any], version: tuple[int, ...]) -> None:
-    """Number the calls of a layer of Keras 3 in what refers to them as they stand in the model: 0, 1, ...
+    """Give what refers to a call of a layer in Keras 3 that call's number in the model: 0, 1, ...
 
-    Keras up to 3.2 wrote their numbers among all calls of the layer, those of other models too. Raises SourceError
-    where those do not say which call is which.
+    Keras up to 3.2 wrote its number among all calls of the layer, those in other models too. Raises SourceError where
+    those numbers do not say which call is which.
     """
     layers = layers_of(model)
     histories: dict[str, list[list[Any]]] = {}

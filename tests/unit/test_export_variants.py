@@ -9,8 +9,10 @@ import h5py
 import numpy as np
 import pytest
 
-from export import load
+from export import load, saved_model
+from export.__main__ import main
 from export.safety import Trust
+from serving.engines.session import load_session
 from serving.models.export_record import SourceError
 from tests.unit import keras_files
 
@@ -198,3 +200,40 @@ def test_calls_that_the_file_does_not_tell_apart_are_refused(tmp_path: Path) -> 
 
     with pytest.raises(SourceError, match=r"old\.keras: layer 'shared' is shared, and Keras 3\.0 did not write"):
         load.load_model([tmp_path / "old.keras"], Trust())
+
+
+# --- what Keras 3 computes otherwise in a graph ---
+
+
+@pytest.mark.parametrize("shape", [(2, 7, 3), (7, 2, 3), (1, 1, 3)], ids=str)
+def test_a_layer_is_applied_to_every_step_of_any_number(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    import keras
+
+    kernel, bias = (RANDOM.standard_normal(size).astype(np.float32) for size in ((3, 2), (2,)))
+    dense = keras.layers.TimeDistributed(keras.layers.Dense(2))
+    model = keras.Sequential([keras.Input((None, 3)), keras.layers.Masking(), dense])
+    model.set_weights([kernel, bias])
+    model.save(tmp_path / "model.keras")
+    assert main([str(tmp_path)]) == 0
+    x = RANDOM.standard_normal(shape).astype(np.float32)
+
+    session = load_session(tmp_path, "c")
+    [signature] = session.signatures.values()
+    [got] = session.run("serving_default", dict.fromkeys(signature.inputs, x)).values()
+    np.testing.assert_allclose(got, x @ kernel + bias, atol=1e-5)
+    session.close()
+
+
+def test_the_shapes_of_a_layer_applied_to_images_may_be_open(tmp_path: Path) -> None:
+    import keras
+    import tensorflow as tf
+
+    inner = keras.Sequential([keras.Input((None, None, 1)), keras.layers.MaxPooling2D()])
+    model = keras.Sequential([keras.Input((None, None, None, 1)), keras.layers.TimeDistributed(inner)])
+    model.save(tmp_path / "model.keras")
+    loaded, _ = load.load_model([tmp_path / "model.keras"], Trust())
+    x = RANDOM.standard_normal((2, 3, 4, 6, 1)).astype(np.float32)
+
+    function = saved_model.trace(tf, loaded, None)
+    [got] = function(**dict.fromkeys(function.structured_input_signature[1], tf.constant(x))).values()
+    np.testing.assert_array_equal(got, x.reshape(2, 3, 2, 2, 3, 2, 1).max((3, 5)))
