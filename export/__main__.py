@@ -128,11 +128,16 @@ def _export(options: argparse.Namespace) -> None:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     with snapshot.of(sources) as copies:
         model, keras_version = load.load_model(copies, trust)
-        written = install.export(model, keras_version, copies, options.output or folder, options.engine)
+        folder = options.output or folder
+        written = install.export(model, keras_version, copies, folder, options.engine, _print_step)
     print(f"Checked against {keras_version}: the largest difference is {written.difference:.2g}.")
     if written.engine:
         print(f"{written.engine}.")
     print(f"Wrote {written.folder}: {', '.join(written.names)}. Serve it with: make start")
+
+
+def _print_step(step: str) -> None:
+    print(f"  {step} ...", flush=True)  # a large model takes minutes
 
 
 def _sources(folder: Path, path: Path) -> list[Path]:
