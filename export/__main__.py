@@ -129,7 +129,8 @@ def _export(options: argparse.Namespace) -> None:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     with snapshot.of(sources) as copies:
         model, keras_version = load.load_model(copies, trust)
-        written = install.export(model, keras_version, copies, options.output or folder, options.engine)
+        folder = options.output or folder
+        written = install.export(model, keras_version, copies, folder, options.engine, _print_step)
     print(f"Checked against {keras_version}: the largest difference is {written.difference:.2g}.")
     if written.engine:
         print(f"{written.engine}.")
@@ -141,6 +142,10 @@ def _what_next(folder: Path) -> str:
     if folder.name.isdecimal() and folder.resolve().parent.parent == root.resolve():
         return "Serve it with: make start"
     return f"The app serves {root.name}/<name>/<version>/, such as {root.name}/wine/1/: move the folder there"
+
+
+def _print_step(step: str) -> None:
+    print(f"  {step} ...", flush=True)  # a large model takes minutes
 
 
 def _sources(folder: Path, path: Path) -> list[Path]:

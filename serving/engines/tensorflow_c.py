@@ -33,6 +33,10 @@ _RUN_IN_CALLERS_THREAD = b"\x18" + b"\xff" * 9 + b"\x01"
 # of rewriter_config.proto.
 _WITHOUT_GRAPH_OPTIMIZER = b"\x52\x05\x52\x03\x98\x01\x01"
 
+# ConfigProto{graph_options{rewrite_options{disable_tfg_optimizer: true}}}, field 32: the one pass of the optimizer that
+# crashes on a function whose nodes are connected wrongly, where the others report an error.
+_WITHOUT_TFG_OPTIMIZER = b"\x52\x05\x52\x03\x80\x02\x01"
+
 # ConfigProto{allow_soft_placement: true}, field 7: an operation that was placed on a GPU runs on the CPU.
 _SOFT_PLACEMENT = b"\x38\x01"
 
@@ -153,7 +157,7 @@ def _load(api: Api, graph: int, saved_model: Path, is_optimized: bool) -> tuple[
     options, meta_graph_def = api.TF_NewSessionOptions(), api.TF_NewBuffer()
     tags = (c_char_p * 1)(SERVE_TAG.encode())
     try:
-        config = _SOFT_PLACEMENT + (_WITHOUT_GRAPH_OPTIMIZER if is_optimized else b"")
+        config = _SOFT_PLACEMENT + (_WITHOUT_GRAPH_OPTIMIZER if is_optimized else _WITHOUT_TFG_OPTIMIZER)
         with api.status() as status:
             api.TF_SetConfig(options, config, len(config), status)
         with api.status() as status:

@@ -32,6 +32,7 @@ class Session:
         config = tf.compat.v1.ConfigProto()
         config.allow_soft_placement = True
         config.graph_options.rewrite_options.disable_meta_optimizer = options.is_optimized
+        config.graph_options.rewrite_options.disable_tfg_optimizer = True  # it crashes: see tensorflow_c.py
         self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
         try:
             with self._session.graph.as_default():

@@ -14,6 +14,7 @@ from serving.engines import SAVED_MODEL as SAVED_MODEL  # for all who ask for th
 from serving.engines.options import LiteRtProof, LoadOptions
 
 EXPORT_RECORD = "export.json"
+_LARGEST_RECORD_BYTES = 2**20  # what an export writes is a few kilobytes
 
 # Other forms of that file. TensorFlow reads them; serving does not, because the check of the graph does not.
 OTHER_FORMS = ("saved_model.pbtxt", "saved_model.cpb")
@@ -67,8 +68,11 @@ class ExportRecord:
     @classmethod
     def read(cls, folder: Path) -> ExportRecord:
         """Read a folder's record; a missing or invalid one becomes an empty record."""
+        path = folder / EXPORT_RECORD
         try:
-            content = json.loads((folder / EXPORT_RECORD).read_bytes())
+            if path.stat().st_size > _LARGEST_RECORD_BYTES:
+                return cls({}, "", "")
+            content = json.loads(path.read_bytes())
             if content.get("litert"):
                 content["litert"] = _filled(LiteRtProof("", ""), content["litert"])
             return _filled(cls({}, "", ""), content)

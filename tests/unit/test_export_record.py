@@ -176,6 +176,14 @@ def test_a_record_with_another_type_is_as_good_as_none(folder, change):
     assert ExportRecord.read(folder) == ExportRecord({}, "", "")
 
 
+def test_a_record_of_a_size_that_no_export_writes_is_as_good_as_none(folder):
+    ExportRecord({"model.h5": "0"}, "keras", "2.21.0").write(folder)
+    with (folder / "export.json").open("a") as file:
+        file.write(" " * 2**20)
+
+    assert ExportRecord.read(folder) == ExportRecord({}, "", "")
+
+
 def test_a_record_of_a_later_version_is_read(folder):
     proof = LiteRtProof("0", "2.3.0", parallel=True)
     ExportRecord({"model.h5": "0"}, "keras", "2.21.0", litert=proof).write(folder)
