@@ -14,6 +14,10 @@ from serving.models.served_model import ServedModel
 from serving.status import State
 
 
+# SavedModel{meta_graphs{meta_info_def{tags: "serve"}}}
+EMPTY = b"\x12\x09\x0a\x07\x22\x05serve"
+
+
 class Disk:
     """Version folders that can be loaded, or not: those in ``broken`` fail."""
 
@@ -28,7 +32,7 @@ class Disk:
     def put(self, *versions):
         for version in versions:
             (self.root / str(version)).mkdir()
-            (self.root / str(version) / "saved_model.pb").touch()
+            (self.root / str(version) / "saved_model.pb").write_bytes(EMPTY)
 
     def delete(self, version):
         (self.root / str(version) / "saved_model.pb").unlink()
@@ -107,7 +111,7 @@ def test_a_version_that_fails_is_tried_again_later_and_later_or_once_its_files_c
         served.get(1)
     assert disk.loads == [1] * 9
     disk.broken = set()
-    (disk.root / "1" / "saved_model.pb").write_bytes(b"changed")
+    (disk.root / "1" / "saved_model.pb").write_bytes(EMPTY + b"\x08\x01")
     served.check_loadable(1)
     assert served.get(1).version == 1
     assert states(served)[1] is State.AVAILABLE
