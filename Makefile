@@ -79,8 +79,8 @@ doctor: setup  ## check the app before it is deployed; print what will fail and 
 bench: setup  ## measure cold start, latency and memory against the naive app; writes docs/benchmark.md
 	$(BIN)/python -m benchmarks
 
-bench-peers: setup  ## measure the app beside its peers (installs 14 GB, needs wrk); writes docs/peers.md
-	$(BIN)/python -m benchmarks.peers
+bench-peers: setup  ## measure the app beside its peers (installs 15 GB, ONLY="ours ..." less; needs wrk); writes docs/peers.md
+	$(BIN)/python -m benchmarks.peers $(if $(ONLY),--only $(ONLY))
 
 check-infra: .venv-infra/installed  ## check the Bicep files, workflow, Dockerfile, manifests and queries
 	@tools/scripts/check-infra

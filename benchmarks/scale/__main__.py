@@ -8,6 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from benchmarks.figures import ROOT
+from benchmarks.report import fill
 from benchmarks.scale import assumptions, report
 from benchmarks.scale.simulation import simulate
 
@@ -30,7 +31,7 @@ def main() -> None:
     bases = {name: of_app[:1] for name, of_app in runs.items()}
     others = {name: of_app[1:] for name, of_app in runs.items()}
     sections = {"answer": report.table(bases, [""]), "sensitivity": report.table(others, names[1:])}
-    report.fill(options.out, sections)
+    fill(options.out, sections)
     report.plot([of_app[0] for of_app in runs.values()], options.out.with_suffix(".png"))
     print(f"Wrote {options.out} and its plot.")
 

@@ -54,19 +54,6 @@ def _time(seconds: float) -> str:
     return f"{seconds * 1e3:,.0f} ms" if seconds < 1 else f"{seconds:,.1f} s"
 
 
-def fill(path: Path, sections: Mapping[str, str]) -> None:
-    """Replace the text between each pair of markers in a Markdown file."""
-    text = path.read_text(encoding="utf-8")
-    for name, content in sections.items():
-        start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-        before, _, rest = text.partition(start)
-        _, found, after = rest.partition(end)
-        if not found:
-            raise SystemExit(f"{path} has no markers {start} and {end}.")
-        text = f"{before}{start}\n\n{content}\n\n{end}{after}"
-    path.write_text(text, encoding="utf-8")
-
-
 def plot(bases: Sequence[Run], path: Path) -> None:
     """Write a PNG with each app's load, latency and instances over time."""
     import matplotlib

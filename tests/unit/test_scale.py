@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmarks.report import fill
 from benchmarks.scale import assumptions, report
 from benchmarks.scale.simulation import Fleet, Load, simulate
 
@@ -98,8 +99,8 @@ def test_the_tables_go_between_their_markers_and_the_text_stays(tmp_path):
     path = tmp_path / "scale.md"
     path.write_text("before <!-- answer -->old<!-- end of answer --> after")
 
-    report.fill(path, {"answer": "new"})
+    fill(path, {"answer": "new"})
 
     assert path.read_text() == "before <!-- answer -->\n\nnew\n\n<!-- end of answer --> after"
     with pytest.raises(SystemExit, match="has no markers"):
-        report.fill(path, {"other": "x"})
+        fill(path, {"other": "x"})
