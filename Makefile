@@ -61,8 +61,8 @@ train: setup  ## train the XOR model and plot it
 export: setup  ## export a model for serving (MODEL=model/xor/1)
 	$(BIN)/python -m export $(MODEL)
 
-package: setup  ## build the deployment package in dist/ and prove that it works (TARGET=3.13, or 3.13-aarch64)
-	@$(BIN)/python -m tools.package --target $(TARGET)
+package: setup  ## build the deployment package in dist/ and prove that it works (TARGET=3.13-aarch64, WITH_TENSORFLOW=1)
+	@$(BIN)/python -m tools.package --target $(TARGET) $(if $(WITH_TENSORFLOW),--with-tensorflow)
 
 wheelhouse: setup  ## collect every production wheel in dist/, to install without a network (TARGET=3.13)
 	@$(BIN)/python -m tools.package.wheelhouse --target $(TARGET)
