@@ -250,6 +250,21 @@ def test_a_package_that_is_not_proven_replaces_nothing_and_leaves_nothing(quick_
     assert [path.name for path in quick_build.iterdir()] == [before.name]
 
 
+def test_tensorflow_that_was_asked_for_is_what_is_proven(quick_build, monkeypatch):
+    settings = []
+
+    def prove(package, target, *given):
+        settings.append(given)
+        return proof.Proof("a runtime", 0.5, [])
+
+    monkeypatch.setattr(proof, "prove", prove)
+    monkeypatch.setattr(package, "_choose_engines", lambda folder, pins, python, with_tensorflow: (pins, ""))
+    for with_tensorflow in (False, True):
+        package.build(TARGET, quick_build, with_tensorflow)
+
+    assert settings == [(), ("SERVING_ENGINE=tensorflow",)]
+
+
 def test_a_build_that_is_interrupted_leaves_nothing(quick_build, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt

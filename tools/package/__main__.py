@@ -42,7 +42,8 @@ def build(target: Target, dist: Path, with_tensorflow: bool = False) -> list[str
         sbom.write(parts, target, bill)
         compiled = _compile(app, target)
         table = sizes.table(app, parts, _zip(app, package))
-        proven = _prove(package, target)
+        # Where LiteRT serves every model, TensorFlow would not be run otherwise.
+        proven = _prove(package, target, *(["SERVING_ENGINE=tensorflow"] if with_tensorflow else []))
     notes = [engines, *filter(None, [remark]), compiled, proven]
     return [*table, "", *notes, f"Written: {dist / str(target)}/, .zip and .sbom.json beside it."]
 
@@ -114,9 +115,9 @@ def _zip(app: Path, package: Path) -> dict[str, int]:
         return archive.write(app, package, bar.update)
 
 
-def _prove(package: Path, target: Target) -> str:
+def _prove(package: Path, target: Target, *settings: str) -> str:
     try:
-        seen = proof.prove(package, target)
+        seen = proof.prove(package, target, *settings)
     except NoInterpreterError as error:
         return f"NOT PROVEN: {error} Elsewhere: python -m tools.package.proof {package.name}"
     return (
