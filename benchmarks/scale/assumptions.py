@@ -47,9 +47,9 @@ class App:
         return self.resident_mb <= TIGHT * SMALL_MEMORY_MB
 
 
-# Core seconds: the inverse of the requests/s at 16 connections in docs/peers.md, although the client ran on
-# another core; for the naive app its p50 in docs/benchmark.md and docs/real_models.md. Cold starts with the page cache dropped, and
-# memory: docs/package.md.
+# Core seconds: the inverse of the requests/s at 16 connections in docs/peers.md, although the client ran on another
+# core; for the naive app its p50 in docs/benchmark.md and docs/real_models.md. Cold starts with the page cache dropped,
+# and memory: docs/package.md.
 OURS = App("this app", {"XOR, 2 rows": 1 / 6020, "MLP, 32 rows": 1 / 382}, cold_seconds=0.82, resident_mb=60)
 TENSORFLOW = App(
     "TensorFlow's engine", {"XOR, 2 rows": 1 / 6020, "MLP, 32 rows": 1 / 382}, cold_seconds=0.82, resident_mb=360
