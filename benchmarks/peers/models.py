@@ -80,7 +80,7 @@ def _xor(keras: Any) -> Any:
 
 def _mobilenet(keras: Any) -> Any:
     keras.utils.set_random_seed(_SEED)
-    return keras.applications.MobileNetV2(weights=None)
+    return keras.applications.MobileNetV2(weights=None, input_tensor=keras.Input((224, 224, 3), name="X"))
 
 
 def _rows(case: Case) -> np.ndarray:

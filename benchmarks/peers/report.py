@@ -58,7 +58,7 @@ def markdown(outcomes: Sequence[Outcome], rounds: int, seconds: int) -> str:
         f"round's, errors the sum of all rounds. {_machine()}. Measured with "
         f"`python -m benchmarks.peers --only {' '.join(item.peer.name for item in outcomes)}`.",
         "",
-        *_table(["environment", "versions"], _versions(measured)),
+        *_table(["environment", "versions"], _versions(measured), align="---"),
     ]
     return "\n".join(lines)
 
@@ -66,8 +66,8 @@ def markdown(outcomes: Sequence[Outcome], rounds: int, seconds: int) -> str:
 _START_HEAD = ("peer", "cold, s", "errors", "installed, MB")
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], align: str = "---:") -> list[str]:
+    lines = [head, ["---", *[align] * (len(head) - 1)], *rows]
     return [*(f"| {' | '.join(cells)} |" for cells in lines), ""]
 
 
@@ -86,7 +86,7 @@ def _all_ratios(base: Outcome, others: Iterable[Outcome]) -> Iterator[list[str]]
     for item in others:
         both = [case for case in CASES if case in base.peer.cases and case in item.peer.cases]
         texts = {
-            case: " / ".join(f"{ratio(base, item, f'{case.name} {figure}'):.2f}" for figure in ("1 p50", "16 rate"))
+            case: " / ".join(_number(ratio(base, item, f"{case.name} {figure}")) for figure in ("1 p50", "16 rate"))
             for case in both
         }
         yield [item.peer.title, *(texts.get(case, "") for case in CASES)]
@@ -124,7 +124,7 @@ def _machine() -> str:
 
 
 def _number(value: float) -> str:
-    if not value:  # a load too short for a single answer has no percentiles
+    if not value or math.isnan(value):  # a load too short for a single answer has no percentiles
         return "-"
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
