@@ -408,7 +408,7 @@ def test_a_model_must_be_proven_with_the_version_of_litert_that_is_packed(tmp_pa
     (tmp_path / "xor/1/model.tflite").write_bytes(TFLITE)
 
     with pytest.raises(PackageError, match=r"model/xor/1 was proven with LiteRT 2\.2\.0, and the package has 2\.3\.0"):
-        package._choose_engines(tmp_path, PINS, "3.13")
+        package._choose_engines(tmp_path, PINS, "3.13", False)
 
 
 @pytest.mark.parametrize("content", [b"damaged", None])
