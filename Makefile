@@ -61,8 +61,8 @@ train: setup  ## train the XOR model and plot it
 export: setup  ## export a model for serving (MODEL=model/xor/1)
 	$(BIN)/python -m export $(MODEL)
 
-package: setup  ## build the deployment package in dist/ and prove that it works (TARGET=3.13, or 3.13-aarch64)
-	@$(BIN)/python -m tools.package --target $(TARGET)
+package: setup  ## build the deployment package in dist/ and prove that it works (TARGET=3.13-aarch64, WITH_TENSORFLOW=1)
+	@$(BIN)/python -m tools.package --target $(TARGET) $(if $(WITH_TENSORFLOW),--with-tensorflow)
 
 wheelhouse: setup  ## collect every production wheel in dist/, to install without a network (TARGET=3.13)
 	@$(BIN)/python -m tools.package.wheelhouse --target $(TARGET)
@@ -79,8 +79,8 @@ doctor: setup  ## check the app before it is deployed; print what will fail and 
 bench: setup  ## measure cold start, latency and memory against the naive app; writes docs/benchmark.md
 	$(BIN)/python -m benchmarks
 
-bench-peers: setup  ## measure the app beside its peers (installs 14 GB, needs wrk); writes docs/peers.md
-	$(BIN)/python -m benchmarks.peers
+bench-peers: setup  ## measure the app beside its peers (installs 15 GB, ONLY="ours ..." less; needs wrk); writes docs/peers.md
+	$(BIN)/python -m benchmarks.peers $(if $(ONLY),--only $(ONLY))
 
 check-infra: .venv-infra/installed  ## check the Bicep files, workflow, Dockerfile, manifests and queries
 	@tools/scripts/check-infra

@@ -12,7 +12,7 @@ from tests.unit.package_files import sha256_of
 from tools.package import lock
 from tools.package.errors import PackageError
 from tools.package.lock import Pin
-from tools.package.targets import Target, parse_arguments
+from tools.package.targets import Target, parser
 
 TARGETS = ("3.11", "3.12", "3.13", "3.13-aarch64")
 
@@ -38,8 +38,8 @@ def test_another_target_is_refused_with_the_valid_ones(text):
 
 
 def test_a_build_is_for_python_3_13_by_default(tmp_path):
-    assert parse_arguments("a", None, []).target == Target("3.13", "x86_64")
-    options = parse_arguments("a", None, ["--target", "3.11-aarch64", "--dist", str(tmp_path)])
+    assert parser("a", None).parse_args([]).target == Target("3.13", "x86_64")
+    options = parser("a", None).parse_args(["--target", "3.11-aarch64", "--dist", str(tmp_path)])
     assert (options.target, options.dist) == (Target("3.11", "aarch64"), tmp_path)
 
 

@@ -13,6 +13,7 @@ import importlib
 import inspect
 import json
 import math
+import multiprocessing
 import os
 import struct
 import sys
@@ -54,6 +55,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--runtime", type=Path, help="a folder with Microsoft's worker runtime; without it, main is called directly"
     )
+    parser.add_argument("--setting", action="append", default=[], metavar="NAME=VALUE", help="an app setting")
     parser.add_argument("--first-only", action="store_true", help="stop after the first answer, for timing")
     return parser.parse_args()
 
@@ -65,6 +67,7 @@ def main() -> None:
     # Nothing of this machine's environment, such as a home folder, may influence the app.
     for name in set(os.environ) - {"PATH"}:
         del os.environ[name]
+    os.environ.update(setting.split("=", 1) for setting in options.setting)
     run = _under_microsofts_runtime if options.runtime else _called_directly
     run(app, options)
 
@@ -117,13 +120,20 @@ def _called_directly(app: Path, options: argparse.Namespace) -> None:
 def _report(app: Path, send: Send, start: float, first_only: bool) -> None:
     function, path, body = _first_request(app)
     first = send(function, "POST" if body else "GET", path, _JSON if body else {}, body)
-    seconds = perf_counter() - start
+    seconds, resident = perf_counter() - start, _resident_kib()
     answers = [first] if first_only else [first, *_all_documented(app, send)]
     shown = [
         {"request": answer.request, "status": answer.status, "body": answer.body[:300].decode(errors="replace")}
         for answer in answers
     ]
-    print(json.dumps({"first_answer_seconds": seconds, "answers": shown}))
+    print(json.dumps({"first_answer_seconds": seconds, "resident_kib": resident, "answers": shown}))
+
+
+def _resident_kib() -> int:
+    """Return the resident memory of the worker process, or of this one where the app runs in it."""
+    process = next((str(child.pid) for child in multiprocessing.active_children()), "self")
+    status = Path(f"/proc/{process}/status").read_text(encoding="ascii", errors="replace")
+    return int(status.partition("VmRSS:")[2].split()[0])
 
 
 def _first_request(app: Path) -> tuple[str, str, bytes]:
