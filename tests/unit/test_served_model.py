@@ -13,7 +13,6 @@ from serving.models import backoff
 from serving.models.served_model import ServedModel
 from serving.status import State
 
-
 # SavedModel{meta_graphs{meta_info_def{tags: "serve"}}}
 EMPTY = b"\x12\x09\x0a\x07\x22\x05serve"
 
