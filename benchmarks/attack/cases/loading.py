@@ -87,7 +87,7 @@ def _refused(folder: Path) -> None:
 
 
 CASES = [
-    Case("looking at 50 models", partial(models.small, count=50), _look),
+    Case("looking at 50 models", partial(models.small, count=50), _look, {"SERVING_HEALTH_DETAILS": "1"}),
     Case("loading 200 models", partial(models.small, count=200), _load_all),
     Case("loading ten models of 100 MB", partial(models.weighty, count=10, megabytes=100), _load_more_than_fits),
     Case(
