@@ -183,15 +183,15 @@ def test_sixteen_threads_get_the_answers_that_one_gets(load, saved_model, tf):
         np.testing.assert_array_equal(one["y"], other["y"])
 
 
-def test_a_run_is_expected_to_take_as_long_as_the_latest_or_longer_for_more_bytes():
+def test_a_run_is_expected_to_take_as_long_as_the_latest_and_more_than_its_share_for_more_bytes():
     clock = RunClock()
 
     clock.record(9.0, 1)
     clock.record(2.0, 100)
 
-    assert [clock.expected_seconds(size) for size in (0, 50, 100, 300)] == [2, 2, 2, 6]
+    assert [clock.expected_seconds(size) for size in (0, 50, 100, 300)] == [2, 2, 2, 12]
     clock.record(2.0, 0)
-    assert clock.expected_seconds(3) == 6
+    assert clock.expected_seconds(3) == 12
 
 
 def test_a_run_is_timed(load, saved_model):
