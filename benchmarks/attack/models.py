@@ -24,12 +24,12 @@ def tensorflow() -> Any:
     return tensorflow
 
 
-def save(folder: Path, function: Callable[[Any], Any], shape: list[int | None], variable: Any = None) -> None:
+def save(folder: Path, function: Callable[[Any], Any], shape: list[int | None]) -> None:
     """Save a function of the input ``x`` of float32, with one output ``y``, as a SavedModel."""
     tf = tensorflow()
     module = tf.Module()
-    module.variable = variable
     module.function = tf.function(lambda x: {"y": function(x)}, input_signature=[tf.TensorSpec(shape, name="x")])
+    module.variables_used = list(module.function.get_concrete_function().graph.variables)
     tf.saved_model.save(module, str(folder), signatures={"serving_default": module.function})
 
 
@@ -46,20 +46,17 @@ def weighty(models: Path, count: int, megabytes: int) -> None:
     tf = tensorflow()
     first = models / "weighty0" / "1"
     weights = tf.Variable(tf.ones([megabytes * 2**18 // 1024, 1024]))
-    save(first, lambda x: tf.matmul(x, weights), [None, weights.shape[0]], weights)
+    save(first, lambda x: tf.matmul(x, weights), [None, weights.shape[0]])
     for number in range(1, count):
         shutil.copytree(first, models / f"weighty{number}" / "1")
 
 
 def recurrent(models: Path) -> None:
     """Save an LSTM over sequences of any length: the loop is as long as the input."""
-    tf = tensorflow()
+    tensorflow()
     from keras import layers
 
-    cell = layers.LSTM(8)
-    cell.build((None, None, 1))
-    save(models / "recurrent" / "1", cell, [None, None, 1], cell.variables)
-    del tf
+    save(models / "recurrent" / "1", layers.LSTM(8), [None, None, 1])
 
 
 def counting(models: Path) -> None:
