@@ -23,6 +23,7 @@ _Result = TypeVar("_Result")
 
 # Decoding or encoding this much takes milliseconds, for which the event loop must not stand still.
 _LARGE_BYTES = 1024 * 1024
+_LARGE_PICTURE_BYTES = 4 * 1024
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Reply:
 
 @dataclass
 class Exchange:
-    """One request: its method, the rest of its path, its headers (by name in any case) and its body.
+    """One request: its method, the rest of its path, its headers (by name in any case), its body and its query.
 
     ``facts`` and ``stopwatch`` collect what the log line and the response's headers report.
     """
@@ -47,8 +48,10 @@ class Exchange:
     headers: Mapping[str, str]
     body: bytes
     models: Operations
+    query: Mapping[str, str] = field(default_factory=dict)
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     facts: dict[str, object] = field(default_factory=dict)
+    _inline_bytes: int = _LARGE_BYTES  # a body below that is decoded on the event loop
 
     def limit_body(self, limit: int) -> None:
         """Raise BodyTooLargeError where the body has more bytes than the limit."""
@@ -79,13 +82,15 @@ class Exchange:
             model = await self.models.load(name, version)
             self.stopwatch.lap("load")
         self.facts |= {"version": model.version, "engine": model.engine}
+        if model.preprocessing.picture is not None:
+            self._inline_bytes = _LARGE_PICTURE_BYTES
         return model
 
     async def decode(
         self, function: Callable[_Parameters, _Result], *args: _Parameters.args, **options: _Parameters.kwargs
     ) -> _Result:
         """Call a function that decodes the body, and time it; raises what it does."""
-        result = await _work(len(self.body), partial(function, *args, **options))
+        result = await _work(len(self.body), partial(function, *args, **options), self._inline_bytes)
         self.stopwatch.lap("parse")
         return result
 
@@ -113,6 +118,6 @@ class Exchange:
         return result
 
 
-async def _work(size: int, call: Callable[[], _Result]) -> _Result:
+async def _work(size: int, call: Callable[[], _Result], inline_bytes: int = _LARGE_BYTES) -> _Result:
     """Make a call on so many bytes: inline, or in a thread where that takes long."""
-    return call() if size < _LARGE_BYTES else await asyncio.to_thread(call)
+    return call() if size < inline_bytes else await asyncio.to_thread(call)

@@ -55,6 +55,7 @@ async def handle(
             headers=request.headers,
             body=request.get_body(),
             models=Operations(models, partial(_invocation_in_thread, context)),
+            query=request.params,
         )
     except Exception as error:  # an invalid app setting
         _logger.exception("The app can't answer")

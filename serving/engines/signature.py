@@ -8,7 +8,7 @@ described at protobuf.dev/programming-guides/encoding.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,6 +34,7 @@ class TensorSpec:
     ``tensor`` is its name in the graph, such as ``"serving_default_X:0"``. ``dtype`` is NumPy's type, ``dtype_number``
     and ``dtype_name`` are TensorFlow's. A dimension of None may vary; a ``shape`` of None is of unknown rank. With
     ``any_shape`` the shape is only what the model's author stated, and TensorFlow decides what the graph takes.
+    ``decode`` makes the tensor of encoded pictures, where the model's owner says how.
     """
 
     tensor: str
@@ -42,6 +43,7 @@ class TensorSpec:
     dtype_name: str
     shape: tuple[int | None, ...] | None
     any_shape: bool = False
+    decode: Callable[[Sequence[bytes]], np.ndarray] | None = None
 
     @property
     def accepted_shape(self) -> tuple[int | None, ...] | None:

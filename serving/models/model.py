@@ -15,6 +15,8 @@ from serving.engines.signature import DEFAULT_SIGNATURE, Signature, TensorSpec, 
 from serving.errors import BadRequestError, PredictionError
 from serving.models import trial
 from serving.models.batching import Batcher
+from serving.preprocessing import NONE, Preprocessing
+from serving.preprocessing.classification import Classifier
 
 Tensors = Mapping[str, np.ndarray]
 
@@ -28,11 +30,21 @@ class Model:
     With ``any_shape``, inputs may have other shapes than its signatures state, as far as the graph takes them.
     """
 
-    def __init__(self, name: str, version: int, session: Session, batch_rows: int = 1, any_shape: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        version: int,
+        session: Session,
+        batch_rows: int = 1,
+        any_shape: bool = False,
+        preprocessing: Preprocessing = NONE,
+    ) -> None:
         self.name = name
         self.version = version
+        self.preprocessing = preprocessing
         self.signatures = {  # by name
-            key: signature.with_any_shape() if any_shape else signature for key, signature in session.signatures.items()
+            key: signature.with_any_shape() if any_shape else signature
+            for key, signature in preprocessing.described(session.signatures).items()
         }
         self.engine = session.engine
         self.has_answered = False  # a prediction, since it was loaded
@@ -58,6 +70,15 @@ class Model:
             known = ", ".join(self.signatures)
             raise BadRequestError(f"Model {self} has no signature {key!r}; it has: {known}.", signature=key)
         return signature
+
+    def classifier(self) -> Classifier:
+        """Return what the default signature's scores mean; raises BadRequestError if it has none."""
+        if self.preprocessing.classifier is not None:
+            return self.preprocessing.classifier
+        try:
+            return Classifier.of(self.signature().outputs)
+        except ValueError as error:
+            raise BadRequestError(f"Model {self} can't classify: {error}.") from None
 
     async def predict(self, feeds: Tensors, signature: str = DEFAULT_SIGNATURE) -> tuple[Tensors, int]:
         """Run a signature on arrays by input name, together with waiting requests where the model allows batches.

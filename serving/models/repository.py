@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 from time import perf_counter
 
+from serving import preprocessing
 from serving.engines.session import load_session
 from serving.engines.signature import SERVE_TAG, Signature, read_signatures
 from serving.errors import ModelNotFoundError, ServingError
@@ -111,7 +112,8 @@ class Repository:
             raise ModelNotFoundError(f"There is no model {name!r}.", model=name)
         latest = max(folders)
         content = (folders[latest] / export_record.SAVED_MODEL).read_bytes()
-        return latest, read_signatures(content, SERVE_TAG)
+        signatures = read_signatures(content, SERVE_TAG)
+        return latest, preprocessing.of(folders[latest], signatures).described(signatures)
 
     def all_signatures(self) -> dict[str, tuple[int, Mapping[str, Signature]]]:
         """Return the ``signatures`` of every model, by name; log and leave out those that can't be read."""
@@ -153,7 +155,8 @@ class Repository:
         if not session.signatures:
             raise ValueError(f"{saved_model} has no signature that can be served")
         batch_rows = self.settings.batch_rows.of(name, record.independent_rows)
-        model = Model(name, int(folder.name), session, batch_rows, any_shape=not record.sources)
+        recipe = preprocessing.of(folder, session.signatures)
+        model = Model(name, int(folder.name), session, batch_rows, not record.sources, recipe)
         _logger.info("Loaded model %s with %s in %.0f ms", model, session.engine, (perf_counter() - start) * 1e3)
         return model
 

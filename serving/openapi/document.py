@@ -187,6 +187,35 @@ def _open_inference_server(base: str) -> Paths:
     }
 
 
+def _classify(function: Function, models: Sequence[ServedSignature]) -> Paths:
+    return {
+        f"{_base(function)}/{model.name}/classify": {"post": _classify_operation(model)}
+        for model in models
+        if [spec.decode is not None for spec in model.signature.inputs.values()] == [True]
+    }
+
+
+def _classify_operation(model: ServedSignature) -> Schema:
+    member = object_of({"class": {"type": "string"}, "index": {"type": "integer"}, "score": {"type": "number"}})
+    classes = {"type": "array", "items": {"type": "array", "items": member}}
+    answer = object_of({"predictions": classes, "model": {"const": model.name}, "version": {"type": "integer"}})
+    top = {"name": "top", "in": "query", "schema": {"type": "integer", "minimum": 1, "default": 5}}
+    file = {"type": "string", "format": "binary"}
+    body = _body(object_of({"image": {"type": "string", "contentEncoding": "base64"}}), examples.PICTURE)
+    body["content"] |= {
+        "image/*": {"schema": file},
+        "multipart/form-data": {"schema": object_of({"image": {"type": "array", "items": file}})},
+    }
+    return {
+        "operationId": f"classify_{model.name}",
+        "tags": ["pictures"],
+        "summary": f"Classify pictures with model {model.name}",
+        "parameters": [{**top, "description": "how many classes to return for each picture"}],
+        "requestBody": body,
+        "responses": _responses(answer, _problems(415)),
+    }
+
+
 def _health(function: Function, _: Sequence[ServedSignature]) -> Paths:
     state = object_of({"status": {"type": "string"}})
     paths = {}
@@ -255,6 +284,7 @@ OPERATIONS: dict[str, Callable[[Function, Sequence[ServedSignature]], Paths]] = 
     "PredictX": _predict_x,
     "TfServing": _tf_serving,
     "OpenInference": _open_inference,
+    "Classify": _classify,
     "Health": _health,
     "Page": _page,
     "OpenApi": _openapi,

@@ -11,6 +11,9 @@ from serving.wire.open_inference_tensors import DATATYPES
 _ROWS = 2  # for a first dimension that may vary
 _SIZE = 3  # for any other
 
+# A grey picture of one pixel, as PNG.
+PICTURE = {"image": "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNoAAAAggCB2kUIOwAAAABJRU5ErkJggg=="}
+
 
 def x_labels(signature: Signature) -> dict[str, Any] | None:
     """Return a body of the 2017 format; None unless the signature has exactly one input, which is not a scalar."""

@@ -9,6 +9,7 @@ import pytest
 
 from serving.errors import BodyTooLargeError, MethodNotAllowedError, UnsupportedMediaTypeError
 from serving.exchange import Exchange
+from serving.preprocessing import NONE
 from serving.stopwatch import Stopwatch
 
 MIB = 1024 * 1024
@@ -22,7 +23,7 @@ def model(batch_rows):
     async def predict(feeds, signature):
         return {signature: feeds["x"]}, batch_rows
 
-    return SimpleNamespace(predict=predict, version=7, engine="litert")
+    return SimpleNamespace(predict=predict, version=7, engine="litert", preprocessing=NONE)
 
 
 @pytest.mark.parametrize(
