@@ -58,8 +58,10 @@ contract:  ## run the function folders in Microsoft's own worker runtime
 train: setup  ## train the XOR model and plot it
 	$(BIN)/python -m training.train
 
-export: setup  ## export a model for serving (MODEL=model/xor/1)
-	$(BIN)/python -m export $(MODEL)
+export: setup  ## export a model for serving (MODEL=model/xor/1; IMAGE=1 SCALE=-1..1 PREPROCESS= CLASSES= THRESHOLD= FLAGS=)
+	$(BIN)/python -m export $(MODEL) $(if $(IMAGE),--image) $(if $(SCALE),--scale=$(SCALE)) \
+		$(if $(PREPROCESS),--preprocess=$(PREPROCESS)) $(if $(CLASSES),--classes=$(CLASSES)) \
+		$(if $(THRESHOLD),--threshold=$(THRESHOLD)) $(FLAGS)
 
 package: setup  ## build the deployment package in dist/ and prove that it works (TARGET=3.13, or 3.13-aarch64)
 	@$(BIN)/python -m tools.package --target $(TARGET)
