@@ -8,7 +8,7 @@ described at protobuf.dev/programming-guides/encoding.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -71,6 +71,11 @@ class Signature:
         """Whether the first dimension of every input and output may vary, like that of a batch."""
         specs = (*self.inputs.values(), *self.outputs.values())
         return bool(self.inputs) and all(spec.shape and spec.shape[0] is None for spec in specs)
+
+    def with_strings(self, names: Collection[str]) -> Signature:
+        """Return the signature with strings as these outputs."""
+        outputs = {key: spec.typed(dtypes.STRING) if key in names else spec for key, spec in self.outputs.items()}
+        return replace(self, outputs=outputs)
 
     def with_any_shape(self) -> Signature:
         """Return the signature with inputs that need not have the stated shapes."""

@@ -71,12 +71,13 @@ class Model:
             raise BadRequestError(f"Model {self} has no signature {key!r}; it has: {known}.", signature=key)
         return signature
 
-    def classifier(self) -> Classifier:
-        """Return what the default signature's scores mean; raises BadRequestError if it has none."""
-        if self.preprocessing.classifier is not None:
-            return self.preprocessing.classifier
+    def classifier(self, output: str | None = None) -> Classifier:
+        """Return what the scores of an output of the default signature mean; raises BadRequestError if it has none."""
+        own = self.preprocessing.classifier
+        if own is not None and output in (None, own.output):
+            return own
         try:
-            return Classifier.of(self.signature().outputs)
+            return Classifier.of(self.signature().outputs, output)
         except ValueError as error:
             raise BadRequestError(f"Model {self} can't classify: {error}.") from None
 

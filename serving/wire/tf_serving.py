@@ -112,14 +112,27 @@ def encode_predict(outputs: Mapping[str, np.ndarray], by_rows: bool) -> bytes:
 def decode_examples(body: bytes, signatures: Mapping[str, Signature]) -> PredictRequest:
     """Return the request in a body with ``examples``, for a signature that takes them.
 
-    The only feed is a string tensor of shape [examples]; see ``tf_example.serialize``. Raises BadRequestError.
+    The only feed is a string tensor of shape [examples]; see ``tf_example.serialize``. A model that takes pictures has
+    them as the only feature of each example, in base64. Raises BadRequestError.
     """
     document, key = _document(body)
     signature = _signature(key, signatures)
+    if [spec.decode is not None for spec in signature.inputs.values()] == [True]:
+        return PredictRequest(key, _pictures(document, signature.inputs), by_rows=True)
     if [(name, spec.dtype_name) for name, spec in signature.inputs.items()] != [(_EXAMPLES, "string")]:
         got = ", ".join(f"{name} ({spec.dtype_name})" for name, spec in signature.inputs.items())
         raise BadRequestError(f"Expected signature {key!r} to have one input, {_EXAMPLES} (string); it has {got}.")
     return PredictRequest(key, {_EXAMPLES: tf_example.serialize(document)}, by_rows=True)
+
+
+def _pictures(document: Mapping[str, Any], inputs: Mapping[str, TensorSpec]) -> dict[str, np.ndarray]:
+    examples = document.get("examples")
+    for number, example in enumerate(examples if type(examples) is list and examples else [None]):
+        if type(example) is not dict or [is_base64(value) for value in example.values()] != [True]:
+            expected = 'a list of objects with one picture, such as {"image/encoded": {"b64": "..."}}'
+            raise BadRequestError(f"Expecting 'examples' to be {expected}; got {quote(example)} at item {number}.")
+    [(name, spec)] = inputs.items()
+    return {name: _to_tensor([value for example in document["examples"] for value in example.values()], name, spec)}
 
 
 def encode_classification(outputs: Mapping[str, np.ndarray]) -> bytes:
@@ -231,6 +244,8 @@ def _to_tensor(value: Any, name: str, spec: TensorSpec) -> np.ndarray:
     """Return nested lists of JSON values as an array of the spec's dtype; raises BadRequestError."""
     if spec.dtype.kind not in _JSON_TYPES:
         raise BadRequestError(f"{name}: no JSON value can be converted to type: {spec.dtype_name}.", input=name)
+    if spec.decode is not None and type(value) is list and value and all(map(is_base64, value)):
+        return spec.decode(_strings(value, (len(value),), name).tolist())
     _check_shape(value, name, spec)
     leaves, shape = json_tensors.flatten(value, name, spec)
     types = _JSON_TYPES[spec.dtype.kind]

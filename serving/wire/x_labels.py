@@ -15,6 +15,7 @@ import numpy as np
 
 from serving.engines.signature import DEFAULT_SIGNATURE, Signature, TensorSpec
 from serving.errors import BadRequestError
+from serving.preprocessing.classification import Classifier
 from serving.wire import json_rows, json_tensors
 from serving.wire.json_rows import NumberRows
 
@@ -47,17 +48,20 @@ def decode(body: bytes, signature: Signature) -> dict[str, np.ndarray]:
     return {name: _from_text(value, spec) if type(value) is str else json_tensors.to_tensor(value, "X", spec)}
 
 
-def encode(outputs: Mapping[str, np.ndarray]) -> bytes:
+def encode(outputs: Mapping[str, np.ndarray], classifier: Classifier | None = None) -> bytes:
     """Return ``{"labels": ...}``: nested lists for a single output, else an object of nested lists by output name.
 
-    Raises PredictionError for NaN and infinities, which JSON can't represent.
+    With a classifier, ``classes`` has the name of each row's class beside them. Raises PredictionError for NaN and
+    infinities, which JSON can't represent.
     """
     texts = {name: json_tensors.to_json(array, name) for name, array in outputs.items()}
     if len(texts) == 1:
         [labels] = texts.values()
     else:
         labels = b"{%b}" % b", ".join(b"%b: %b" % (json.dumps(name).encode(), text) for name, text in texts.items())
-    return b'{"labels": %b}' % labels
+    if classifier is None or not classifier.names:
+        return b'{"labels": %b}' % labels
+    return b'{"labels": %b, "classes": %b}' % (labels, json.dumps(classifier.names_of(outputs)).encode())
 
 
 def _member_x(document: Any) -> str | list:

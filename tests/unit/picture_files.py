@@ -1,12 +1,15 @@
 """Pictures in every format that is read, made by Pillow, and signatures of models that take them."""
 
 import io
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from serving.engines.signature import Signature, TensorSpec
+from serving.preprocessing.recipe import FILE
 
 FORMATS = ("jpeg", "png", "gif", "bmp", "webp")
 
@@ -33,3 +36,9 @@ def spec(*shape: int | None, dtype: str = "float32") -> TensorSpec:
 def signature(row: tuple[int | None, ...], scores: int = 4, dtype: str = "float32") -> Signature:
     """Return a signature of one input ``x`` and one output ``y``."""
     return Signature({"x": spec(*row, dtype=dtype)}, {"y": spec(scores)}, "")
+
+
+def write_recipe(model: Path, content: Any) -> None:
+    """Write ``preprocessing.json`` into every version of a model."""
+    for version in model.iterdir():
+        (version / FILE).write_text(json.dumps(content))

@@ -10,24 +10,9 @@ import pytest
 
 from serving.endpoints.classify import Classify
 from serving.http import handle
-from serving.preprocessing.recipe import FILE
-from tests.unit.picture_files import encoded
+from tests.unit.picture_files import encoded, write_recipe
 
 DARK, LIGHT = (encoded(np.full((9, 9, 3), value, np.uint8)) for value in (51, 204))
-RECIPE = {"image": {"scale": [0, 1]}, "classes": ["dark", "light"]}
-
-
-def put_recipe(models, name, content):
-    for version in (models / name).iterdir():
-        (version / FILE).write_text(json.dumps(content))
-
-
-@pytest.fixture
-def shade(put, tf, models):
-    """A model that answers how light a picture is, in versions 1 and 2."""
-    for version in (1, 2):
-        put("shade", lambda x: tf.reduce_mean(x, [1, 2]), shape=(None, 4, 4, 1), version=version)
-    put_recipe(models, "shade", RECIPE)
 
 
 def call(path="shade/classify", body=LIGHT, content_type="image/png", method="POST", **query):
@@ -107,7 +92,7 @@ def test_a_mistake_is_a_problem_that_says_what_would_be_right(request_, status, 
 
 def test_a_file_that_does_not_fit_its_model_is_a_reason_not_to_load_it(put, models, caplog):
     put("wrong", lambda x: x)
-    put_recipe(models, "wrong", {"classes": ["a", "b", "c"]})
+    write_recipe(models / "wrong", {"classes": ["a", "b", "c"]})
 
     assert call("wrong/classify")[0] == 503
     assert "expected one output of 3 scores for each row; the model has y of 2" in caplog.text
@@ -118,7 +103,7 @@ def test_a_model_that_takes_more_than_a_picture_is_refused(saved_model, models):
     source = saved_model(lambda image, more: {"y": image[:, 0, 0] + more}, **specs)
     (models / "several").mkdir()
     source.rename(models / "several" / "1")
-    put_recipe(models, "several", {"image": {"input": "image"}})
+    write_recipe(models / "several", {"image": {"input": "image"}})
 
     status, problem = call("several/classify")
 
@@ -128,7 +113,7 @@ def test_a_model_that_takes_more_than_a_picture_is_refused(saved_model, models):
 
 def test_a_model_of_one_number_needs_a_threshold(put, tf, models):
     put("one", lambda x: tf.reduce_mean(x, [1, 2]), shape=(None, 4, 4, 1))
-    put_recipe(models, "one", {"image": {}})
+    write_recipe(models / "one", {"image": {}})
 
     status, problem = call("one/classify")
 
