@@ -55,8 +55,8 @@ contract:  ## run the function folders in Microsoft's own worker runtime
 	@.venv-clients/bin/$(INSTALL) -r requirements/clients.txt
 	@touch $@
 
-train: setup  ## train the XOR model and plot it
-	$(BIN)/python -m training.train
+train: setup  ## train the XOR model and plot it (MODEL=digits: the model of handwritten digits)
+	$(BIN)/python -m training.$(if $(findstring digits,$(MODEL)),digits,train)
 
 export: setup  ## export a model for serving (MODEL=model/xor/1; IMAGE=1 SCALE=-1..1 PREPROCESS= CLASSES= THRESHOLD= FLAGS=)
 	$(BIN)/python -m export $(MODEL) $(if $(IMAGE),--image) $(if $(SCALE),--scale=$(SCALE)) \

@@ -40,7 +40,7 @@ param alwaysReadyInstances int = 0
 param httpConcurrency int = 16
 
 @description('App settings of the app itself, as in {"SERVING_PRELOAD": "xor"}; the README lists them.')
-param servingSettings object = {}
+param servingSettings object = { SERVING_DEFAULT_MODEL: 'xor' }
 
 @minValue(30)
 @maxValue(730)
