@@ -30,7 +30,8 @@ $(VENV)/installed: requirements.txt requirements/dev.txt requirements/keras2.txt
 	@touch $@
 
 start: setup  ## serve on http://localhost:7071, by func where it is installed (PORT=8080 for another port)
-	@if command -v func >/dev/null; then . $(BIN)/activate && exec func start --port $(PORT); \
+	@if command -v func >/dev/null; then \
+		echo "Try the models on http://localhost:$(PORT)/api/playground"; . $(BIN)/activate && exec func start --port $(PORT); \
 	else exec $(BIN)/python -m tools.local_host --port $(PORT); fi
 
 test: suite contract  ## run all tests

@@ -18,9 +18,8 @@ class Page(ProblemEndpoint):
         self._content = path.read_bytes()
         text = self._content.decode()
         sources = [f"{kind}-src {_hashes(text, tag)}" for kind, tag in (("style", "style"), ("script", "script"))]
-        policy = "; ".join(
-            ["default-src 'none'", "connect-src 'self'", "base-uri 'none'", "form-action 'none'", *sources]
-        )
+        fixed = ("default-src 'none'", "connect-src 'self'", "img-src data:", "base-uri 'none'", "form-action 'none'")
+        policy = "; ".join([*fixed, *sources])
         self._headers = {"Content-Security-Policy": policy, "Cache-Control": "no-cache"}
 
     async def answer(self, exchange: Exchange) -> Reply:
