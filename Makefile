@@ -10,7 +10,7 @@ TARGET ?= 3.13
 TESTS ?= --cov
 
 BIN := $(VENV)/bin
-INSTALL := pip install --quiet --disable-pip-version-check
+INSTALL := pip install --require-hashes --only-binary :all: --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help setup start test suite contract train export package wheelhouse lock audit doctor bench bench-peers \
@@ -21,12 +21,12 @@ help:  ## list these targets
 
 setup: $(VENV)/installed  ## create .venv and install everything that development needs
 
-$(VENV)/installed: requirements.txt requirements/dev.txt requirements/keras2.txt
+$(VENV)/installed: requirements/dev.lock.txt requirements/keras2.lock.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.13 was found. Install one, or name it: make setup PYTHON=..."; exit 1; }
 	@echo "Installing into $(VENV) (about 1.8 GB; takes a minute or two) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/$(INSTALL) -r requirements/dev.txt
-	@$(BIN)/$(INSTALL) --no-deps -r requirements/keras2.txt
+	@$(BIN)/$(INSTALL) -r requirements/dev.lock.txt
+	@$(BIN)/$(INSTALL) --no-deps -r requirements/keras2.lock.txt
 	@touch $@
 
 start: setup  ## serve on http://localhost:7071, by func where it is installed (PORT=8080 for another port)
@@ -44,16 +44,16 @@ contract:  ## run the function folders in Microsoft's own worker runtime
 	@if [ -z "$(PYTHON313)" ]; then echo "SKIPPED tests/contract: Python 3.13 was not found (make contract PYTHON313=...)"; \
 	else $(MAKE) --no-print-directory .venv-contract/installed && .venv-contract/bin/python -m pytest tests/contract; fi
 
-.venv-contract/installed: requirements.txt requirements/contract.txt
+.venv-contract/installed: requirements/contract.lock.txt
 	@echo "Installing into .venv-contract ..."
 	@$(PYTHON313) -m venv .venv-contract
-	@.venv-contract/bin/$(INSTALL) -r requirements/contract.txt
+	@.venv-contract/bin/$(INSTALL) -r requirements/contract.lock.txt
 	@touch $@
 
-.venv-clients/installed: requirements/clients.txt
+.venv-clients/installed: requirements/clients.lock.txt
 	@echo "Installing the protocols' clients into .venv-clients ..."
 	@$(PYTHON_HERE) -m venv .venv-clients
-	@.venv-clients/bin/$(INSTALL) -r requirements/clients.txt
+	@.venv-clients/bin/$(INSTALL) -r requirements/clients.lock.txt
 	@touch $@
 
 train: setup  ## train the XOR model and plot it (MODEL=digits: the model of handwritten digits)
@@ -64,8 +64,8 @@ export: setup  ## export a model for serving (MODEL=model/xor/1; IMAGE=1 SCALE=-
 		$(if $(PREPROCESS),--preprocess=$(PREPROCESS)) $(if $(CLASSES),--classes=$(CLASSES)) \
 		$(if $(THRESHOLD),--threshold=$(THRESHOLD)) $(FLAGS)
 
-package: setup  ## build the deployment package in dist/ and prove that it works (TARGET=3.13, or 3.13-aarch64)
-	@$(BIN)/python -m tools.package --target $(TARGET)
+package: setup  ## build the deployment package in dist/ and prove that it works (TARGET=3.13-aarch64, WITH_TENSORFLOW=1)
+	@$(BIN)/python -m tools.package --target $(TARGET) $(if $(WITH_TENSORFLOW),--with-tensorflow)
 
 wheelhouse: setup  ## collect every production wheel in dist/, to install without a network (TARGET=3.13)
 	@$(BIN)/python -m tools.package.wheelhouse --target $(TARGET)
@@ -82,16 +82,16 @@ doctor: setup  ## check the app before it is deployed; print what will fail and 
 bench: setup  ## measure cold start, latency and memory against the naive app; writes docs/benchmark.md
 	$(BIN)/python -m benchmarks
 
-bench-peers: setup  ## measure the app beside its peers (installs 14 GB, needs wrk); writes docs/peers.md
-	$(BIN)/python -m benchmarks.peers
+bench-peers: setup  ## measure the app beside its peers (installs 15 GB, ONLY="ours ..." less; needs wrk); writes docs/peers.md
+	$(BIN)/python -m benchmarks.peers $(if $(ONLY),--only $(ONLY))
 
 check-infra: .venv-infra/installed  ## check the Bicep files, workflow, Dockerfile, manifests and queries
 	@tools/scripts/check-infra
 
-.venv-infra/installed: requirements/infra.txt
+.venv-infra/installed: requirements/infra.lock.txt
 	@$(PYTHON) -m venv .venv-infra
 	@echo "Installing the infrastructure's checkers into .venv-infra ..."
-	@.venv-infra/bin/$(INSTALL) -r requirements/infra.txt
+	@.venv-infra/bin/$(INSTALL) -r requirements/infra.lock.txt
 	@touch $@
 
 lint: setup  ## check style, types and the direction of imports

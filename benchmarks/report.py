@@ -1,16 +1,16 @@
-"""The benchmark's report: a Markdown table, and a plot of cold start, warm latency and memory."""
+"""Reports: Markdown between markers, the machine, and the benchmark's table and plot."""
 
 from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.figures import Comparison
 
-_PACKAGES = ("tensorflow-cpu", "keras", "numpy", "azure-functions")
+_PACKAGES = ("ai-edge-litert", "tensorflow-cpu", "keras", "numpy", "azure-functions")
 
 
 def machine() -> str:
@@ -18,6 +18,19 @@ def machine() -> str:
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
     return f"{os.cpu_count()} shared cores, {system}, {packages}"
+
+
+def fill(path: Path, sections: Mapping[str, str]) -> None:
+    """Replace the text between each pair of markers in a Markdown file."""
+    text = path.read_text(encoding="utf-8")
+    for name, content in sections.items():
+        start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+        before, _, rest = text.partition(start)
+        _, found, after = rest.partition(end)
+        if not found:
+            raise SystemExit(f"{path} has no markers {start} and {end}.")
+        text = f"{before}{start}\n\n{content}\n\n{end}{after}"
+    path.write_text(text, encoding="utf-8")
 
 
 def markdown(rows: Sequence[Comparison], runs: int) -> str:

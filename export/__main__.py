@@ -17,6 +17,7 @@ from export import bounded, recipe
 from export.safety import Trust
 from serving.models import export_record
 from serving.models.export_record import SourceError
+from serving.settings import Settings
 
 _KINDS = "an architecture (.json) with its weights (.h5), a .keras file, or a whole model as .h5"
 _SUFFIXES = (".json", ".h5", ".hdf5", ".keras")
@@ -130,14 +131,26 @@ def _export(options: argparse.Namespace) -> None:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     with snapshot.of(sources) as copies:
         model, keras_version = load.load_model(copies, trust)
-        written = install.export(model, keras_version, copies, options.output or folder, options.engine)
+        folder = options.output or folder
+        written = install.export(model, keras_version, copies, folder, options.engine, _print_step)
     note = recipe.put(preprocessing, written.folder)
     print(f"Checked against {keras_version}: the largest difference is {written.difference:.2g}.")
     if written.engine:
         print(f"{written.engine}.")
     if note:
         print(note)
-    print(f"Wrote {written.folder}: {', '.join(written.names)}. Serve it with: make start")
+    print(f"Wrote {written.folder}: {', '.join(written.names)}. {_what_next(written.folder)}")
+
+
+def _what_next(folder: Path) -> str:
+    root = Settings.from_environment().model_path
+    if folder.name.isdecimal() and folder.resolve().parent.parent == root.resolve():
+        return "Serve it with: make start"
+    return f"The app serves {root.name}/<name>/<version>/, such as {root.name}/wine/1/: move the folder there"
+
+
+def _print_step(step: str) -> None:
+    print(f"  {step} ...", flush=True)  # a large model takes minutes
 
 
 def _sources(folder: Path, path: Path) -> list[Path]:

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,10 +30,17 @@ class Written:
     engine: str
 
 
-def export(model: Any, keras_version: str, sources: list[Path], folder: Path, engine: str = "auto") -> Written:
+def export(
+    model: Any,
+    keras_version: str,
+    sources: list[Path],
+    folder: Path,
+    engine: str = "auto",
+    progress: Callable[[str], object] = lambda step: None,
+) -> Written:
     """Export a Keras model into a folder, replacing an earlier export there once the new one has proved right.
 
-    ``engine`` may be ``tensorflow`` to leave LiteRT out.
+    ``engine`` may be ``tensorflow`` to leave LiteRT out. ``progress`` is called with each step as it begins.
 
     Raises SourceError, with the earlier export untouched, where the SavedModel disagrees with the Keras model.
     """
@@ -43,13 +51,16 @@ def export(model: Any, keras_version: str, sources: list[Path], folder: Path, en
     remove_remains(folder)
     with tempfile.TemporaryDirectory(prefix=bounded.scratch_prefix(os.getpid()), dir=folder) as scratch:
         fresh = Path(scratch) / "new"
+        progress("writing the SavedModel")
         trace = partial(saved_model.trace, tf, model)
         function = trace(None)
         is_optimized = saved_model.write(tf, model, function, fresh)
+        progress("comparing its answers with those of Keras")
         verified = saved_model.verify(model, fresh, is_optimized)
         independent = verified.independent_rows and independence.is_proven(tf, function)
         record = ExportRecord(hashes, keras_version, tf.__version__, independent, is_optimized)
         if engine != "tensorflow":
+            progress("comparing LiteRT's answers and speed with TensorFlow's")
             decision = litert.decide(tf, trace, fresh, record.load_options(), independent)
             record = replace(record, engine=decision.reason, litert=decision.proof)
         if (

@@ -18,7 +18,7 @@ from typing import Any
 
 import h5py
 
-from export import archive, files, hdf5, keras1, safety, theano
+from export import archive, files, hdf5, keras1, safety, theano, topology
 from export.safety import Trust, Vocabulary
 from serving.models.export_record import SourceError
 
@@ -51,8 +51,13 @@ def _load_keras3(keras: ModuleType, sources: list[Path], description: dict[str, 
     with _named(sources[0]):
         description.setdefault("module", "keras")
         checked = safety.checked(description, trust, Vocabulary.of(keras))
+        topology.number_nodes(checked, keras1.version_of(description))
     with _trusting(keras, trust):
-        return _load(keras, sources, checked, _load_weights)
+        model = _load(keras, sources, checked, _load_weights)
+    from export import keras3_layers  # which imports keras
+
+    keras3_layers.correct(model)
+    return model
 
 
 def _load_keras2(keras: ModuleType, sources: list[Path], description: dict[str, Any], trust: Trust) -> Any:

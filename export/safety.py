@@ -29,10 +29,9 @@ _OWN_FUNCTION = (
     "define a function named {layer!r} in a module of yours, and export with --custom-objects and the module"
 )
 
-# Where Keras 3 keeps operations on tensors (x * 2, keras.ops.relu(x)), and those that call a function from the file.
+# Where Keras 3 keeps operations on tensors: x * 2, keras.ops.relu(x).
 _OPERATIONS = ("core", "einops", "image", "linalg", "math", "nn", "numpy")
 _APPLICATIONS = ("convnext", "inception_resnet_v2")  # of keras.applications, those with layers of their own
-_CALL_FUNCTIONS = {"Map", "Scan", "AssociativeScan", "Switch", "WhileLoop", "ForiLoop", "Cond", "VectorizedMap"}
 
 # What the layer DenseFeatures is made of; without the column whose vocabulary is a file.
 _COLUMNS = (
@@ -123,8 +122,8 @@ def _operations(keras: ModuleType) -> dict[str, Set[str]]:
     found: dict[str, Set[str]] = {}
     for name in _OPERATIONS:
         module = importlib.import_module(f"keras.src.ops.{name}")
-        classes = {key for key in _public(module, type) if issubclass(getattr(module, key), keras.Operation)}
-        found[module.__name__] = classes - _CALL_FUNCTIONS
+        classes = _public(module, type)
+        found[module.__name__] = {key for key in classes if issubclass(getattr(module, key), keras.Operation)}
     return found
 
 

@@ -1,10 +1,12 @@
-"""Models that Keras 2 can't express, rewritten as functional ones: those that begin with a Merge, and Graph.
+"""Models whose layers are connected in ways that today's Keras can't read, rewritten as functional ones that it can.
 
-What the description says in a functional model is who feeds whom; the layers themselves stay those of their time.
+Those of Keras 1 that begin with a Merge, and Graph; calls of Keras 3.0. What the description says in a functional
+model is who feeds whom; the layers themselves stay those of their time.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from export import keras0
@@ -33,6 +35,40 @@ def layers_of(model: dict[str, Any]) -> list[dict[str, Any]]:
     config = model["config"]
     layers = config if isinstance(config, list) else config.get("layers", [])
     return [layer for layer in layers if isinstance(layer, dict) and "config" in layer]
+
+
+def number_nodes(model: dict[str, Any], version: tuple[int, ...]) -> None:
+    """Give what refers to a call of a layer in Keras 3 that call's number in the model: 0, 1, ...
+
+    Keras up to 3.2 wrote its number among all calls of the layer, those in other models too. Raises SourceError where
+    those numbers do not say which call is which.
+    """
+    layers = layers_of(model)
+    histories: dict[str, list[list[Any]]] = {}
+    for layer in layers:
+        number_nodes(layer, version)
+        for history in _histories(layer.get("inbound_nodes")):
+            histories.setdefault(history[0], []).append(history)
+    for layer in layers:
+        found = histories.get(layer.get("name", ""), [])
+        numbers = sorted({history[1] for history in found})
+        if len(numbers) == max(1, len(layer.get("inbound_nodes", ()))):
+            for history in found:
+                history[1] = numbers.index(history[1])
+        elif numbers and (3,) <= version < (3, 3):
+            raise SourceError(
+                f"layer {layer['name']!r} is shared, and Keras {version[0]}.{version[1]} did not write which of its "
+                "calls is which. Save the model again with a later Keras 3"
+            )
+
+
+def _histories(value: Any) -> Iterator[list[Any]]:
+    """Yield layer, node and tensor of each tensor that the arguments of calls name."""
+    if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
+        yield value["config"]["keras_history"]
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _histories(item)
 
 
 def _begins_with_merge(model: dict[str, Any]) -> bool:

@@ -18,6 +18,8 @@ param instanceMemoryMB int
 param maximumInstanceCount int
 param alwaysReadyInstances int
 param httpConcurrency int
+param siteUpdateStrategy string
+param subnetId string
 param servingSettings object
 
 resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
@@ -34,7 +36,7 @@ resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
   }
 }
 
-resource app 'Microsoft.Web/sites@2024-04-01' = {
+resource app 'Microsoft.Web/sites@2024-11-01' = {
   name: name
   location: location
   // azd finds the app of the service "api" by this tag.
@@ -51,6 +53,7 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
   properties: {
     serverFarmId: plan.id
     httpsOnly: true
+    virtualNetworkSubnetId: empty(subnetId) ? null : subnetId
     siteConfig: {
       minTlsVersion: '1.2'
       scmMinTlsVersion: '1.2'
@@ -65,6 +68,9 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
             userAssignedIdentityResourceId: identityId
           }
         }
+      }
+      siteUpdateStrategy: {
+        type: siteUpdateStrategy
       }
       runtime: {
         name: 'python'

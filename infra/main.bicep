@@ -39,6 +39,13 @@ param alwaysReadyInstances int = 0
 @description('Requests that an instance answers at once before Azure adds another. Azure sets 1 for Python apps; this app is async and runs waiting requests as one batch, so it is 16 here, which is what Azure sets for other languages at 2048 MB. Lower it for a model that keeps all cores busy for seconds.')
 param httpConcurrency int = 16
 
+@allowed(['Recreate', 'RollingUpdate'])
+@description('How a deployment replaces running instances. Recreate, Azure\'s default, ends the requests that they are answering; RollingUpdate lets these finish, but is a preview that not every region has.')
+param siteUpdateStrategy string = 'Recreate'
+
+@description('Resource ID of a subnet for the app, delegated to Microsoft.App/environments and with the service endpoint Microsoft.Storage. With one, the storage account takes connections from this subnet only.')
+param subnetId string = ''
+
 @description('App settings of the app itself, as in {"SERVING_PRELOAD": "xor"}; the README lists them.')
 param servingSettings object = { SERVING_DEFAULT_MODEL: 'xor' }
 
@@ -107,6 +114,7 @@ module storage 'storage.bicep' = {
     location: location
     tags: tags
     principalId: identity.outputs.principalId
+    subnetId: subnetId
   }
 }
 
@@ -128,6 +136,8 @@ module app 'function-app.bicep' = {
     maximumInstanceCount: maximumInstanceCount
     alwaysReadyInstances: alwaysReadyInstances
     httpConcurrency: httpConcurrency
+    siteUpdateStrategy: siteUpdateStrategy
+    subnetId: subnetId
     servingSettings: servingSettings
   }
 }

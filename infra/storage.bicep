@@ -7,6 +7,9 @@ param tags object
 @description('Who reads and writes the blobs.')
 param principalId string
 
+@description('The only subnet that may connect; anyone with a token may if it is empty.')
+param subnetId string
+
 // The role that the Functions host needs for AzureWebJobsStorage; it includes what the package's container needs.
 var storageBlobDataOwner = 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'
 
@@ -23,6 +26,15 @@ resource account 'Microsoft.Storage/storageAccounts@2024-01-01' = {
     allowSharedKeyAccess: false
     defaultToOAuthAuthentication: true
     minimumTlsVersion: 'TLS1_2'
+    networkAcls: {
+      bypass: 'None'
+      defaultAction: empty(subnetId) ? 'Allow' : 'Deny'
+      virtualNetworkRules: empty(subnetId) ? [] : [
+        {
+          id: subnetId
+        }
+      ]
+    }
     supportsHttpsTrafficOnly: true
   }
 }

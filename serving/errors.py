@@ -8,11 +8,16 @@ MethodNotAllowedError         405
 BodyTooLargeError             413
 UnsupportedMediaTypeError     415
 PredictionError               500  the model failed
-ModelUnavailableError         503  the model can't be loaded now
+UnavailableError              503  not now; the client may try again
+  BusyError                   503  the requests in work take all the memory
+  ModelUnavailableError       503  the model can't be loaded now
+    OutOfMemoryError          503  there is too little memory to load the model
+    RunTimeoutError           503  the model takes too long to answer
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 
@@ -71,8 +76,27 @@ class PredictionError(ServingError):
     """The engine failed while it ran the model, or the wire format can't carry the answer."""
 
 
-class ModelUnavailableError(ServingError):
-    """The model can't be loaded now; the log has the cause, and the next request tries again."""
+class UnavailableError(ServingError):
+    """The request can't be answered now, but may be after ``retry_after_seconds``."""
 
     status = 503
-    retry_after_seconds = 5
+
+    def __init__(self, detail: str, retry_after_seconds: float = 5, **extra: object) -> None:
+        super().__init__(detail, **extra)
+        self.retry_after_seconds = math.ceil(retry_after_seconds)
+
+
+class BusyError(UnavailableError):
+    """The requests in work take all the memory that there is for them."""
+
+
+class ModelUnavailableError(UnavailableError):
+    """The model can't be loaded now; a later request tries again."""
+
+
+class OutOfMemoryError(ModelUnavailableError):
+    """There is too little memory to load the model."""
+
+
+class RunTimeoutError(ModelUnavailableError):
+    """The model takes too long to answer: this request, or others that it is still running."""

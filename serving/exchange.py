@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,7 +12,8 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
-from serving.errors import BodyTooLargeError, MethodNotAllowedError, UnsupportedMediaTypeError
+from serving.budget import Budget, Share
+from serving.errors import BadRequestError, BodyTooLargeError, MethodNotAllowedError, UnsupportedMediaTypeError
 from serving.models.model import Model
 from serving.models.operations import Operations
 from serving.stopwatch import Stopwatch
@@ -23,7 +26,17 @@ _Result = TypeVar("_Result")
 
 # Decoding or encoding this much takes milliseconds, for which the event loop must not stand still.
 _LARGE_BYTES = 1024 * 1024
-_LARGE_PICTURE_BYTES = 4 * 1024
+
+# What a request takes beside its body, its text and the arrays that are made of it, is counted where it is made.
+_BODY_COPIES = 4
+_UNCOUNTED_BYTES = 16 * 1024
+
+# Of an array that is written as text, in pieces and then in one.
+_TEXT_COPIES = 6
+
+_GZIP = 16 + zlib.MAX_WBITS  # zlib's name for its format
+
+_FORM = "application/x-www-form-urlencoded"
 
 
 @dataclass(frozen=True)
@@ -38,7 +51,7 @@ class Reply:
 
 @dataclass
 class Exchange:
-    """One request: its method, the rest of its path, its headers (by name in any case), its body and its query.
+    """One request: its method, the rest of its path, its headers (by name in any case), its body, query and whole URL.
 
     ``facts`` and ``stopwatch`` collect what the log line and the response's headers report.
     """
@@ -49,15 +62,36 @@ class Exchange:
     body: bytes
     models: Operations
     query: Mapping[str, str] = field(default_factory=dict)
+    url: str = ""
+    share: Share = field(default_factory=lambda: Share(Budget(sys.maxsize)))
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     facts: dict[str, object] = field(default_factory=dict)
     _inline_bytes: int = _LARGE_BYTES  # a body below that is decoded on the event loop
 
-    def limit_body(self, limit: int) -> None:
-        """Raise BodyTooLargeError where the body has more bytes than the limit."""
+    def accept_body(self, limit: int) -> None:
+        """Reserve the memory that the body takes.
+
+        Raises BodyTooLargeError where it has more bytes than the limit, BusyError while the memory is in use.
+        """
         size = len(self.body)
         if size > limit:
             raise BodyTooLargeError(f"The request body is {size} bytes; the limit is {limit}.", limit=limit)
+        if size > _UNCOUNTED_BYTES:
+            self.share.reserve(_BODY_COPIES * size)
+
+    async def undo_encoding(self, encoding: str, limit: int) -> None:
+        """Undo the body's Content-Encoding, before it is accepted.
+
+        Raises BodyTooLargeError where it has more bytes than the limit, UnsupportedMediaTypeError for an encoding other
+        than gzip, BadRequestError for a body that is not gzip's, BusyError while the memory is in use.
+        """
+        encoding = encoding.strip().lower()
+        if encoding in ("gzip", "x-gzip"):
+            self.share.reserve(limit)
+            self.body = await asyncio.to_thread(_decompressed, self.body, limit)
+            self.share.release()
+        elif encoding != "identity":
+            raise UnsupportedMediaTypeError(f"The Content-Encoding is {encoding}; expected gzip or none.")
 
     def allow(self, *methods: str) -> None:
         """Raise MethodNotAllowedError unless the request's method is one of these."""
@@ -66,12 +100,16 @@ class Exchange:
             raise MethodNotAllowedError(f"Method {self.method} is not allowed; use {expected}.", ", ".join(methods))
 
     def expect_json(self) -> None:
-        """Raise UnsupportedMediaTypeError where the Content-Type says that the body is not JSON."""
+        """Raise UnsupportedMediaTypeError where the Content-Type says that the body is not JSON.
+
+        ``curl -d`` says that it is a form, unless it is told otherwise; a body that begins an object is none.
+        """
         content_type = self.headers.get("content-type")
         if not content_type:
             return
         media_type = content_type.partition(";")[0].strip().lower()
-        if media_type not in ("application/json", "text/json") and not media_type.endswith("+json"):
+        is_json = media_type in ("application/json", "text/json") or media_type.endswith("+json")
+        if not is_json and not (media_type == _FORM and self.body.lstrip()[:1] == b"{"):
             raise UnsupportedMediaTypeError(f"The Content-Type is {content_type}; expected application/json.")
 
     async def model(self, name: str, version: int | None = None) -> Model:
@@ -83,7 +121,7 @@ class Exchange:
             self.stopwatch.lap("load")
         self.facts |= {"version": model.version, "engine": model.engine}
         if model.preprocessing.picture is not None:
-            self._inline_bytes = _LARGE_PICTURE_BYTES
+            self._inline_bytes = 0  # a picture of a few bytes may take seconds to decode
         return model
 
     async def decode(
@@ -111,8 +149,13 @@ class Exchange:
         *args: _Parameters.args,
         **options: _Parameters.kwargs,
     ) -> _Result:
-        """Call a function that encodes the fetches, and time it; raises what it does."""
+        """Call a function that encodes the fetches, and time it; raises what it does.
+
+        Raises BodyTooLargeError or BusyError where the memory for that can't be had.
+        """
         size = sum([array.nbytes for array in fetches.values()])
+        if size > _UNCOUNTED_BYTES:
+            self.share.reserve(_TEXT_COPIES * size)
         result = await _work(size, partial(function, fetches, *args, **options))
         self.stopwatch.lap("encode")
         return result
@@ -121,3 +164,20 @@ class Exchange:
 async def _work(size: int, call: Callable[[], _Result], inline_bytes: int = _LARGE_BYTES) -> _Result:
     """Make a call on so many bytes: inline, or in a thread where that takes long."""
     return call() if size < inline_bytes else await asyncio.to_thread(call)
+
+
+def _decompressed(body: bytes, limit: int) -> bytes:
+    """Return the content of a gzip file; raises BadRequestError, or BodyTooLargeError where it exceeds the limit."""
+    content, rest = b"", body
+    try:
+        while rest:  # a file may have several members
+            member = zlib.decompressobj(_GZIP)
+            content += member.decompress(rest, limit + 1 - len(content))
+            if len(content) > limit:
+                raise BodyTooLargeError(f"The request body is over {limit} bytes when unzipped.", limit=limit)
+            if not member.eof:
+                raise BadRequestError("The body ends before its gzip data does.")
+            rest = member.unused_data
+    except zlib.error:
+        raise BadRequestError("The Content-Encoding is gzip, but the body is not.") from None
+    return content

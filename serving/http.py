@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 import azure.functions as func
 import orjson
 
-from serving.errors import MethodNotAllowedError, ModelUnavailableError, PredictionError, ServingError
+from serving.budget import Budget, Share
+from serving.errors import MethodNotAllowedError, PredictionError, ServingError, UnavailableError
 from serving.exchange import Exchange, Reply
 from serving.models import repository
 from serving.models.operations import Operations
@@ -56,15 +57,26 @@ async def handle(
             body=request.get_body(),
             models=Operations(models, partial(_invocation_in_thread, context)),
             query=request.params,
+            url=request.url,
+            share=Share(_budget(models.settings.work_bytes)),
         )
     except Exception as error:  # an invalid app setting
         _logger.exception("The app can't answer")
         return _response(endpoint.error(_internal_error(error)), {})
-    reply = await _reply(exchange, endpoint, models.settings)
+    try:
+        reply = await _reply(exchange, endpoint, models.settings)
+    finally:
+        exchange.share.release()
     _log(exchange, reply)
     if models.settings.telemetry and (telemetry := _telemetry()):
         telemetry.record(exchange, reply.status)
     return _response(reply, _measurements(exchange))
+
+
+@cache
+def _budget(total: int) -> Budget:
+    """Return the process's only budget; tests have others."""
+    return Budget(total)
 
 
 @contextmanager
@@ -96,7 +108,9 @@ def _telemetry() -> Telemetry | None:
 
 async def _reply(exchange: Exchange, endpoint: Endpoint, settings: Settings) -> Reply:
     try:
-        exchange.limit_body(settings.max_body_bytes)
+        if encoding := exchange.headers.get("content-encoding"):
+            await exchange.undo_encoding(encoding, settings.max_body_bytes)
+        exchange.accept_body(settings.max_body_bytes)
         return await endpoint.answer(exchange)
     except ServingError as error:
         if isinstance(error, PredictionError):
@@ -119,7 +133,7 @@ def _internal_error(cause: Exception) -> ServingError:
 def _error_headers(error: ServingError) -> dict[str, str]:
     if isinstance(error, MethodNotAllowedError):
         return {"Allow": error.allow}
-    if isinstance(error, ModelUnavailableError):
+    if isinstance(error, UnavailableError):
         return {"Retry-After": str(error.retry_after_seconds)}
     return {}
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from serving import instance
 from serving.engines import ENGINES
 
 APP_ROOT = Path(__file__).resolve().parent.parent
@@ -79,12 +80,19 @@ def _flag(text: str) -> bool:
     return text.lower() in ("1", "true", "t", "y", "yes")  # as the worker reads its own
 
 
+def _of_memory(part: int, most: int | None = None) -> Callable[[], int]:
+    """Return a default that is a part of the instance's memory, and ``most`` if that is less."""
+    return lambda: min(instance.memory_bytes() // part, most or instance.memory_bytes())
+
+
 def _setting(name: str, default: Any, parse: Callable[[str], Any], shown: str, purpose: str) -> Any:
     """Return a field for an app setting.
 
-    ``parse`` reads its text and raises ValueError with what it expects; ``shown`` and ``purpose`` document it.
+    ``parse`` reads its text and raises ValueError with what it expects; ``shown`` and ``purpose`` document it. A
+    default may be a function that returns it.
     """
-    return field(default=default, metadata={"name": name, "parse": parse, "shown": shown, "purpose": purpose})
+    metadata = {"name": name, "parse": parse, "shown": shown, "purpose": purpose}
+    return field(default_factory=default if callable(default) else lambda: default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -114,10 +122,31 @@ class Settings:
         *("SERVING_POLL_SECONDS", 5.0, _seconds, "`5`"),
         "how often to look for newer versions of the models in use; 0 for never",
     )
-    # About a million values as JSON.
+    memory_mb: int = _setting(
+        *("SERVING_MEMORY_MB", _of_memory(2 * 2**20), _positive_int, "half of the instance's"),
+        "the most memory for the models of a worker process, in MB; the least recently used ones make room for others "
+        "([how](operating.md#memory))",
+    )
+    # Azure's front end drops a request after 230 s.
+    run_seconds: float = _setting(
+        *("SERVING_RUN_SECONDS", 60.0, _seconds, "`60`"),
+        "how long a prediction may take; then the client gets 503; 0 for any time",
+    )
+    # About a million values as JSON. A body may take twenty times its size while it is read.
     max_body_bytes: int = _setting(
-        *("SERVING_MAX_BODY_BYTES", 20 * 1024 * 1024, _positive_int, "`20971520`"),
+        *("SERVING_MAX_BODY_BYTES", _of_memory(100, 20 * 1024 * 1024), _positive_int),
+        "`20971520`, or 1 % of the instance's memory if that is less",
         "a larger request body is answered with 413",
+    )
+    work_bytes: int = _setting(
+        *("SERVING_WORK_BYTES", _of_memory(4), _positive_int, "a quarter of the instance's memory"),
+        "the memory that all requests in work may take, as estimated from their bodies; beyond it, a request is "
+        "answered with 503 while others are in work, else with 413",
+    )
+    # Names, shapes and versions need a key everywhere, and a probe has none.
+    health_details: bool = _setting(
+        *("SERVING_HEALTH_DETAILS", False, _flag, "off"),
+        "`/health`, which needs no key, names the models with their versions and states, and says why it is not ready",
     )
     batch_rows: BatchRows = _setting(
         *("SERVING_BATCH_ROWS", BatchRows(), BatchRows.parse, "`64`"),

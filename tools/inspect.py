@@ -6,7 +6,6 @@ It only reads files: neither TensorFlow nor Keras is loaded.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -70,11 +69,11 @@ def _tensor(kind: str, name: str, spec: TensorSpec) -> str:
 
 def _requests(name: str, signature: Signature) -> list[str]:
     lines = []
-    for title, path, body_of in examples.FORMATS:
-        body = body_of(signature)
-        if body is not None:
-            url = f"{_BASE}/{path.format(name=name, Name=name.capitalize())}"
-            lines += ["", title, f"  curl -s -H 'Content-Type: application/json' -d '{json.dumps(body)}' {url}"]
+    for one in examples.FORMATS:
+        url = f"{_BASE}/{one.path.format(name=name, Name=name.capitalize())}"
+        command = examples.command(one, signature, url)
+        if command is not None:
+            lines += ["", one.title, f"  {command}"]
     return lines
 
 

@@ -94,7 +94,7 @@ class Case:
         keras.backend.clear_session()
         keras.utils.set_random_seed(0)
         model = self.build(keras)
-        _perturb(model)
+        perturb(model)
         cells: dict[str, Cell] = {}
         with tempfile.TemporaryDirectory() as scratch:
             folders = {name: Path(scratch) / str(place) for place, name in enumerate(FORMATS[library])}
@@ -140,7 +140,7 @@ FORMATS: dict[str, dict[str, Callable[[Any, Path], None]]] = {
 }
 
 
-def _perturb(model: Any) -> None:
+def perturb(model: Any) -> None:
     """Give weights that are constant after initialization, statistics and biases among them, random values."""
     random = np.random.default_rng(0)
     weights = model.get_weights()

@@ -82,11 +82,12 @@ K.tile(x, (1, 2, 1)) | K.var(x, 1) | K.zeros_like(x) + x
 # Functions of keras.ops that take more than x.
 _KERAS = """
 ops.adaptive_average_pool(a, (3, 3)) | ops.adaptive_max_pool(a, (3, 3)) | ops.add(x, y) | ops.allclose(x, y)
-ops.append(x, y) | ops.arccosh(x + 2.0) | ops.arctan2(x, y) | ops.argpartition(x, 2) | ops.array_split(x, 2, axis=1)
-ops.average(x, axis=1) | ops.average_pool(a, 2) | ops.batch_normalization(x, ops.ones(6), ops.ones(6), -1)
+ops.append(x, y) | ops.arange(6.0) + x | ops.arccosh(x + 2.0) | ops.arctan2(x, y) | ops.argpartition(x, 2)
+ops.array(2.0) * x | ops.array_split(x, 2, axis=1) | ops.associative_scan(ops.add, x) | ops.average(x, axis=1)
+ops.average_pool(a, 2) | ops.bartlett(6) * x | ops.batch_normalization(x, ops.ones(6), ops.ones(6), -1)
 ops.binary_crossentropy(x, y) | ops.bincount(i, minlength=5) | ops.bitwise_and(i, i) | ops.bitwise_invert(i)
 ops.bitwise_left_shift(i, i) | ops.bitwise_not(i) | ops.bitwise_or(i, i) | ops.bitwise_right_shift(i, i)
-ops.bitwise_xor(i, i) | ops.broadcast_to(x[:, :1], (5, 4, 6)) | ops.cast(x, 'int32')
+ops.bitwise_xor(i, i) | ops.blackman(6) * x | ops.broadcast_to(x[:, :1], (5, 4, 6)) | ops.cast(x, 'int32')
 ops.categorical_crossentropy(x, y) | ops.cdist(x, y)
 ops.cholesky(ops.matmul(b, ops.transpose(b, (0, 2, 1))) + 9 * ops.eye(4))
 ops.cholesky_inverse(ops.matmul(b, ops.transpose(b, (0, 2, 1))) + 9 * ops.eye(4)) | ops.clip(x, 0.2, 0.6)
@@ -94,54 +95,60 @@ ops.concatenate([x, y], axis=1) | ops.conv(a, ops.ones((2, 2, 3, 4)), 1, 'same')
 ops.conv_transpose(a, ops.ones((2, 2, 4, 3)), 2, 'same') | ops.corrcoef(x[0]) | ops.correlate(x[0, 0], y[0, 0])
 ops.cross(x[:, :, :3], y[:, :, :3]) | ops.ctc_decode(x, i[:, 0])
 ops.ctc_loss(i + 1, x, i[:, 0] * 0 + 4, i[:, 0] * 0 + 4) | ops.cumprod(x, axis=1) | ops.cumsum(x, axis=1)
-ops.depth_to_space(ops.tile(a, (1, 1, 1, 4)), 2) | ops.depthwise_conv(a, ops.ones((2, 2, 3, 2)), 1, 'same')
-ops.det(b) | ops.diag(x[0, 0]) | ops.diagflat(x[0, 0]) | ops.diagonal(b) | ops.digitize(x, ops.array([0.2, 0.5]))
-ops.divide(x, y) | ops.divide_no_nan(x, y) | ops.dot(x, ops.ones((6, 2)))
+ops.depth_to_space(ops.tile(a, (1, 1, 1, 4)), 2) | ops.depthwise_conv(a, ops.ones((2, 2, 3, 2)), 1, 'same') | ops.det(b)
+ops.diag(x[0, 0]) | ops.diagflat(x[0, 0]) | ops.diagonal(b) | ops.digitize(x, ops.array([0.2, 0.5])) | ops.divide(x, y)
+ops.divide_no_nan(x, y) | ops.dot(x, ops.ones((6, 2)))
 ops.dot_product_attention(ops.reshape(x, (-1, 4, 2, 3)), ops.reshape(y, (-1, 4, 2, 3)), ops.reshape(y, (-1, 4, 2, 3)))
-ops.dsplit(x, 2) | ops.dstack([x, y]) | ops.eig(b) | ops.eigh(b) | ops.einsum('bij,bkj->bik', x, y) | ops.equal(x, y)
-ops.expand_dims(x, 1) | ops.extract_sequences(x, 3, 1) | ops.fft((x, y)) | ops.fft2((x, y)) | ops.flip(x, 1)
-ops.floor_divide(x, y) | ops.fmax(x, y) | ops.fmin(x, y) | ops.fmod(x, y) | ops.fold(ops.unfold(a, 2), (6, 6), 2)
-ops.full_like(x, 2.0) | ops.gcd(i, i) | ops.get_item(x, (slice(None), 1)) | ops.greater(x, y) | ops.greater_equal(x, y)
-ops.heaviside(x, y) | ops.hsplit(x, 2) | ops.hstack([x, y]) | ops.hypot(x, y) | ops.ifft2((x, y))
-ops.in_top_k(i[:, 0], x[:, 0], 2) | ops.inner(x, ops.ones((2, 6))) | ops.inv(b) | ops.irfft((x, y)) | ops.isclose(x, y)
-ops.isin(i, ops.array([1, 2])) | ops.istft(ops.stft(x[:, 0], 4, 2, 4), 4, 2, 4) | ops.kron(x[0], ops.ones((2, 2)))
-ops.lcm(i, i) | ops.ldexp(i, i) | ops.left_shift(i, i) | ops.less(x, y) | ops.less_equal(x, y) | ops.logaddexp(x, y)
-ops.logaddexp2(x, y) | ops.logdet(b) | ops.logical_and(t, t) | ops.logical_not(t) | ops.logical_or(t, t)
-ops.logical_xor(t, t) | ops.lstsq(b[0], b[0]) | ops.lu_factor(b) | ops.matmul(b, b) | ops.matrix_rank(b)
-ops.max_pool(a, 2) | ops.maximum(x, y) | ops.meshgrid(x[0, 0], y[0, 0]) | ops.minimum(x, y) | ops.mod(x, y)
-ops.moments(x, [1]) | ops.moveaxis(x, 1, 2) | ops.multi_hot(i, 5) | ops.multiply(x, y)
-ops.nanpercentile(x, 30, axis=1) | ops.nanquantile(x, 0.3, axis=1) | ops.nextafter(x, y) | ops.norm(x, axis=-1)
-ops.not_equal(x, y) | ops.one_hot(i, 5) | ops.outer(x[0, 0], y[0, 0]) | ops.pad(x, ((0, 0), (1, 1), (0, 2)))
-ops.percentile(x, 30, axis=1) | ops.pinv(b) | ops.polar(x, y) | ops.power(x, y) | ops.psnr(x, y, 1.0)
-ops.ptp(x, axis=1) | ops.qr(b) | ops.quantile(x, 0.3, axis=1) | ops.rearrange(x[0], 'i j -> j i')
-ops.repeat(x, 2, axis=1) | ops.reshape(x, (-1, 24)) | ops.right_shift(i, i) | ops.roll(x, 1, axis=1)
-ops.rot90(x, axes=(1, 2)) | ops.round(x, 1) | ops.saturate_cast(x * 300, 'uint8')
-ops.scatter(ops.array([[0], [2]]), x[0, :2, 0], (4,)) | ops.scatter_update(x, [[0, 0, 1]], [9.0])
-ops.searchsorted(ops.array([0.2, 0.5]), x[0, 0]) | ops.segment_max(x[0], ops.array([0, 0, 1, 1]))
-ops.segment_min(x[0], ops.array([0, 0, 1, 1])) | ops.segment_prod(x[0], ops.array([0, 0, 1, 1]))
-ops.segment_sum(x[0], ops.array([0, 0, 1, 1])) | ops.select([x > 0.5], [x], 2.0)
-ops.separable_conv(a, ops.ones((2, 2, 3, 2)), ops.ones((1, 1, 6, 4)), 1, 'same') | ops.slice(x, (0, 1, 2), (1, 2, 3))
-ops.slice_update(x, (0, 1, 2), y[:1, :2, :3]) | ops.slogdet(b) | ops.solve(b + 9 * ops.eye(4), x)
-ops.solve_triangular(b + 9 * ops.eye(4), x) | ops.space_to_depth(a, 2) | ops.sparse_categorical_crossentropy(i, x)
-ops.split(x, 2, axis=1) | ops.squeeze(x[:, :1], 1) | ops.stack([x, y], axis=1) | ops.stft(x[:, 0], 4, 2, 4)
-ops.subtract(x, y) | ops.svd(b) | ops.swapaxes(x, 1, 2) | ops.take(x, [2, 0], axis=1)
+ops.dsplit(x, 2) | ops.dstack([x, y]) | ops.eig(b) | ops.eigh(b) | ops.einsum('bij,bkj->bik', x, y)
+ops.empty((4, 6)) * 0.0 + x | ops.equal(x, y) | ops.expand_dims(x, 1) | ops.extract_sequences(x, 3, 1) | ops.eye(4) + b
+ops.fft((x, y)) | ops.fft2((x, y)) | ops.flip(x, 1) | ops.floor_divide(x, y) | ops.fmax(x, y) | ops.fmin(x, y)
+ops.fmod(x, y) | ops.fold(ops.unfold(a, 2), (6, 6), 2) | ops.fori_loop(0, 3, lambda k, v: v * 2.0, x)
+ops.full((4, 6), 2.0) * x | ops.full_like(x, 2.0) | ops.gcd(i, i) | ops.geomspace(x, y, 5)
+ops.get_item(x, (slice(None), 1)) | ops.greater(x, y) | ops.greater_equal(x, y) | ops.hamming(6) * x
+ops.hanning(6) * x | ops.heaviside(x, y) | ops.hsplit(x, 2) | ops.hstack([x, y]) | ops.hypot(x, y) | ops.identity(4) + b
+ops.ifft2((x, y)) | ops.in_top_k(i[:, 0], x[:, 0], 2) | ops.inner(x, ops.ones(6)) | ops.inv(b) | ops.irfft((x, y))
+ops.isclose(x, y) | ops.isin(i, ops.array([1, 2])) | ops.istft(ops.stft(x[:, 0], 4, 2, 4), 4, 2, 4)
+ops.jvp(ops.relu, (x,), (y,))[0] | ops.kaiser(6, 3.0) * x | ops.kron(x[0], ops.ones((2, 2))) | ops.lcm(i, i)
+ops.ldexp(i, i) | ops.left_shift(i, i) | ops.less(x, y) | ops.less_equal(x, y) | ops.linspace(x, y, 5)
+ops.logaddexp(x, y) | ops.logaddexp2(x, y) | ops.logdet(b) | ops.logical_and(t, t) | ops.logical_not(t)
+ops.logical_or(t, t) | ops.logical_xor(t, t) | ops.logspace(x, y, 5) | ops.lstsq(b[0], b[0]) | ops.lu_factor(b)
+ops.map(ops.relu, x) | ops.matmul(b, b) | ops.matrix_rank(b) | ops.max_pool(a, 2) | ops.maximum(x, y)
+ops.meshgrid(x[0, 0], y[0, 0]) | ops.minimum(x, y) | ops.mod(x, y) | ops.moments(x, [1]) | ops.moveaxis(x, 1, 2)
+ops.multi_hot(i, 5) | ops.multiply(x, y) | ops.nanpercentile(x, 30, axis=1) | ops.nanquantile(x, 0.3, axis=1)
+ops.nextafter(x, y) | ops.norm(x, axis=-1) | ops.not_equal(x, y) | ops.one_hot(i, 5) | ops.ones((4, 6)) * x
+ops.outer(x[0, 0], y[0, 0]) | ops.pad(x, ((0, 0), (1, 1), (0, 2))) | ops.percentile(x, 30, axis=1) | ops.pinv(b)
+ops.polar(x, y) | ops.power(x, y) | ops.psnr(x, y, 1.0) | ops.ptp(x, axis=1) | ops.qr(b) | ops.quantile(x, 0.3, axis=1)
+ops.rearrange(x[0], 'i j -> j i') | ops.repeat(x, 2, axis=1) | ops.reshape(x, (-1, 24)) | ops.right_shift(i, i)
+ops.roll(x, 1, axis=1) | ops.rot90(x, axes=(1, 2)) | ops.round(x, 1) | ops.saturate_cast(x * 300, 'uint8')
+ops.scan(ops.add, x[0], x[0])[1] | ops.scatter(ops.array([[0], [2]]), x[0, :2, 0], (4,))
+ops.scatter_update(x, [[0, 0, 1]], [9.0]) | ops.searchsorted(ops.array([0.2, 0.5]), x[0, 0])
+ops.segment_max(x[0], ops.array([0, 0, 1, 1])) | ops.segment_min(x[0], ops.array([0, 0, 1, 1]))
+ops.segment_prod(x[0], ops.array([0, 0, 1, 1])) | ops.segment_sum(x[0], ops.array([0, 0, 1, 1]))
+ops.select([x > 0.5], [x], 2.0) | ops.separable_conv(a, ops.ones((2, 2, 3, 2)), ops.ones((1, 1, 6, 4)), 1, 'same')
+ops.shape(x)[1] * x | ops.slice(x, (0, 1, 2), (1, 2, 3)) | ops.slice_update(x, (0, 1, 2), y[:1, :2, :3])
+ops.slogdet(b) | ops.solve(b + 9 * ops.eye(4), x) | ops.solve_triangular(b + 9 * ops.eye(4), x)
+ops.space_to_depth(a, 2) | ops.sparse_categorical_crossentropy(i, x) | ops.split(x, 2, axis=1)
+ops.squeeze(x[:, :1], 1) | ops.stack([x, y], axis=1) | ops.stft(x[:, 0], 4, 2, 4) | ops.subtract(x, y) | ops.svd(b)
+ops.swapaxes(x, 1, 2) | ops.switch(i[0, 0], [ops.relu, ops.tanh], x) | ops.take(x, [2, 0], axis=1)
 ops.take_along_axis(x, ops.expand_dims(i, -1), axis=2) | ops.tensordot(x, ops.ones((6, 2)), 1)
 ops.threshold(x, 0.5, 0.1) | ops.tile(x, (1, 2, 1)) | ops.top_k(x, 2) | ops.trace(b) | ops.transpose(x, (0, 2, 1))
-ops.trapezoid(x, axis=1) | ops.tril(b) | ops.triu(b) | ops.true_divide(x, y) | ops.unfold(a, 2) | ops.unique(i)
-ops.unravel_index(i, (2, 2)) | ops.unstack(x, axis=1) | ops.vander(x[0, 0]) | ops.vdot(x, y) | ops.view(x, 'int32')
-ops.view_as_complex(ops.reshape(x, (-1, 4, 3, 2)))
+ops.trapezoid(x, axis=1) | ops.tri(4) * b | ops.tril(b) | ops.triu(b) | ops.true_divide(x, y) | ops.unfold(a, 2)
+ops.unique(i) | ops.unravel_index(i, (2, 2)) | ops.unstack(x, axis=1) | ops.vander(x[0, 0]) | ops.vdot(x, y)
+ops.vectorized_map(ops.relu, x) | ops.view(x, 'int32') | ops.view_as_complex(ops.reshape(x, (-1, 4, 3, 2)))
 ops.view_as_real(ops.view_as_complex(ops.reshape(x, (-1, 4, 3, 2)))) | ops.vsplit(x[0], 2) | ops.vstack([x, y])
-ops.where(x > 0.5, x, y)
+ops.where(x > 0.5, x, y) | ops.while_loop(lambda v: ops.all(v < 9.0), lambda v: (v + 1.0,), (x,))[0]
+ops.zeros((4, 6)) + x
 """
 
-# Functions of keras.ops that are not called on tensors of a model.
-_NOT_CALLED = set(
-    """
-    arange array associative_scan bartlett blackman cond convert_to_numpy convert_to_tensor custom_gradient dtype empty
-    eye fori_loop full geomspace hamming hanning identity is_tensor jvp kaiser linspace logspace map ndim ones scan
-    shape switch tri vectorize vectorized_map while_loop zeros
-    """.split()  # noqa: SIM905
-)
+# Functions of keras.ops that a model can't hold.
+_NOT_HELD = {
+    "cond": "takes functions of no arguments, which refer to tensors outside of the model",
+    "convert_to_numpy": "takes no tensor of a model",
+    "custom_gradient": "is not an operation, but makes a function",
+    "dtype": "returns no tensor",
+    "is_tensor": "returns no tensor",
+    "vectorize": "is not supported by Keras with TensorFlow",
+}
 
 
 def cases(keras: Any) -> dict[str, Case | str]:
@@ -161,8 +168,8 @@ def _keras3(keras: Any) -> dict[str, Case | str]:
     found: dict[str, Case | str] = {text: _case(text) for text in _expressions(_PYTHON)}
     called = {re.split(r"\W", text)[1]: text for text in _expressions(_KERAS)}
     for name in sorted(vars(keras.ops)):
-        if name in _NOT_CALLED:
-            found[name] = "takes no tensor of a model, or a function"
+        if name in _NOT_HELD:
+            found[name] = _NOT_HELD[name]
         elif callable(getattr(keras.ops, name)) and not name.startswith("_"):
             found[name] = _case(called.get(name, f"ops.{name}(x)"))
     return found

@@ -49,7 +49,8 @@ def markdown(results: Results) -> str:
             "in one line why. *failed*: the export ended with another error. "
             "*lost*: Keras itself can't read the file, or reads another model from it. "
             "*unsaved*: Keras itself can't build or write it. "
-            "*not tried*: base classes, layers that hold code of other libraries, and what the last run left out.",
+            "*not tried*: base classes, layers that hold code of other libraries, what a model can't hold, and "
+            "what no run has come to.",
             "",
             *_table(("", *_COLUMNS), ((name, *_numbers(counts)) for name, counts in _counts(results).items())),
             "",
@@ -68,7 +69,8 @@ def markdown(results: Results) -> str:
             "",
             *(f"{number}. {text}" for number, text in enumerate(footnotes.texts, 1)),
             "",
-            f"{machine()}. Measured with `python -m benchmarks.coverage --save`.",
+            f"{machine()}. Measured with `python -m benchmarks.coverage --save`, in several "
+            "runs: each keeps the results of what it does not try.",
             "",
         ]
     )

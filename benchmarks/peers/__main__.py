@@ -13,6 +13,7 @@ from benchmarks.figures import ROOT
 from benchmarks.peers import environments, measure, models, processes, report, wrk
 from benchmarks.peers.catalogue import PEERS, Peer
 from benchmarks.peers.environments import SetupError
+from benchmarks.report import fill
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,10 +32,12 @@ def main(arguments: list[str] | None = None) -> int:
         return _refuse(f"The models could not be prepared: {error}")
     except KeyboardInterrupt:
         return _refuse("Interrupted; nothing was written.")
-    table = report.markdown(outcomes, options.rounds, options.seconds)
-    print(table)
+    if not any(item.rounds for item in outcomes):
+        return 1
     plot = options.output.with_suffix(".png")
-    options.output.write_text(f"# Peers\n\n{table}\n![]({plot.name})\n", encoding="utf-8")
+    text = f"{report.markdown(outcomes, options.rounds, options.seconds)}\n![]({plot.name})"
+    print(text)
+    fill(options.output, {"measured": text})
     report.plot(outcomes, plot)
     return int(any(item.failure or item.figures["errors"] for item in outcomes))
 
@@ -44,17 +47,23 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.peers",
         description="Compare this app with its peers, each in its own environment below .venv-peers: cold start, "
-        "latency, throughput, memory, size. The first run installs about 13 GB, which takes about ten minutes. "
-        "Measuring takes about half a minute for each peer and round.",
+        "latency, throughput, memory, size. The first run installs about 15 GB, which takes about ten minutes; --only "
+        "installs some. Measuring takes about a minute for each peer and round.",
     )
-    parser.add_argument("--only", nargs="+", metavar="NAME", choices=names, help=f"only some of: {', '.join(names)}")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        metavar="NAME",
+        choices=names,
+        help=f"some of {', '.join(names)}; ratios are to the first of these",
+    )
     parser.add_argument("--seconds", type=_positive, default=5, help="duration of each load (default: %(default)s)")
     parser.add_argument("--rounds", type=_positive, default=3, help="how many rounds to measure (default: %(default)s)")
     parser.add_argument(
         "--output",
         type=Path,
         default=ROOT / "docs" / "peers.md",
-        help="file for the table; the plot is written beside it as .png (default: docs/peers.md)",
+        help="file with markers for the tables; the plot is written beside it as .png (default: docs/peers.md)",
     )
     return parser
 
@@ -83,11 +92,12 @@ def _set_up(peers: Sequence[Peer]) -> dict[str, str]:
                 progress.write(f"{peer.title} could not be set up: {error}", file=sys.stderr)
     print("Writing the models ...", file=sys.stderr)
     models.prepare()
-    if any(peer.name == "fastapi-onnxruntime" for peer in peers):
+    of_onnx = [peer.name for peer in peers if "onnxruntime" in peer.name]
+    if of_onnx:
         try:
             models.prepare_onnx()
         except SetupError as error:
-            failed["fastapi-onnxruntime"] = str(error)
+            failed |= dict.fromkeys(of_onnx, str(error))
     return failed
 
 

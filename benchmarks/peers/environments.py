@@ -26,6 +26,11 @@ def python(name: str) -> Path:
     return ENVIRONMENTS / name / "bin" / "python"
 
 
+def is_installed(name: str) -> bool:
+    """Tell whether the environment has been created."""
+    return (ENVIRONMENTS / name / "installed").exists()
+
+
 def install(name: str) -> None:
     """Create the environment of the peer ``name`` with its requirements, unless it is up to date.
 

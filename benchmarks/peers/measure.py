@@ -1,4 +1,4 @@
-"""Measures the peers in rounds: each in turn, in a fresh server, under the same four loads."""
+"""Measures the peers in rounds: each in turn, in a fresh server, under the same loads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.peers import processes, requests, server, wrk
+from benchmarks.peers import processes, server, wrk
 from benchmarks.peers.catalogue import Peer
 from benchmarks.peers.environments import SetupError
 
@@ -20,11 +20,16 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True)
 class Outcome:
-    """A peer's figures, or the reason why it could not be measured."""
+    """A peer's figures in each round, or the reason why it could not be measured."""
 
     peer: Peer
-    figures: Figures
+    rounds: list[Figures]
     failure: str = ""
+
+    @property
+    def figures(self) -> Figures:
+        """The median of each figure, but the sum of the errors; empty if there is none."""
+        return _medians(self.rounds)
 
 
 def outcomes(
@@ -45,31 +50,30 @@ def outcomes(
                 found[peer.name].append(_round(peer, seconds))
             except SetupError as error:
                 failed[peer.name] = str(error)
-    return [Outcome(peer, _medians(found[peer.name]), failed.get(peer.name, "")) for peer in peers]
+    return [Outcome(peer, found[peer.name], failed.get(peer.name, "")) for peer in peers]
 
 
 def _round(peer: Peer, seconds: int) -> Figures:
-    sent = {name: peer.request(name) for name in requests.NAMES}
+    sent = {case: peer.request(case) for case in peer.cases}
+    first = sent[peer.cases[0]]
     figures: Figures = {"errors": 0}
     # Not measured: it refills the page cache, whatever the previous peers have evicted.
-    with server.running(peer, sent["xor"]):
+    with server.running(peer, first):
         pass
-    with server.running(peer, sent["xor"]) as running:
+    with server.running(peer, first) as running:
         figures["cold"] = running.cold
-        for name, request in sent.items():
-            server.check(running.port, name, request)
-        for name, request in sent.items():
+        for case, request in sent.items():
+            server.check(running.port, case, request)
             wrk.load(running.port, request, CONNECTIONS[-1], _WARM_SECONDS)
             for connections in CONNECTIONS:
                 load = wrk.load(running.port, request, connections, seconds)
-                key = f"{name}_{connections}"
-                figures |= {f"{key}_p50": load.p50, f"{key}_p99": load.p99, f"{key}_per_second": load.per_second}
+                figures |= {f"{case.name} {connections} {name}": value for name, value in load.figures.items()}
                 figures["errors"] += load.errors
-        return figures | processes.memory_kib()
+            figures |= {f"{case.name} {name}": value for name, value in processes.memory_kib().items()}
+        return figures
 
 
 def _medians(rounds: list[Figures]) -> Figures:
-    """Return the median of each figure, but the sum of the errors."""
     if not rounds:
         return {}
     figures = {key: median(each[key] for each in rounds) for key in rounds[0]}

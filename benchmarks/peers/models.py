@@ -1,7 +1,7 @@
-"""``python -m benchmarks.peers.models FOLDER``: write both models in the formats that the peers serve.
+"""``python -m benchmarks.peers.models FOLDER``: write the models in the formats that the peers serve.
 
-For XOR and the MLP each: a ``.keras`` and a ``.tflite`` file, ``ours/<name>/1`` for this app, and an ``.npz`` file with
-the ``rows`` to send and the ``labels`` that Keras answers.
+For each model: a ``.keras`` and a ``.tflite`` file, and ``ours/<name>/1`` for this app. For each case: an ``.npz`` file
+with the ``rows`` to send and the ``labels`` that Keras answers.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,26 @@ from benchmarks.peers.environments import SetupError
 FOLDER = environments.ENVIRONMENTS / "models"
 
 _XOR = ROOT / "model" / "xor" / "1"
-_ROWS = 32
 _SEED = 784
+_DIGITS = 4  # of the numbers that are sent
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is sent: rows for one of the models."""
+
+    name: str
+    model: str
+    title: str
+
+
+CASES = (
+    Case("xor", "xor", "XOR, 2 rows"),
+    Case("mlp-1", "mlp", "MLP, 1 row"),
+    Case("mlp-32", "mlp", "MLP, 32 rows"),
+    Case("mobilenet", "mobilenet", "MobileNetV2, 1 image"),
+)
+_SHAPES = {"mlp-1": (1, 784), "mlp-32": (32, 784), "mobilenet": (1, 224, 224, 3)}
 
 
 def prepare() -> None:
@@ -59,24 +78,34 @@ def _xor(keras: Any) -> Any:
     return model
 
 
+def _mobilenet(keras: Any) -> Any:
+    keras.utils.set_random_seed(_SEED)
+    return keras.applications.MobileNetV2(weights=None, input_tensor=keras.Input((224, 224, 3), name="X"))
+
+
+def _rows(case: Case) -> np.ndarray:
+    if case.name == "xor":
+        return np.array([[1, 0], [1, 1]], np.float32)
+    return np.random.default_rng(_SEED).random(_SHAPES[case.name]).round(_DIGITS).astype(np.float32)
+
+
 def _write(folder: Path) -> None:
     import keras
     import tensorflow as tf
 
     folder.mkdir(parents=True, exist_ok=True)
-    rows = {
-        "xor": np.array([[1, 0], [1, 1]], np.float32),
-        "mlp": np.random.default_rng(_SEED).random((_ROWS, 784), np.float32),
-    }
-    for name, model in {"xor": _xor(keras), "mlp": _mlp(keras)}.items():
+    for name, make in {"xor": _xor, "mlp": _mlp, "mobilenet": _mobilenet}.items():
+        model = make(keras)
         model.save(folder / f"{name}.keras")
-        labels = model.predict(rows[name], verbose=0)
         (folder / f"{name}.tflite").write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
         ours = folder / "ours" / name / "1"
         ours.mkdir(parents=True, exist_ok=True)
         model.save(ours / "model.keras")
         subprocess.run([sys.executable, "-m", "export", str(ours)], cwd=ROOT, check=True)
-        np.savez(folder / f"{name}.npz", rows=rows[name], labels=labels)
+        for case in CASES:
+            if case.model == name:
+                rows = _rows(case)
+                np.savez(folder / f"{case.name}.npz", rows=rows, labels=model.predict(rows, verbose=0))
 
 
 if __name__ == "__main__":

@@ -1,91 +1,121 @@
-"""The peers' report: a Markdown table with the machine and the versions, and a plot."""
+"""The peers' report: Markdown tables with the machine and the versions, and a plot."""
 
 from __future__ import annotations
 
+import math
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from statistics import median
 
 from benchmarks.peers import environments
 from benchmarks.peers.measure import Outcome
+from benchmarks.peers.models import CASES
 
 _OURS = "#0b6e4f"
 _THEIRS = "#c1666b"
 
-_HEAD = (
-    "| peer | cold, s | XOR p50 / p99 at 1, ms | XOR requests/s at 16 (p99, ms) | MLP p50 at 1, ms "
-    "| MLP requests/s at 16 | errors | Rss, MB | Pss, MB | installed, MB |"
-)
+# Resident memory is read after the last case of these models.
+_MEMORY = {"XOR and MLP": "mlp-32", "MobileNetV2 too": "mobilenet"}
 
 _HOW = """\
-- **Requests.** XOR gets 2 rows, the MLP (784-512-512-10) 32 rows, as JSON in each peer's own format. One line uses
-  binary tensors. Each server answered both models correctly before it was measured.
-- **Client.** *at 1* and *at 16* are the connections of `wrk`, which runs with one thread on the same machine.
-- **Cold** is the time from the spawn of the server to its first correct answer over HTTP, with a warm page cache. By
-  then the peers have loaded both models, this app only the requested one.
+- **Requests.** JSON in each peer's own format, numbers of four digits; the MLP is 784-512-512-10. Some lines use binary
+  tensors. Each server answered each case correctly before it was measured.
+- **Client.** `wrk` with one thread on the same machine; p50 at 1 connection, requests/s at 16.
+- **Cold** is the time from the spawn of the server to its first correct answer (XOR) over HTTP, with a warm page cache.
 - **Memory** is that of all the server's processes after the loads: *Rss* is resident, *Pss* divides shared pages among
   the processes that share them. *Installed* is the size of `site-packages`.
-- **Configuration.** Peers run with their defaults, but with one worker and without request logs. MLServer's worker is
-  the server's own process, where it is faster. This app runs in its local host.
+- **Configuration.** One worker, no request logs where the line does not say so. *Tuned* peers are written for speed: no
+  pydantic model, orjson both ways, models loaded at their first request, runs of milliseconds in a thread. The others
+  run with their defaults; MLServer's worker is the server's own process, where it is faster. This app runs in its local
+  host, checks every value, and adds `Server-Timing` and `X-Model` to each answer.
 """
 
 # Heading, figure, and scale.
 _PANELS = (
-    ("XOR, 2 rows: p50 at 1 connection, ms (shorter is better)", "xor_1_p50", 1e3),
-    ("XOR, 2 rows: requests/s at 16 connections (longer is better)", "xor_16_per_second", 1),
-    ("MLP, 32 rows: requests/s at 16 connections (longer is better)", "mlp_16_per_second", 1),
+    ("XOR, 2 rows: p50 at 1 connection, ms (shorter is better)", "xor 1 p50", 1e3),
+    ("XOR, 2 rows: requests/s at 16 connections (longer is better)", "xor 16 rate", 1),
+    ("MLP, 32 rows: requests/s at 16 connections (longer is better)", "mlp-32 16 rate", 1),
     ("cold start: spawn to first answer, s (shorter is better)", "cold", 1),
 )
 
 
 def markdown(outcomes: Sequence[Outcome], rounds: int, seconds: int) -> str:
-    """Return the table, how it was measured, and on which machine."""
+    """Return the tables, how they were measured, and on which machine."""
     failures = [f"- {item.peer.title} could not be set up: {item.failure}" for item in outcomes if item.failure]
+    measured = [item for item in outcomes if item.rounds]
+    titles = [case.title for case in CASES]
+    others = [item for item in measured if item is not measured[0]]
     lines = [
-        "For anyone who chooses a model server: this app beside others, under the same client and load.",
-        "",
-        _HEAD,
-        "|---" + "|---:" * 9 + "|",
-        *(_line(item) for item in outcomes if item.figures),
-        "",
+        *_table(["p50 at 1 connection, ms / requests/s at 16", *titles], map(_speeds, measured)),
+        *_table([f"the same, times those of {measured[0].peer.title}", *titles], _all_ratios(measured[0], others)),
+        *_table([*_START_HEAD, *(f"Rss / Pss with {name}, MB" for name in _MEMORY)], map(_start, measured)),
         *failures,
         *([""] if failures else []),
         _HOW,
-        f"Medians of {rounds} round{'s' * (rounds > 1)}, each with the peers in turn and {seconds} s per load; errors "
-        f"are the sum of all rounds. {_machine()}. Measured with `make bench-peers`.",
+        f"Medians of {rounds} rounds, each with the peers in turn and {seconds} s per load; ratios are medians of each "
+        f"round's, errors the sum of all rounds. {_machine()}. Measured with "
+        f"`python -m benchmarks.peers --only {' '.join(item.peer.name for item in outcomes)}`.",
         "",
-        "| peer | versions |",
-        "|---|---|",
-        *_version_lines(outcomes),
+        *_table(["environment", "versions"], _versions(measured), align="---"),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
-def _line(outcome: Outcome) -> str:
+_START_HEAD = ("peer", "cold, s", "errors", "installed, MB")
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], align: str = "---:") -> list[str]:
+    lines = [head, ["---", *[align] * (len(head) - 1)], *rows]
+    return [*(f"| {' | '.join(cells)} |" for cells in lines), ""]
+
+
+def _speeds(outcome: Outcome) -> list[str]:
     of = outcome.figures
-    cells = (
-        outcome.peer.title,
-        _number(of["cold"]),
-        f"{_number(of['xor_1_p50'] * 1e3)} / {_number(of['xor_1_p99'] * 1e3)}",
-        f"{_number(of['xor_16_per_second'])} ({_number(of['xor_16_p99'] * 1e3)})",
-        _number(of["mlp_1_p50"] * 1e3),
-        _number(of["mlp_16_per_second"]),
-        f"{of['errors']:.0f}",
-        _number(of["Rss"] / 1024),
-        _number(of["Pss"] / 1024),
-        _number(environments.installed_bytes(outcome.peer.environment) / 1e6),
-    )
-    return f"| {' | '.join(cells)} |"
+    cells = [
+        f"{_number(of[f'{case.name} 1 p50'] * 1e3)} / {_number(of[f'{case.name} 16 rate'])}"
+        if case in outcome.peer.cases
+        else ""
+        for case in CASES
+    ]
+    return [outcome.peer.title, *cells]
 
 
-def _version_lines(outcomes: Sequence[Outcome]) -> list[str]:
-    lines = []
+def _all_ratios(base: Outcome, others: Iterable[Outcome]) -> Iterator[list[str]]:
+    for item in others:
+        both = [case for case in CASES if case in base.peer.cases and case in item.peer.cases]
+        texts = {
+            case: " / ".join(_number(ratio(base, item, f"{case.name} {figure}")) for figure in ("1 p50", "16 rate"))
+            for case in both
+        }
+        yield [item.peer.title, *(texts.get(case, "") for case in CASES)]
+
+
+def ratio(base: Outcome, other: Outcome, figure: str) -> float:
+    """Return the median of each round's ratio of a figure, the other's to the base's."""
+    pairs = zip(base.rounds, other.rounds, strict=False)  # one that failed has fewer rounds
+    ratios = [theirs[figure] / ours[figure] for ours, theirs in pairs if ours[figure]]
+    return median(ratios) if ratios else math.nan
+
+
+def _start(outcome: Outcome) -> list[str]:
+    of = outcome.figures
+    cells = [outcome.peer.title, _number(of["cold"]), f"{of['errors']:.0f}"]
+    cells.append(_number(environments.installed_bytes(outcome.peer.environment) / 1e6))
+    for case in _MEMORY.values():
+        kinds = [of.get(f"{case} {kind}") for kind in ("Rss", "Pss")]
+        cells.append(" / ".join(_number(kib / 1024) for kib in kinds if kib))
+    return cells
+
+
+def _versions(outcomes: Sequence[Outcome]) -> Iterator[list[str]]:
+    titles: dict[str, list[str]] = {}
     for item in outcomes:
-        if item.figures and item.peer.environment == item.peer.name:
-            packages = environments.versions(item.peer.name)
-            lines.append(f"| {item.peer.title} | {', '.join(f'{name} {text}' for name, text in packages.items())} |")
-    return lines
+        titles.setdefault(item.peer.environment, []).append(item.peer.title)
+    for environment, names in titles.items():
+        packages = environments.versions(environment)
+        yield ["; ".join(names), ", ".join(f"{name} {text}" for name, text in packages.items())]
 
 
 def _machine() -> str:
@@ -94,7 +124,7 @@ def _machine() -> str:
 
 
 def _number(value: float) -> str:
-    if not value:  # a load too short for a single answer has no percentiles
+    if not value or math.isnan(value):  # a load too short for a single answer has no percentiles
         return "-"
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
@@ -106,13 +136,13 @@ def plot(outcomes: Sequence[Outcome], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    measured = [item for item in outcomes if item.figures]
+    measured = [item for item in outcomes if item.rounds]
     figure, axes = pyplot.subplots(2, 2, figsize=(13, 0.62 * len(measured) + 2), layout="constrained")
     for axis, (heading, key, scale) in zip(axes.flat, _PANELS, strict=True):
         ordered = sorted(measured, key=lambda item: item.figures[key], reverse="shorter" in heading)
         for place, item in enumerate(ordered):
             value = item.figures[key] * scale
-            axis.barh(place, value, 0.7, color=_OURS if item.peer.environment == "ours" else _THEIRS)
+            axis.barh(place, value, 0.7, color=_OURS if item.peer.environment.startswith("ours") else _THEIRS)
             axis.text(value, place, f" {_number(value)}", va="center", fontsize=8)
         titles = [item.peer.title.replace("`", "") for item in ordered]
         axis.set_yticks(range(len(ordered)), titles, fontsize=8)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import orjson
 
 from benchmarks.peers import models
-
-NAMES = ("xor", "mlp")
+from benchmarks.peers.models import Case
 
 _BINARY_LENGTH = "Inference-Header-Content-Length"
 _JSON = {"Content-Type": "application/json"}
@@ -29,46 +29,46 @@ class Request:
     read: Read
 
 
-def rows_of(name: str) -> np.ndarray:
-    """Return the rows to send to every peer."""
-    with np.load(models.FOLDER / f"{name}.npz") as arrays:
+def _rows_of(case: Case) -> np.ndarray:
+    with np.load(models.FOLDER / f"{case.name}.npz") as arrays:
         rows: np.ndarray = arrays["rows"]
         return rows
 
 
-def is_right(name: str, labels: np.ndarray) -> bool:
-    """Tell whether the labels are correct: XOR's by its truth table, the MLP's by Keras's answer."""
-    with np.load(models.FOLDER / f"{name}.npz") as arrays:
+def is_right(case: Case, labels: np.ndarray) -> bool:
+    """Tell whether the labels are correct: XOR's by its truth table, the others' by Keras's answer."""
+    with np.load(models.FOLDER / f"{case.name}.npz") as arrays:
         expected = arrays["labels"]
     if labels.shape != expected.shape:
         return False
-    if name == "xor":
+    if case.model == "xor":
         return bool(labels[0, 0] > 0.95 and labels[1, 0] < 0.05)
-    return bool(np.allclose(labels.sum(axis=1), 1, atol=1e-4) and np.allclose(labels, expected, rtol=0, atol=1e-4))
+    return bool(np.allclose(labels, expected, rtol=1e-3, atol=1e-6))
 
 
-def by_rows(name: str, path: str, key: str = "instances", answer: str = "predictions", **more: str) -> Request:
+def by_rows(case: Case, path: str, key: str = "instances", answer: str = "predictions", **more: str) -> Request:
     """Return a request with nested lists in the member ``key``, answered in the member ``answer``."""
-    body = json.dumps({**more, key: rows_of(name).tolist()}).encode()
+    # orjson writes float32 with the fewest digits, as clients do.
+    body = orjson.dumps({**more, key: _rows_of(case)}, option=orjson.OPT_SERIALIZE_NUMPY)
     return Request(path, _JSON, body, lambda _, content: np.array(json.loads(content)[answer]))
 
 
-def bare_rows(name: str, path: str) -> Request:
+def bare_rows(case: Case, path: str) -> Request:
     """Return a request with the rows in ``instances``, answered by bare nested lists."""
-    request = by_rows(name, path)
+    request = by_rows(case, path)
     return Request(path, _JSON, request.body, lambda _, content: np.array(json.loads(content)))
 
 
-def open_inference(name: str, path: str) -> Request:
+def open_inference(case: Case, path: str) -> Request:
     """Return a request of the Open Inference Protocol with a tensor as a flat list."""
-    rows = rows_of(name)
-    body = json.dumps({"inputs": [{**_tensor(rows), "data": rows.ravel().tolist()}]}).encode()
-    return Request(path, _JSON, body, _read_tensor)
+    rows = _rows_of(case)
+    content = {"inputs": [{**_tensor(rows), "data": rows.ravel()}]}
+    return Request(path, _JSON, orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), _read_tensor)
 
 
-def open_inference_binary(name: str, path: str) -> Request:
+def open_inference_binary(case: Case, path: str) -> Request:
     """Return a request of the Open Inference Protocol with binary tensors, both ways."""
-    rows = rows_of(name)
+    rows = _rows_of(case)
     tensor = {**_tensor(rows), "parameters": {"binary_data_size": rows.nbytes}}
     header = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
     headers = {"Content-Type": "application/octet-stream", _BINARY_LENGTH: str(len(header))}

@@ -16,6 +16,7 @@ from time import perf_counter, sleep
 from benchmarks.peers import environments, models, processes
 from benchmarks.peers.catalogue import Peer
 from benchmarks.peers.environments import SetupError
+from benchmarks.peers.models import CASES, Case
 from benchmarks.peers.requests import Request, is_right
 
 _POLL_SECONDS = 0.005
@@ -36,7 +37,7 @@ class Server:
 
 @contextlib.contextmanager
 def running(peer: Peer, request: Request) -> Iterator[Server]:
-    """Run the peer's server until the block ends; poll it with ``request``, which is XOR's.
+    """Run the peer's server until the block ends; poll it with ``request``, that of the first case.
 
     Raises SetupError if the server ends early or doesn't answer in time.
     """
@@ -64,14 +65,14 @@ def running(peer: Peer, request: Request) -> Iterator[Server]:
             processes.end_group(child.pid)
 
 
-def check(port: int, name: str, request: Request) -> None:
+def check(port: int, case: Case, request: Request) -> None:
     """Raise SetupError unless the answer to the request is correct."""
     try:
-        wrong = _ask(port, name, request)
+        wrong = _ask(port, case, request)
     except _UNANSWERED as error:
         wrong = repr(error)
     if wrong is not None:
-        raise SetupError(f"wrong answer from {name}: {wrong}")
+        raise SetupError(f"wrong answer, {case.title}: {wrong}")
 
 
 def _variables(peer: Peer, places: dict[str, str], scratch: str) -> dict[str, str]:
@@ -102,7 +103,7 @@ def _first_answer(child: subprocess.Popen[bytes], port: int, request: Request, l
         if child.poll() is not None:
             raise SetupError(f"the server ended with code {child.returncode}: {_last_line(log)}")
         try:
-            wrong = _ask(port, "xor", request)
+            wrong = _ask(port, CASES[0], request)
         except _UNANSWERED as error:
             wrong = repr(error)
         if wrong is None:
@@ -111,7 +112,7 @@ def _first_answer(child: subprocess.Popen[bytes], port: int, request: Request, l
     raise SetupError(f"no correct answer in {_START_SECONDS} s ({wrong}): {_last_line(log)}")
 
 
-def _ask(port: int, name: str, request: Request) -> str | None:
+def _ask(port: int, case: Case, request: Request) -> str | None:
     """Send the request once; return what is wrong with the answer, or None if it is correct."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_ANSWER_SECONDS)
     with contextlib.closing(connection):
@@ -121,7 +122,7 @@ def _ask(port: int, name: str, request: Request) -> str | None:
         if response.status != 200:
             return f"{response.status} {content[:200]!r}"
         headers = {key.lower(): value for key, value in response.headers.items()}
-        return None if is_right(name, request.read(headers, content)) else repr(content[:200])
+        return None if is_right(case, request.read(headers, content)) else repr(content[:200])
 
 
 def _last_line(log: Path) -> str:

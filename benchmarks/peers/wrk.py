@@ -23,6 +23,11 @@ class Load:
     per_second: float
     errors: int
 
+    @property
+    def figures(self) -> dict[str, float]:
+        """The latencies and the rate, by name."""
+        return {"p50": self.p50, "p99": self.p99, "rate": self.per_second}
+
 
 def is_installed() -> bool:
     """Tell whether ``wrk`` is installed."""

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.scale.simulation import Fleet, Load
+from tools.doctor.limits import TIGHT
 
-# learn.microsoft.com/azure/azure-functions/flex-consumption-plan: an instance of 2,048 MB has one core. There are up to
-# 1,000 instances, but only 250 of this size in a region unless the quota is raised. At least 1,000 ms of activity are
-# billed, in steps of 100 ms.
-INSTANCE_GB = 2.0
+# learn.microsoft.com/azure/azure-functions/flex-consumption-plan: an instance of 512 MB has a quarter of a core, one of
+# 2,048 MB a core. There are up to 1,000 instances, but only 250 cores in a region unless the quota is raised. At least
+# 1,000 ms of activity are billed, in steps of 100 ms, for the instance's memory.
+MEMORY_MB, SMALL_MEMORY_MB = 2048, 512
 
 # Dollars, East US, on demand, without the free grant, as quoted in modal.com/blog/azure-function-pricing-guide (May
 # 2025). Current prices: azure.microsoft.com/pricing/details/functions
@@ -33,17 +34,28 @@ ADDED_PER_SECOND = 20.0
 
 @dataclass(frozen=True)
 class App:
-    """A function app: core seconds per request, by model, and seconds from its start to its first answer."""
+    """A function app: core seconds per request, by model, seconds from its start to its first answer, and memory."""
 
     name: str
     service_seconds: dict[str, float]
     cold_seconds: float
+    resident_mb: float
+
+    @property
+    def fits_small(self) -> bool:
+        """Whether an instance of 512 MB is large enough."""
+        return self.resident_mb <= TIGHT * SMALL_MEMORY_MB
 
 
-# Core seconds are the inverse of the requests/s at 16 connections in docs/peers.md, although the client ran on another
-# core. Cold starts are those with the page cache dropped, from docs/package.md and docs/benchmark.md.
-OURS = App("this app", {"XOR, 2 rows": 1 / 6020, "MLP, 32 rows": 1 / 382}, cold_seconds=0.82)
-NAIVE = App("naive app", {"XOR, 2 rows": 1 / 21.6, "MLP, 32 rows": 1 / 18.4}, cold_seconds=4.02)
+# Core seconds: the inverse of the requests/s at 16 connections in docs/peers.md, although the client ran on another
+# core; for the naive app its p50 in docs/benchmark.md and docs/real_models.md. Cold starts with the page cache dropped,
+# and memory: docs/package.md.
+OURS = App("this app", {"XOR, 2 rows": 1 / 6020, "MLP, 32 rows": 1 / 382}, cold_seconds=0.82, resident_mb=60)
+TENSORFLOW = App(
+    "TensorFlow's engine", {"XOR, 2 rows": 1 / 6020, "MLP, 32 rows": 1 / 382}, cold_seconds=0.82, resident_mb=360
+)
+NAIVE = App("naive app", {"XOR, 2 rows": 1 / 21.6, "MLP, 32 rows": 1 / 18.4}, cold_seconds=4.02, resident_mb=574)
+APPS = (OURS, TENSORFLOW, NAIVE)
 
 
 @dataclass(frozen=True)
@@ -55,6 +67,7 @@ class Scenario:
     model: str
     load: Load
     fleet: Fleet
+    memory_mb: int = MEMORY_MB
 
 
 def base(app: App, model: str = "XOR, 2 rows", what: str = "base") -> Scenario:
@@ -69,8 +82,27 @@ def base(app: App, model: str = "XOR, 2 rows", what: str = "base") -> Scenario:
     return Scenario(what, app, model, Load(), fleet)
 
 
+def _on_small_instances(scenario: Scenario) -> Scenario:
+    """Return a scenario with instances of 512 MB: all that takes a core takes as many times as long."""
+    slower = MEMORY_MB / SMALL_MEMORY_MB
+    fleet = replace(
+        scenario.fleet,
+        service_seconds=scenario.fleet.service_seconds * slower,
+        start_seconds=PLATFORM_SECONDS + scenario.app.cold_seconds * slower,
+    )
+    what = f"{scenario.what}, instances of {SMALL_MEMORY_MB} MB".removeprefix("base, ")
+    return replace(scenario, what=what, fleet=fleet, memory_mb=SMALL_MEMORY_MB)
+
+
+def sizes(app: App) -> list[Scenario]:
+    """Return scenarios for both sizes of instances, if the app fits: the base, and a request now and then."""
+    rare = replace(base(app), what="one request a second", load=Load(1, ramp_seconds=0.001, hold_seconds=3600))
+    small = [_on_small_instances(scenario) for scenario in (base(app), rare)] if app.fits_small else []
+    return [rare, *small]
+
+
 def variations(app: App) -> list[Scenario]:
-    """Return the base scenario and its variations."""
+    """Return scenarios that each change one assumption of the base."""
     start = base(app)
 
     def fleet(what: str, **changes: Any) -> Scenario:
@@ -81,7 +113,6 @@ def variations(app: App) -> list[Scenario]:
 
     service = app.service_seconds[start.model]
     return [
-        start,
         fleet("concurrency 1, Azure's default for Python", concurrency=1),
         fleet("concurrency 4", concurrency=4),
         fleet("platform's own start 0.5 s", start_seconds=0.5 + app.cold_seconds),

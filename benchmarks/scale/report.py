@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +14,14 @@ from benchmarks.scale.simulation import Outcome
 Run = tuple[Scenario, Outcome]
 
 LONG_WAIT_SECONDS = 0.1
-_COLOURS = {"this app": "#0b6e4f", "naive app": "#c1666b"}
+_COLOURS = {"this app": "#0b6e4f", "TensorFlow's engine": "#4c78a8", "naive app": "#c1666b"}
 _STEADY_SECONDS = 10
 
 
 def cost_per_million(run: Run) -> float:
     """Return the dollars per million requests, without the baseline price of always-ready instances."""
-    _, outcome = run
-    gb_seconds = outcome.billed_seconds * assumptions.INSTANCE_GB
+    scenario, outcome = run
+    gb_seconds = outcome.billed_seconds * scenario.memory_mb / 1024
     return gb_seconds * assumptions.PER_GB_SECOND / len(outcome.arrivals) * 1e6 + assumptions.PER_MILLION_EXECUTIONS
 
 
@@ -40,31 +40,19 @@ def row(run: Run) -> list[str]:
     ]
 
 
-def table(runs: Mapping[str, Sequence[Run]], names: Sequence[str]) -> str:
-    """Return a table with one row per scenario and app."""
+def table(runs: Sequence[Run]) -> str:
+    """Return a table with one row per scenario and app, the apps of a scenario together."""
     head = ["", "app", "p50", "p99", "last 10 s: p50 / p99", "instances", "waited for an instance", "$ per million"]
     lines = [f"| {' | '.join(head)} |", "|---|---|" + "---:|" * 6]
-    for index, name in enumerate(names):
-        for app, of_app in runs.items():
-            lines.append(f"| {name} | {app} | {' | '.join(row(of_app[index]))} |")
+    names = list(dict.fromkeys(scenario.what for scenario, _ in runs))
+    for run in sorted(runs, key=lambda run: names.index(run[0].what)):
+        what = run[0].what.removeprefix("base")
+        lines.append(f"| {what} | {run[0].app.name} | {' | '.join(row(run))} |")
     return "\n".join(lines)
 
 
 def _time(seconds: float) -> str:
     return f"{seconds * 1e3:,.0f} ms" if seconds < 1 else f"{seconds:,.1f} s"
-
-
-def fill(path: Path, sections: Mapping[str, str]) -> None:
-    """Replace the text between each pair of markers in a Markdown file."""
-    text = path.read_text(encoding="utf-8")
-    for name, content in sections.items():
-        start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-        before, _, rest = text.partition(start)
-        _, found, after = rest.partition(end)
-        if not found:
-            raise SystemExit(f"{path} has no markers {start} and {end}.")
-        text = f"{before}{start}\n\n{content}\n\n{end}{after}"
-    path.write_text(text, encoding="utf-8")
 
 
 def plot(bases: Sequence[Run], path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from serving.endpoints.problem import ProblemEndpoint
-from serving.engines.signature import DEFAULT_SIGNATURE
+from serving.engines.signature import DEFAULT_SIGNATURE, Reserve
 from serving.errors import BadRequestError, NotFoundError
 from serving.exchange import Exchange, Reply
 from serving.models.model import Model
@@ -34,14 +34,17 @@ class Classify(ProblemEndpoint):
         model = await exchange.model(match[1], int(match[2]) if match[2] else None)
         picture, classifier = _picture(model), model.classifier()
         content_type = exchange.headers.get("content-type") or ""
-        array, seen = await exchange.decode(_decode, exchange.body, content_type, picture, is_shown)
+        reserve = exchange.share.reserve
+        array, seen = await exchange.decode(_decode, exchange.body, content_type, picture, reserve, is_shown)
         fetches = await exchange.run(model, DEFAULT_SIGNATURE, {picture.name: array})
         return Reply(await exchange.encode(classes.encode, fetches, classifier, count, model.name, model.version, seen))
 
 
-def _decode(body: bytes, content_type: str, picture: PictureInput, is_shown: bool) -> tuple[np.ndarray, list[bytes]]:
+def _decode(
+    body: bytes, content_type: str, picture: PictureInput, reserve: Reserve, is_shown: bool
+) -> tuple[np.ndarray, list[bytes]]:
     """Return the pictures in a body as the model's input, and as PNG files of what it sees if these are wanted."""
-    pixels = picture.pixels(uploads.decode(body, content_type))
+    pixels = picture.pixels(uploads.decode(body, content_type, reserve), reserve)
     return picture.rows(pixels), [pictures.png(row) for row in pixels] if is_shown else []
 
 

@@ -1,8 +1,9 @@
 """Whether the app is live and ready: ``GET health`` or ``health/ready``, and ``health/live``.
 
 Live: the process answers; no model is touched. Ready: the default model has answered a prediction since it was loaded.
-A probe loads and warms up the default model, so that an instance without traffic becomes ready too. Anonymous, so it
-reports versions and states and nothing else.
+A probe loads and warms up the default model, and no other, so that an instance without traffic becomes ready too. After
+a failure it does so at intervals that grow. Probes have no key, so an answer names no model, unless the operator wants
+that.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ from serving.endpoints.problem import ProblemEndpoint
 from serving.errors import ModelNotFoundError, ModelUnavailableError, NotFoundError, PredictionError
 from serving.exchange import Exchange, Reply
 from serving.models.operations import Operations
-
-_RETRY_AFTER = {"Retry-After": str(ModelUnavailableError.retry_after_seconds)}
 
 
 class Health(ProblemEndpoint):
@@ -32,12 +31,20 @@ class Health(ProblemEndpoint):
 
 
 async def _ready(models: Operations) -> Reply:
+    details: dict[str, object] = {}
     try:
-        model = await models.ready()
+        details["model"] = await models.ready()
+        status = 200
     except (ModelNotFoundError, ModelUnavailableError, PredictionError) as error:
-        body = {"status": "not ready", "detail": str(error), "models": await _states(models)}
-        return _reply(body, status=503, headers=_RETRY_AFTER)
-    return _reply({"status": "ready", "model": str(model), "models": await _states(models)})
+        details["detail"] = str(error)
+        status = 503
+        seconds = error.retry_after_seconds if isinstance(error, ModelUnavailableError) else 5
+    if models.settings.health_details:
+        details["models"] = await _states(models)
+    else:
+        details.clear()
+    body = {"status": "ready" if status == 200 else "not ready", **details}
+    return _reply(body, status, {} if status == 200 else {"Retry-After": str(seconds)})
 
 
 async def _states(models: Operations) -> dict[str, dict[str, str]]:

@@ -7,12 +7,12 @@ from functools import partial
 from serving import __version__
 from serving.engines.signature import DEFAULT_SIGNATURE
 from serving.errors import (
+    BadRequestError,
     ModelNotFoundError,
     ModelUnavailableError,
     NotFoundError,
     PredictionError,
     ServingError,
-    UnsupportedMediaTypeError,
 )
 from serving.exchange import Exchange, Reply
 from serving.wire import classes, npy, open_inference
@@ -47,9 +47,6 @@ class OpenInference:
 
 
 async def _infer(exchange: Exchange, route: Route) -> Reply:
-    encoding = exchange.headers.get("content-encoding", "identity")
-    if encoding != "identity":
-        raise UnsupportedMediaTypeError(f"The Content-Encoding is {encoding}; expected none.")
     assert route.model is not None
     length = open_inference.header_length(exchange.headers.get(open_inference.HEADER_LENGTH))
     model = await exchange.model(route.model, route.version)
@@ -57,7 +54,8 @@ async def _infer(exchange: Exchange, route: Route) -> Reply:
     if _media_type(exchange, "content-type") == npy.MEDIA_TYPE:
         request = await exchange.decode(open_inference.decode_npy, exchange.body, signature)
     else:
-        request = await exchange.decode(open_inference.decode_infer, exchange.body, length, signature)
+        reserve = exchange.share.reserve
+        request = await exchange.decode(open_inference.decode_infer, exchange.body, length, signature, reserve)
     classifiers = {name: model.classifier(name) for name in request.classes}  # before the model runs
     fetches = await exchange.run(model, DEFAULT_SIGNATURE, request.feeds)
     if _media_type(exchange, "accept") == npy.MEDIA_TYPE:
@@ -95,14 +93,19 @@ async def _model(exchange: Exchange, name: str, route: Route) -> Reply:
     if route.action == "ready":
         ready = await _is_ready(exchange, name, route.version)
         return Reply(status.model_ready(name, ready), 200 if ready else 503)
-    model = await exchange.model(name, route.version)
     versions = sorted(one.version for one in await exchange.models.status(name))
-    return Reply(status.model_metadata(name, versions, model.engine, model.signature()))
+    version, engine, signatures = await exchange.models.describe(name, route.version)
+    if DEFAULT_SIGNATURE not in signatures:
+        raise BadRequestError(f"Model {name}/{version} has no signature {DEFAULT_SIGNATURE!r}.")
+    return Reply(status.model_metadata(name, versions, engine, signatures[DEFAULT_SIGNATURE]))
 
 
 async def _is_ready(exchange: Exchange, name: str | None, version: int | None) -> bool:
     try:
-        await exchange.models.ready(name, version)
+        if name is None:
+            await exchange.models.ready()
+        else:
+            await exchange.models.check_loadable(name, version)
     except (ModelUnavailableError, PredictionError):
         return False
     except ModelNotFoundError:

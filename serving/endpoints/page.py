@@ -10,6 +10,13 @@ from pathlib import Path
 from serving.endpoints.problem import ProblemEndpoint
 from serving.exchange import Exchange, Reply
 
+_POLICY = (
+    *("default-src 'none'", "connect-src 'self'", "img-src data:", "base-uri 'none'", "form-action 'none'"),
+    "frame-ancestors 'none'",  # a key is typed into the page
+)
+
+_HEADERS = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+
 
 class Page(ProblemEndpoint):
     """The endpoint of a page whose styles and scripts are inline."""
@@ -18,9 +25,8 @@ class Page(ProblemEndpoint):
         self._content = path.read_bytes()
         text = self._content.decode()
         sources = [f"{kind}-src {_hashes(text, tag)}" for kind, tag in (("style", "style"), ("script", "script"))]
-        fixed = ("default-src 'none'", "connect-src 'self'", "img-src data:", "base-uri 'none'", "form-action 'none'")
-        policy = "; ".join([*fixed, *sources])
-        self._headers = {"Content-Security-Policy": policy, "Cache-Control": "no-cache"}
+        policy = "; ".join([*_POLICY, *sources])
+        self._headers = {"Content-Security-Policy": policy, **_HEADERS}
 
     async def answer(self, exchange: Exchange) -> Reply:
         """Answer with the page; raises ServingError."""

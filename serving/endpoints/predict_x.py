@@ -25,7 +25,7 @@ class PredictX(ProblemEndpoint):
         exchange.expect_json()
         model = await self._model(exchange)
         signature = model.signature(x_labels.SIGNATURE)
-        feeds = await exchange.decode(x_labels.decode, exchange.body, signature)
+        feeds = await exchange.decode(x_labels.decode, exchange.body, signature, exchange.share.reserve)
         fetches = await exchange.run(model, x_labels.SIGNATURE, feeds)
         return Reply(await exchange.encode(x_labels.encode, fetches, model.preprocessing.classifier))
 

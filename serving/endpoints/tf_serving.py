@@ -32,7 +32,8 @@ class TfServing:
 
 async def _predict(exchange: Exchange, route: Route) -> Reply:
     model = await _model(exchange, route)
-    request = await exchange.decode(tf_serving.decode_predict, exchange.body, model.signatures)
+    reserve = exchange.share.reserve
+    request = await exchange.decode(tf_serving.decode_predict, exchange.body, model.signatures, reserve)
     fetches = await exchange.run(model, request.signature, request.feeds)
     return Reply(await exchange.encode(tf_serving.encode_predict, fetches, by_rows=request.by_rows))
 
@@ -40,7 +41,8 @@ async def _predict(exchange: Exchange, route: Route) -> Reply:
 async def _run_examples(exchange: Exchange, route: Route) -> Reply:
     model = await _model(exchange, route)
     encode = tf_serving.encode_classification if route.action == "classify" else tf_serving.encode_regression
-    request = await exchange.decode(tf_serving.decode_examples, exchange.body, model.signatures)
+    reserve = exchange.share.reserve
+    request = await exchange.decode(tf_serving.decode_examples, exchange.body, model.signatures, reserve)
     if route.action == "classify" and model.preprocessing.picture is not None:
         encode = partial(classes.encode_results, classifier=model.classifier())
     fetches = await exchange.run(model, request.signature, request.feeds)
@@ -68,5 +70,5 @@ async def _status(exchange: Exchange, route: Route) -> Reply:
 
 
 async def _metadata(exchange: Exchange, route: Route) -> Reply:
-    model = await _model(exchange, route)
-    return Reply(tf_serving_status.metadata(model.name, model.version, model.signatures))
+    version, _, signatures = await exchange.models.describe(route.model, await _version(exchange, route))
+    return Reply(tf_serving_status.metadata(route.model, version, signatures))

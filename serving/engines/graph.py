@@ -1,4 +1,4 @@
-"""What a SavedModel's graph may do: compute. Checked in its bytes before TensorFlow loads it.
+"""What a SavedModel's graph may do: compute. Checked in its bytes before TensorFlow loads it. And whether it is quick.
 
 A SavedModel is a program: it can read and write files, and running one that nobody checked is running foreign code.
 Every operation that a signature or the loading itself reaches must be in ``allowed_ops.txt``: TensorFlow's operations
@@ -8,7 +8,7 @@ that only compute, with lookup tables, random numbers and control flow. Field nu
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -31,6 +31,19 @@ _ASSIGNS = frozenset({"Assign", "AssignVariableOp"})
 
 # What passes an asset's path on to what reads it, unchanged.
 _PASSES = frozenset({"Identity", "VarHandleOp", "AssignVariableOp", "ReadVariableOp", "VarIsInitializedOp", "NoOp"})
+
+# As large as the values of these operands say.
+_SIZED_BY = {
+    **dict.fromkeys(("Fill", "RandomUniform", "RandomStandardNormal", "Conv2DBackpropInput"), (0,)),
+    **dict.fromkeys(("Tile", "BroadcastTo", "Pad", "PadV2", "MirrorPad", "OneHot"), (1,)),
+    **dict.fromkeys(("ResizeBilinear", "ResizeNearestNeighbor", "ResizeBicubic", "ResizeArea"), (1,)),
+    **dict.fromkeys(("SpaceToBatchND", "BatchToSpaceND"), (1, 2)),
+    "LinSpace": (2,),
+    "Range": (0, 1, 2),
+}
+
+# What does not depend on the values of an input, whatever its own inputs are.
+_KNOWN = frozenset({"Const", "Shape", "ShapeN", "Size", "Rank"})
 
 _INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")
 _OLD_ASSETS = "saved_model_assets"
@@ -79,22 +92,62 @@ class _Graph:
 @cache
 def allowed_ops() -> frozenset[str]:
     """Return the operations that only compute."""
-    return frozenset(Path(__file__).with_name("allowed_ops.txt").read_text(encoding="ascii").split())
+    return _listed("allowed_ops.txt")
 
 
-def check(saved_model: Path, tag: str) -> None:
-    """Check the graph that TensorFlow loads from a SavedModel's folder by a tag.
+@cache
+def bounded_ops() -> frozenset[str]:
+    """Return operations whose time and memory the size of their inputs bounds. A graph with others runs in a thread."""
+    return _listed("bounded_ops.txt")
 
-    Raises UnsafeGraphError for operations beyond ``allowed_ops``, FailedPreconditionError where every run would lack a
-    variable or a table, OSError or ValueError where ``saved_model.pb`` can't be read.
+
+def _listed(file: str) -> frozenset[str]:
+    return frozenset(Path(__file__).with_name(file).read_text(encoding="ascii").split())
+
+
+def check(saved_model: Path, tag: str, is_trusted: bool = False) -> bool:
+    """Check the graph that TensorFlow loads from a SavedModel's folder by a tag, unless it is trusted.
+
+    Returns whether the size of the inputs bounds the time of a run. Raises UnsafeGraphError for operations beyond
+    ``allowed_ops``, FailedPreconditionError where every run would lack a variable or a table, OSError or ValueError
+    where ``saved_model.pb`` can't be read.
     """
     graph = _read(find_meta_graph((saved_model / SAVED_MODEL).read_bytes(), tag))
     runs, inits, restores = (list(_reachable(graph, names)) for names in (graph.outputs, graph.init, graph.restore))
+    if is_trusted:
+        return _is_bounded(graph, runs)
     _check_ops(graph, runs, allowed_ops() - _READS_ASSETS)
     _check_ops(graph, inits, allowed_ops())
     _check_ops(graph, restores, (allowed_ops() | _RESTORE) - _READS_ASSETS)
     _check_assets(graph, inits, saved_model / "assets")
     _check_state(runs, [*inits, *restores])
+    return _is_bounded(graph, runs)
+
+
+def _is_bounded(graph: _Graph, runs: Iterable[_Node]) -> bool:
+    """Return whether the graph has no loop, no sort, and no shape that depends on an input's values."""
+    called = {name for node in runs for name in graph.called(node)}
+    scopes = [graph.nodes, *({node.name: node for node in graph.body(name)} for name in called)]
+    scope_of = {id(node): scope for scope in scopes for node in scope.values()}
+    return all(
+        node.op in bounded_ops() or node.op in called or _has_known_size(node, scope_of.get(id(node), {}))
+        for node in runs
+    )
+
+
+def _has_known_size(node: _Node, scope: Mapping[str, _Node]) -> bool:
+    """Return whether a node's size does not depend on the values of inputs. A function's arguments are in no scope."""
+    operands = [node.inputs[index] for index in _SIZED_BY.get(node.op, ()) if index < len(node.inputs)]
+    waiting, seen = list(map(_node_name, operands)), set[str]()
+    while waiting:
+        name = waiting.pop()
+        source = scope.get(name)
+        if source is None or (source.op not in _KNOWN and not source.inputs):
+            return False
+        if name not in seen and source.op not in _KNOWN:
+            waiting += map(_node_name, source.inputs)
+        seen.add(name)
+    return bool(operands)
 
 
 def _check_ops(graph: _Graph, nodes: Iterable[_Node], allowed: frozenset[str]) -> None:
@@ -190,7 +243,7 @@ def _node_name(tensor: str) -> str:
 
 def _read(meta_graph: memoryview) -> _Graph:
     graph, assets, old_assets = _Graph(), [], []
-    for number, value in fields(meta_graph, once=(1, 2, 3)):
+    for number, value in fields(meta_graph, once=(2, 3)):
         if number == 2:  # GraphDef graph_def
             _read_graph(graph, value)
         elif number == 3:  # SaverDef saver_def, whose field 3 is restore_op_name
@@ -231,7 +284,7 @@ def _texts(data: memoryview, wanted: int) -> list[str]:
 
 
 def _read_asset(graph: _Graph, data: memoryview) -> None:
-    for number, info in fields(data, once=(1, 2)):
+    for number, info in fields(data, once=(1,)):
         if number == 1:  # TensorInfo tensor_info; the other field is string filename
             for tensor in _texts(info, 1):
                 graph.assets[_node_name(tensor)] = "".join(_texts(data, 2))

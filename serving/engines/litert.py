@@ -14,7 +14,7 @@ from time import perf_counter
 import numpy as np
 
 from serving.engines import MODEL_TFLITE, SAVED_MODEL, litert_library
-from serving.engines.errors import DataLossError, InvalidArgumentError
+from serving.engines.errors import DataLossError, InvalidArgumentError, ResourceExhaustedError
 from serving.engines.litert_runner import LiteRtModel, Runner, Shapes
 from serving.engines.options import LoadOptions
 from serving.engines.session import RunClock, bytes_of
@@ -33,8 +33,7 @@ _LEAST_PART_IN_USE = 0.25
 # Of inputs and outputs. What lies between them takes a multiple of it.
 _MOST_BYTES_KEPT = 8 * 1024 * 1024
 
-# As in ``tensorflow_c``: a shorter run keeps the GIL.
-_QUICK_RUN_SECONDS = 0.0005
+# As in ``tensorflow_c``: a quick run with less keeps the GIL.
 _SMALL_BYTES = 16 * 1024
 
 
@@ -79,7 +78,7 @@ class Session:
         clock, input_bytes = self._clock, bytes_of(feeds)
         if not input_bytes:
             return self._without_rows(feeds)
-        is_quick = clock.expected_seconds(input_bytes) < _QUICK_RUN_SECONDS and input_bytes <= _SMALL_BYTES
+        is_quick = clock.is_quick(input_bytes) and input_bytes <= _SMALL_BYTES
         start = perf_counter()
         fetches = self._run_in_parts(feeds, is_quick) if self._model.fixed_rows else self._run(feeds, is_quick)
         clock.record(perf_counter() - start, input_bytes)
@@ -116,13 +115,25 @@ class Session:
         runner = self._pool.take(shapes)
         try:
             if runner.shapes != shapes:
-                runner.bind(shapes)
+                self._bind(runner, shapes)
             return runner.run(feeds, is_quick)
         except BaseException:
             runner.shapes = None  # whatever state the failure has left it in is made anew
             raise
         finally:
             self._pool.give_back(runner)
+
+    def _bind(self, runner: Runner, shapes: Shapes) -> None:
+        try:
+            runner.bind(shapes)
+        except InvalidArgumentError as error:
+            # LiteRT has one status for shapes that it can't take and for memory that it can't get. If a single row of
+            # them is taken, it was the memory.
+            row = tuple((1, *shape[1:]) for shape in shapes)
+            if row == shapes or not self.signatures[DEFAULT_SIGNATURE].has_batch_dimension:
+                raise
+            runner.bind(row)
+            raise ResourceExhaustedError(f"no memory for inputs of these shapes: {shapes}") from error
 
 
 def _part(array: np.ndarray, start: int, size: int) -> np.ndarray:

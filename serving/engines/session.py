@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol
 
 import numpy as np
@@ -14,11 +15,22 @@ from serving.engines.errors import DataLossError, EngineNotFoundError, NotFoundE
 from serving.engines.options import DEFAULT_OPTIONS, LoadOptions
 from serving.engines.signature import SERVE_TAG, Signature
 
+# A run that should take less is made on the event loop and keeps the GIL: handing it over takes longer, and to get the
+# GIL back from a busy thread may take 5 ms, Python's switch interval (docs/dispatch.md).
+_QUICK_RUN_SECONDS = 0.0005
+
+# Of time per byte, for inputs larger than the latest: attention and others take more than in proportion.
+_MARGIN = 2
+
 
 class RunClock:
-    """Estimates how long a run of a signature takes, from the time and the input size of the latest run."""
+    """Estimates how long a run of a signature takes, from the time and the input size of the latest run.
+
+    No run is expected to be quick unless the size of its inputs bounds its time: ``is_bounded``.
+    """
 
     def __init__(self) -> None:
+        self.is_bounded = True
         self._seconds = float("inf")  # no run yet
         self._bytes = 1
 
@@ -28,7 +40,11 @@ class RunClock:
 
     def expected_seconds(self, input_bytes: int) -> float:
         """Return the seconds that a run with inputs of this size should take; infinity before the first run."""
-        return self._seconds * max(1.0, input_bytes / self._bytes)
+        return self._seconds * (_MARGIN * input_bytes / self._bytes if input_bytes > self._bytes else 1)
+
+    def is_quick(self, input_bytes: int) -> bool:
+        """Return whether a run with inputs of this size should take less time than handing it to a thread."""
+        return self.is_bounded and self.expected_seconds(input_bytes) < _QUICK_RUN_SECONDS
 
 
 def bytes_of(feeds: Mapping[str, np.ndarray]) -> int:
@@ -60,21 +76,36 @@ def load_session(saved_model: Path, engine: str, options: LoadOptions = DEFAULT_
     Raises EngineNotFoundError if none is, UnsafeGraphError for an operation that is not allowed, TensorFlowError if the
     SavedModel can't be loaded, ValueError or TypeError if its signatures can't be served.
     """
-    for module in ENGINES[engine]:
+    implementation = _module(engine, options)
+    is_bounded = _check(saved_model, is_trusted=options.any_op or implementation.__name__.endswith("litert"))
+    session: Session = implementation.Session(saved_model, options)
+    for key, clock in session.clocks.items():
+        # Strings are of any length, whatever their number.
+        has_strings = any(spec.dtype_name == "string" for spec in session.signatures[key].inputs.values())
+        clock.is_bounded = is_bounded and not has_strings
+    return session
+
+
+def engine_of(engine: str, options: LoadOptions) -> str:
+    """Return the name of the engine that will load a model, as its session has it; raises EngineNotFoundError."""
+    name: str = _module(engine, options).Session.engine
+    return name
+
+
+def _module(engine: str, options: LoadOptions) -> ModuleType:
+    for name in ENGINES[engine]:
         # Imported here, because each engine loads libraries that the others do not need.
-        implementation = import_module(f"serving.engines.{module}")
-        if implementation.is_available(options):
-            if module != "litert" and not options.any_op:
-                _check(saved_model)
-            session: Session = implementation.Session(saved_model, options)
-            return session
-    causes = "; ".join(UNAVAILABLE[module] for module in ENGINES[engine])
+        module = import_module(f"serving.engines.{name}")
+        if module.is_available(options):
+            return module
+    causes = "; ".join(UNAVAILABLE[name] for name in ENGINES[engine])
     raise EngineNotFoundError(f"No engine for SERVING_ENGINE={engine} can run this model: {causes}.")
 
 
-def _check(saved_model: Path) -> None:
+def _check(saved_model: Path, is_trusted: bool) -> bool:
+    """Check a graph, unless it is trusted; return whether the size of its inputs bounds its time."""
     try:
-        graph.check(saved_model, SERVE_TAG)
+        return graph.check(saved_model, SERVE_TAG, is_trusted)
     except OSError as error:
         raise NotFoundError(f"{saved_model} can't be read: {error.strerror}") from error
     except ValueError as error:

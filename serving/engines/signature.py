@@ -8,8 +8,11 @@ described at protobuf.dev/programming-guides/encoding.
 from __future__ import annotations
 
 import logging
+import mmap
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
@@ -17,6 +20,9 @@ from serving.engines import dtypes
 from serving.engines.protobuf import fields, map_entry, text
 
 _logger = logging.getLogger(__name__)
+
+# TensorFlow writes one for each set of tags, which are two or three at most.
+_MOST_META_GRAPHS = 100
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -26,6 +32,9 @@ SERVE_TAG = "serve"
 # Prefix of signatures that SavedModel uses itself, such as the one that names the init op.
 INTERNAL_PREFIX = "__saved_model"
 
+# Asks for so many bytes of memory, for as long as the request is in work; raises ServingError if they can't be had.
+Reserve = Callable[[int], None]
+
 
 @dataclass(frozen=True)
 class TensorSpec:
@@ -34,7 +43,7 @@ class TensorSpec:
     ``tensor`` is its name in the graph, such as ``"serving_default_X:0"``. ``dtype`` is NumPy's type, ``dtype_number``
     and ``dtype_name`` are TensorFlow's. A dimension of None may vary; a ``shape`` of None is of unknown rank. With
     ``any_shape`` the shape is only what the model's author stated, and TensorFlow decides what the graph takes.
-    ``decode`` makes the tensor of encoded pictures, where the model's owner says how.
+    ``decode`` makes the tensor of encoded pictures, where the model's owner says how, and asks for the memory before.
     """
 
     tensor: str
@@ -43,7 +52,7 @@ class TensorSpec:
     dtype_name: str
     shape: tuple[int | None, ...] | None
     any_shape: bool = False
-    decode: Callable[[Sequence[bytes]], np.ndarray] | None = None
+    decode: Callable[[Sequence[bytes], Reserve], np.ndarray] | None = None
 
     @property
     def accepted_shape(self) -> tuple[int | None, ...] | None:
@@ -110,6 +119,29 @@ def read_signatures(saved_model: bytes | memoryview, tag: str) -> dict[str, Sign
     return decode_signatures(find_meta_graph(saved_model, tag))
 
 
+def signatures_of_file(path: Path) -> Mapping[str, Signature]:
+    """Return the signatures of a ``saved_model.pb`` for serving; a file is read again only after it has changed.
+
+    Raises OSError or ValueError if the file can't be read.
+    """
+    status = path.stat()
+    found = _signatures_of_file(path, status.st_size, status.st_mtime_ns)
+    if isinstance(found, ValueError):
+        raise ValueError(*found.args)
+    return found
+
+
+@lru_cache(256)
+def _signatures_of_file(path: Path, size: int, _: int) -> Mapping[str, Signature] | ValueError:
+    # Mapped, not read: a frozen graph contains its weights, which are skipped.
+    with path.open("rb") as file:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
+    try:
+        return read_signatures(memoryview(content), SERVE_TAG)
+    except ValueError as error:  # kept too: a file that takes long to refuse is refused once
+        return ValueError(*error.args)
+
+
 def find_meta_graph(saved_model: bytes | memoryview, tag: str) -> memoryview:
     """Return the serialized MetaGraphDef with only this tag, which TensorFlow loads, in a ``saved_model.pb``.
 
@@ -118,6 +150,8 @@ def find_meta_graph(saved_model: bytes | memoryview, tag: str) -> memoryview:
     found: list[set[str]] = []
     for number, meta_graph in fields(memoryview(saved_model)):
         if number == 2:  # repeated MetaGraphDef meta_graphs (saved_model.proto)
+            if len(found) == _MOST_META_GRAPHS:
+                raise ValueError(f"it has more than {_MOST_META_GRAPHS} MetaGraphs")
             found.append(_tags(meta_graph))
             if found[-1] == {tag}:
                 return memoryview(meta_graph)

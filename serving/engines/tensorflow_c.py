@@ -33,6 +33,10 @@ _RUN_IN_CALLERS_THREAD = b"\x18" + b"\xff" * 9 + b"\x01"
 # of rewriter_config.proto.
 _WITHOUT_GRAPH_OPTIMIZER = b"\x52\x05\x52\x03\x98\x01\x01"
 
+# ConfigProto{graph_options{rewrite_options{disable_tfg_optimizer: true}}}, field 32: the one pass of the optimizer that
+# crashes on a function whose nodes are connected wrongly, where the others report an error.
+_WITHOUT_TFG_OPTIMIZER = b"\x52\x05\x52\x03\x80\x02\x01"
+
 # ConfigProto{allow_soft_placement: true}, field 7: an operation that was placed on a GPU runs on the CPU.
 _SOFT_PLACEMENT = b"\x38\x01"
 
@@ -40,11 +44,8 @@ _SOFT_PLACEMENT = b"\x38\x01"
 # at most a hundredth of the run (docs/performance.md has the figures).
 _LONG_RUN_SECONDS = 0.005
 
+# A quick run with less keeps the GIL.
 _SMALL_BYTES = 16 * 1024
-
-# A run that should take less keeps the GIL: to get it back from a busy thread may take 5 ms, Python's switch interval
-# (docs/dispatch.md).
-_QUICK_RUN_SECONDS = 0.0005
 
 
 def is_available(options: LoadOptions) -> bool:
@@ -83,7 +84,9 @@ class Session:
         self._release = weakref.finalize(self, _release, api, self._session, graph, self._statuses)
         # Not at exit: threads may still be in TF_SessionRun, and the process frees the memory anyway.
         self._release.atexit = False
-        self._run_options = _run_options(api)
+        self._run_options = _run_options(api, _RUN_IN_CALLERS_THREAD)
+        # In the caller's thread TensorFlow has no time-out.
+        self._pool_options = _run_options(api, _time_out(options.run_seconds)) if options.run_seconds else None
         self.signatures = {key: self._typed(graph, signature) for key, signature in self.signatures.items()}
         self._calls = {key: self._bind(graph, signature) for key, signature in self.signatures.items()}
         self.clocks = {key: RunClock() for key in self.signatures}
@@ -121,8 +124,9 @@ class Session:
         inputs, outputs = call.input_values(), call.output_values()
         clock, input_bytes = self.clocks[signature], bytes_of(feeds)
         expected = clock.expected_seconds(input_bytes)
-        run_options = None if _LONG_RUN_SECONDS <= expected < math.inf else self._run_options
-        is_quick = expected < _QUICK_RUN_SECONDS and input_bytes <= _SMALL_BYTES
+        is_long = _LONG_RUN_SECONDS <= expected < math.inf or not clock.is_bounded
+        run_options = self._pool_options if is_long else self._run_options
+        is_quick = clock.is_quick(input_bytes) and input_bytes <= _SMALL_BYTES
         session_run = api.quick_session_run if is_quick else api.TF_SessionRun
         # Statuses are reused: TF_SessionRun overwrites them.
         status = self._statuses.pop() if self._statuses else api.TF_NewStatus()
@@ -153,7 +157,7 @@ def _load(api: Api, graph: int, saved_model: Path, is_optimized: bool) -> tuple[
     options, meta_graph_def = api.TF_NewSessionOptions(), api.TF_NewBuffer()
     tags = (c_char_p * 1)(SERVE_TAG.encode())
     try:
-        config = _SOFT_PLACEMENT + (_WITHOUT_GRAPH_OPTIMIZER if is_optimized else b"")
+        config = _SOFT_PLACEMENT + (_WITHOUT_GRAPH_OPTIMIZER if is_optimized else _WITHOUT_TFG_OPTIMIZER)
         with api.status() as status:
             api.TF_SetConfig(options, config, len(config), status)
         with api.status() as status:
@@ -180,9 +184,18 @@ def _view(buffer: Buffer) -> memoryview:
 
 
 @cache
-def _run_options(api: Api) -> ctypes._Pointer:
+def _run_options(api: Api, options: bytes) -> ctypes._Pointer:
     # Like the library, shared by all sessions and never released.
-    return api.TF_NewBufferFromString(_RUN_IN_CALLERS_THREAD, len(_RUN_IN_CALLERS_THREAD))
+    return api.TF_NewBufferFromString(options, len(options))
+
+
+def _time_out(seconds: float) -> bytes:
+    """Return RunOptions{timeout_in_ms}: field 2 of config.proto."""
+    milliseconds, encoded = max(1, round(seconds * 1000)), b"\x10"
+    while milliseconds > 0x7F:
+        encoded += bytes([milliseconds & 0x7F | 0x80])
+        milliseconds >>= 7
+    return encoded + bytes([milliseconds])
 
 
 def _release(api: Api, session: int, graph: int, statuses: list[int]) -> None:

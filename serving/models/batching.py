@@ -1,27 +1,35 @@
 """Predictions on an event loop: short runs inline, long ones in a thread, and waiting requests together as one batch.
 
-There is no timer. A request that finds the model idle runs at once; those that arrive during the run wait, and then run
-together. Knows no wire format, no HTTP and no TensorFlow.
+No request waits to be joined by others. One that finds the model idle runs at once; those that arrive during the run
+wait, and then run together. Who has waited for too long gets TimeoutError, and the run goes on in its thread. Knows no
+wire format, no HTTP and no TensorFlow.
 """
 
 from __future__ import annotations
 
 import asyncio
-from asyncio import AbstractEventLoop, Future, Task
+import os
+from asyncio import AbstractEventLoop, Future, Semaphore, Task
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
 from serving.engines.session import RunClock, bytes_of
+from serving.models.threads import DaemonThreads
 
 Feeds = Mapping[str, np.ndarray]
 Fetches = Mapping[str, np.ndarray]
 
-# A longer run goes to a thread, since the event loop stands still during an inline one. A shorter run takes less time
-# than handing it over (docs/performance.md has the figures).
-_INLINE_SECONDS = 0.0005
+_Result = TypeVar("_Result")
+
+# Of one signature at a time, those included that nobody waits for any more.
+_MOST_RUNS = max(4, os.cpu_count() or 1)
+
+_threads = DaemonThreads("run")
 
 
 @dataclass(eq=False, slots=True)
@@ -35,33 +43,39 @@ class _Request:
 class Batcher:
     """Runs one signature for many requests, at most ``batch_rows`` rows at a time; 0 or 1 means no batches.
 
-    ``run`` runs it in the calling thread, and ``clock`` says how long that takes.
+    ``run`` runs it in the calling thread, and ``clock`` says how long that takes. After ``seconds`` without an answer a
+    request gets TimeoutError.
     """
 
-    def __init__(self, run: Callable[[Feeds], Fetches], clock: RunClock, batch_rows: int) -> None:
+    def __init__(
+        self, run: Callable[[Feeds], Fetches], clock: RunClock, batch_rows: int, seconds: float | None = None
+    ) -> None:
         self._run = run
         self._clock = clock
         self._batch_rows = batch_rows
+        self._seconds = seconds
+        self._overdue = 0  # runs that nobody waits for any more
         # All of the following is used on the event loop only.
         self._loop: AbstractEventLoop | None = None
         self._waiting: deque[_Request] = deque()
         self._task: Task[None] | None = None  # while requests wait
         self._has_just_run = False
+        self._free = Semaphore(_MOST_RUNS)
 
     async def run(self, feeds: Feeds) -> tuple[Fetches, int]:
         """Return the fetches for these feeds, and the number of rows of the run that they come from.
 
-        Raises what the run does. A batch that fails is repeated request by request, so that only its cause gets the
-        error.
+        Raises what the run does, and TimeoutError. A batch that fails is repeated request by request, so that only its
+        cause gets the error.
         """
         rows = _shared_rows(feeds)
         loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._start_on(loop)
         if not 0 < rows < self._batch_rows:
             if self._is_short(feeds):
                 return self._run(feeds), rows
-            return await loop.run_in_executor(None, self._run, feeds), rows
-        if self._loop is not loop:
-            self._start_on(loop)
+            return await self._in_thread(partial(self._run, feeds)), rows
         if self._task is None and not self._has_just_run and self._is_short(feeds):
             # Nothing is waiting, so run inline. Requests that arrive before the next loop iteration are batched.
             self._has_just_run = True
@@ -70,23 +84,51 @@ class Batcher:
         return await self._wait(feeds, rows)
 
     def _is_short(self, *feeds: Feeds) -> bool:
-        return self._clock.expected_seconds(sum(map(bytes_of, feeds))) < _INLINE_SECONDS
+        return self._clock.is_quick(sum(map(bytes_of, feeds)))
+
+    async def _in_thread(self, call: Callable[[], _Result]) -> _Result:
+        """Make a call in a thread, and wait for it while it is not overdue; raises TimeoutError."""
+        if self._overdue >= _MOST_RUNS:
+            raise TimeoutError
+        future: Future[_Result] | None = None
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._free.acquire()
+                future = asyncio.get_running_loop().run_in_executor(_threads, call)
+                future.add_done_callback(partial(_free, self._free))
+                return await asyncio.shield(future)
+        except TimeoutError:
+            if future is not None and not future.done():
+                self._overdue += 1
+                future.add_done_callback(self._end_overdue)
+            raise
+
+    def _end_overdue(self, _: Future) -> None:
+        self._overdue -= 1
 
     def _start_on(self, loop: AbstractEventLoop) -> None:
         # A process has one event loop; a test may have several, one after the other.
         self._loop, self._waiting, self._task, self._has_just_run = loop, deque(), None, False
+        self._free, self._overdue = Semaphore(_MOST_RUNS), 0
 
     def _forget_run(self) -> None:
         self._has_just_run = False
 
     async def _wait(self, feeds: Feeds, rows: int) -> tuple[Fetches, int]:
+        if self._overdue >= _MOST_RUNS:
+            raise TimeoutError
         loop = asyncio.get_running_loop()
         row_shapes = tuple(array.shape[1:] for array in feeds.values())
         request = _Request(feeds, rows, row_shapes, loop.create_future())
         self._waiting.append(request)
         if self._task is None:
             self._task = loop.create_task(self._run_waiting())
-        return await request.answer
+        timer = loop.call_later(self._seconds, _expire, request) if self._seconds else None
+        try:
+            return await request.answer
+        finally:
+            if timer:
+                timer.cancel()
 
     async def _run_waiting(self) -> None:
         try:
@@ -100,11 +142,14 @@ class Batcher:
 
     def _next_batch(self) -> list[_Request]:
         """Take the first waiting request, and all that can be joined to it within the bound."""
-        batch = [self._waiting.popleft()]
-        rows = batch[0].rows
+        batch: list[_Request] = []
+        rows = 0
         for _ in range(len(self._waiting)):
             request = self._waiting.popleft()
-            if request.row_shapes == batch[0].row_shapes and rows + request.rows <= self._batch_rows:
+            if request.answer.done():  # its client has gone, or waited for too long
+                continue
+            fits = batch and request.row_shapes == batch[0].row_shapes and rows + request.rows <= self._batch_rows
+            if fits or not batch:
                 batch.append(request)
                 rows += request.rows
             else:
@@ -113,10 +158,12 @@ class Batcher:
 
     async def _run_batch(self, batch: Sequence[_Request]) -> None:
         try:
-            if self._is_short(*(request.feeds for request in batch)):
+            if not batch or self._is_short(*(request.feeds for request in batch)):
                 outcomes = self._outcomes(batch)
             else:
-                outcomes = await asyncio.get_running_loop().run_in_executor(None, self._outcomes, batch)
+                outcomes = await self._in_thread(partial(self._outcomes, batch))
+        except TimeoutError as error:
+            outcomes = [error] * len(batch)
         except BaseException:  # the loop is shutting down
             for request in batch:
                 request.answer.cancel()
@@ -130,6 +177,8 @@ class Batcher:
         if len(batch) > 1:
             try:
                 return self._slices(batch)
+            except TimeoutError as error:
+                return [error] * len(batch)
             except Exception:
                 # One of the requests is the cause, or the size of the batch: each is run alone below.
                 pass
@@ -157,10 +206,21 @@ class Batcher:
             return error
 
 
+def _free(free: Semaphore, future: Future) -> None:
+    free.release()
+    if not future.cancelled():
+        future.exception()  # so that asyncio does not log one that nobody waited for
+
+
+def _expire(request: _Request) -> None:
+    if not request.answer.done():
+        request.answer.set_exception(TimeoutError())
+
+
 def _deliver(batch: Sequence[_Request], outcomes: Sequence[Fetches | Exception]) -> None:
     rows = sum(request.rows for request in batch)
     for request, outcome in zip(batch, outcomes, strict=True):
-        if request.answer.done():  # its client has gone
+        if request.answer.done():  # its client has gone, or waited for too long
             continue
         if isinstance(outcome, Exception):
             request.answer.set_exception(outcome)

@@ -15,6 +15,7 @@ from serving.engines.options import LiteRtProof, LoadOptions
 from serving.preprocessing import recipe
 
 EXPORT_RECORD = "export.json"
+_LARGEST_RECORD_BYTES = 2**20  # what an export writes is a few kilobytes
 
 # Other forms of that file. TensorFlow reads them; serving does not, because the check of the graph does not.
 OTHER_FORMS = ("saved_model.pbtxt", "saved_model.cpb")
@@ -68,17 +69,20 @@ class ExportRecord:
     @classmethod
     def read(cls, folder: Path) -> ExportRecord:
         """Read a folder's record; a missing or invalid one becomes an empty record."""
+        path = folder / EXPORT_RECORD
         try:
-            content = json.loads((folder / EXPORT_RECORD).read_bytes())
+            if path.stat().st_size > _LARGEST_RECORD_BYTES:
+                return cls({}, "", "")
+            content = json.loads(path.read_bytes())
             if content.get("litert"):
                 content["litert"] = _filled(LiteRtProof("", ""), content["litert"])
             return _filled(cls({}, "", ""), content)
         except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             return cls({}, "", "")
 
-    def load_options(self, any_op: bool = False) -> LoadOptions:
+    def load_options(self, any_op: bool = False, run_seconds: float = 0) -> LoadOptions:
         """Return what an engine has to know of the export to load it."""
-        return LoadOptions(self.is_optimized, any_op, self.litert)
+        return LoadOptions(self.is_optimized, any_op, self.litert, run_seconds)
 
     def write(self, folder: Path) -> None:
         """Write ``export.json`` into an export's folder, with the hash of its graph."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import partial
-from threading import Lock, Thread
+from threading import Lock
+from time import monotonic
 
 import numpy as np
 
-from serving.engines.errors import InvalidArgumentError, TensorFlowError
+from serving.engines.errors import DeadlineExceededError, InvalidArgumentError, TensorFlowError
 from serving.engines.session import Session
 from serving.engines.signature import DEFAULT_SIGNATURE, Signature, TensorSpec, shape_fits, shape_text
-from serving.errors import BadRequestError, PredictionError
+from serving.errors import BadRequestError, PredictionError, RunTimeoutError
 from serving.models import trial
+from serving.models.backoff import Backoff
 from serving.models.batching import Batcher
+from serving.models.threads import DaemonThreads
 from serving.preprocessing import NONE, Preprocessing
 from serving.preprocessing.classification import Classifier
 
@@ -23,11 +27,14 @@ Tensors = Mapping[str, np.ndarray]
 # A client of a probe waits for that long. Azure's front end drops a request after 230 s.
 FIRST_RUN_SECONDS = 60
 
+_first_runs = DaemonThreads("warm-up")
+
 
 class Model:
     """One version of a model, ready to run from many threads at once.
 
-    With ``any_shape``, inputs may have other shapes than its signatures state, as far as the graph takes them.
+    With ``any_shape``, inputs may have other shapes than its signatures state, as far as the graph takes them. A run
+    may take ``run_seconds``, or any time. ``size`` is the memory that the model is taken to need, in bytes.
     """
 
     def __init__(
@@ -37,6 +44,8 @@ class Model:
         session: Session,
         batch_rows: int = 1,
         any_shape: bool = False,
+        run_seconds: float | None = None,
+        size: int = 0,
         preprocessing: Preprocessing = NONE,
     ) -> None:
         self.name = name
@@ -48,14 +57,19 @@ class Model:
         }
         self.engine = session.engine
         self.has_answered = False  # a prediction, since it was loaded
+        self.size = size
+        self.last_used = monotonic()
         self._session = session
+        self._run_seconds = run_seconds
         self._lock = Lock()
         self._first_run: Future[str] | None = None
+        self._backoff = Backoff()
         self._batchers = {
             key: Batcher(
                 partial(_run, session, str(self), key),
                 session.clocks[key],
                 batch_rows if signature.has_batch_dimension else 1,
+                run_seconds,
             )
             for key, signature in session.signatures.items()
         }
@@ -85,38 +99,55 @@ class Model:
         """Run a signature on arrays by input name, together with waiting requests where the model allows batches.
 
         Returns the arrays by output name, and the number of rows in the whole run. Raises BadRequestError where the
-        feeds don't fit the signature or the graph rejects their values, PredictionError where the run fails otherwise.
+        feeds don't fit the signature or the graph rejects their values, RunTimeoutError where the run takes too long,
+        PredictionError where it fails otherwise.
         """
         self._check(feeds, self.signature(signature).inputs)
-        answer = await self._batchers[signature].run(feeds)
+        self.last_used = monotonic()
+        try:
+            answer = await self._batchers[signature].run(feeds)
+        except TimeoutError:
+            raise RunTimeoutError(f"Model {self} did not answer within {self._run_seconds:g} s.") from None
         self.has_answered = True
         return answer
 
     def warm_up(self) -> None:
-        """Run once on zeros, so that what TensorFlow does on the first run is done.
+        """Run once on zeros, so that what TensorFlow does on the first run is done; see ``first_run``.
 
-        A graph that rejects the values has run, so that is no failure. Raises PredictionError where the run fails, or
-        takes too long: a graph with a loop may never end. Then it goes on, and the next call waits for the same run.
+        Raises PredictionError where the run fails, or takes too long. Then it goes on.
+        """
+        with self.failures_of_first_run():
+            self.first_run().result(FIRST_RUN_SECONDS)
+
+    def first_run(self) -> Future[str]:
+        """Return the run on zeros, and start it unless it has been started or has failed a moment ago.
+
+        A graph that rejects the values has run, so that is no failure.
         """
         with self._lock:
-            if self._first_run is None or self._first_run.done():
-                self._first_run = Future()
-                Thread(target=self._run_first, args=(self._first_run,), name=f"warm-up-{self}", daemon=True).start()
-            first_run = self._first_run
+            if self._first_run is None or (self._first_run.done() and not self._backoff.seconds_left()):
+                key = DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in self.signatures else next(iter(self.signatures))
+                self._first_run = _first_runs.submit(self._run_first, key)
+            return self._first_run
+
+    def _run_first(self, key: str) -> str:
         try:
-            first_run.result(FIRST_RUN_SECONDS)
+            rejection = trial.answer_once(self._session, key)
+        except BaseException:
+            self._backoff.fail()
+            raise
+        self.has_answered = True
+        return rejection
+
+    @contextmanager
+    def failures_of_first_run(self) -> Iterator[None]:
+        """Raise PredictionError for what a wait for the first run raises."""
+        try:
+            yield
+        except (TimeoutError, DeadlineExceededError):
+            raise PredictionError(f"Model {self} did not answer within {FIRST_RUN_SECONDS} s.") from None
         except TensorFlowError as error:
             raise _failure(str(self), error) from error
-        except TimeoutError:
-            raise PredictionError(f"Model {self} did not answer within {FIRST_RUN_SECONDS} s.") from None
-        self.has_answered = True
-
-    def _run_first(self, answer: Future[str]) -> None:
-        key = DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in self.signatures else next(iter(self.signatures))
-        try:
-            answer.set_result(trial.answer_once(self._session, key))
-        except BaseException as error:
-            answer.set_exception(error)
 
     def _check(self, feeds: Tensors, inputs: Mapping[str, TensorSpec]) -> None:
         if feeds.keys() != inputs.keys():
@@ -139,6 +170,8 @@ def _run(session: Session, model: str, signature: str, feeds: Tensors) -> Tensor
     # No method: a batcher that held its model would keep both alive until the garbage collector runs.
     try:
         return session.run(signature, feeds)
+    except DeadlineExceededError as error:
+        raise TimeoutError from error
     except InvalidArgumentError as error:
         # Such as an index beyond an embedding's range: the graph knows what the signature can't say.
         raise BadRequestError(f"Model {model} can't take these values: {error.message}") from error

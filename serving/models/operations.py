@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from functools import partial
@@ -15,15 +14,13 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from serving.engines.signature import Signature
-from serving.models.model import Model
+from serving.models.model import FIRST_RUN_SECONDS, Model
 from serving.models.repository import Repository
+from serving.settings import Settings
 from serving.status import VersionStatus
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
-
-# For requests that wait for a load. Apart from the threads that work, so that those are not all taken by waiting.
-_loads = ThreadPoolExecutor(64, "load")
 
 
 class Operations:
@@ -41,27 +38,41 @@ class Operations:
 
     async def load(self, name: str, version: int | None = None) -> Model:
         """Return a model's version, loading it if necessary; raises what ``Repository.get`` does."""
-        return await self._call(_loads, self._repository.get, name, version)
+        load = await self._call(self._repository.start, name, version, self._in_thread)
+        return await asyncio.wrap_future(load)  # without a thread
 
-    async def ready(self, name: str | None = None, version: int | None = None) -> Model:
-        """Return a model, the default one without a name, once it has answered: loaded and warmed up if necessary.
+    async def ready(self) -> str:
+        """Return the default model and its version, once it has answered: loaded and warmed up if necessary.
 
-        A client that polls readiness sends nothing else, so the poll itself must trigger the load. Raises
-        ModelNotFoundError, ModelUnavailableError or PredictionError.
+        A client that polls readiness sends nothing else, so the poll itself must trigger the load. One that has been
+        evicted since is ready, too. Raises ModelNotFoundError, ModelUnavailableError or PredictionError.
         """
-        if name is None:
-            name = await self._call(None, self._repository.default_name)
-        model = self.loaded(name, version) or await self.load(name, version)
+        name = await self._call(self._repository.default_name)
+        evicted = self._repository.evicted(name)
+        if evicted is not None:
+            return f"{name}/{evicted}"
+        model = self.loaded(name) or await self.load(name)
         if not model.has_answered:
-            await self._call(None, model.warm_up)
-        return model
+            with model.failures_of_first_run():
+                first_run = asyncio.wrap_future(model.first_run())
+                await asyncio.wait_for(asyncio.shield(first_run), FIRST_RUN_SECONDS)
+        return str(model)
+
+    async def check_loadable(self, name: str, version: int | None = None) -> None:
+        """Raise what would keep a model that is not loaded from being loaded; see ``Repository.check_loadable``."""
+        if self.loaded(name, version) is None:
+            await self._call(self._repository.check_loadable, name, version)
+
+    async def describe(self, name: str, version: int | None = None) -> tuple[int, str, Mapping[str, Signature]]:
+        """Return a model's version, engine and signatures, without loading it; see ``Repository.describe``."""
+        return await self._call(self._repository.describe, name, version)
 
     async def status(self, name: str | None = None) -> list[VersionStatus]:
         """Return the state of every version of a model, the highest first, or of all models by name.
 
         Raises ModelNotFoundError for a name that is no model's.
         """
-        return await self._call(None, self._status, name)
+        return await self._call(self._status, name)
 
     def _status(self, name: str | None) -> list[VersionStatus]:
         names = self._repository.names() if name is None else [name]
@@ -69,26 +80,30 @@ class Operations:
 
     async def version_of(self, name: str, label: str) -> int:
         """Return the version that a label points to; raises ModelNotFoundError."""
-        return await self._call(None, self._repository.version_of, name, label)
+        return await self._call(self._repository.version_of, name, label)
 
     async def signatures(self) -> dict[str, tuple[int, Mapping[str, Signature]]]:
         """Return each model's latest version and its signatures, by name; a model without readable ones is left out."""
-        return await self._call(None, self._repository.all_signatures)
+        return await self._call(self._repository.all_signatures)
+
+    @property
+    def settings(self) -> Settings:
+        """The app's settings."""
+        return self._repository.settings
 
     def folder(self, name: str) -> Path:
         """Return the folder of a model's versions, which need not exist."""
-        return self._repository.settings.model_path / name
+        return self.settings.model_path / name
 
     async def _call(
         self,
-        threads: Executor | None,
         function: Callable[_Parameters, _Result],
         *args: _Parameters.args,
         **options: _Parameters.kwargs,
     ) -> _Result:
         # The context carries the invocation's id, for the log.
         call = partial(copy_context().run, self._marked, partial(function, *args, **options))
-        result: _Result = await asyncio.get_running_loop().run_in_executor(threads, call)
+        result: _Result = await asyncio.get_running_loop().run_in_executor(None, call)
         return result
 
     def _marked(self, call: Callable[[], _Result]) -> _Result:

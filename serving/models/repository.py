@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import logging
+import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import BoundedSemaphore, Event, Lock, Thread
 from time import perf_counter
 
-from serving import preprocessing
-from serving.engines.session import load_session
-from serving.engines.signature import SERVE_TAG, Signature, read_signatures
-from serving.errors import ModelNotFoundError, ServingError
-from serving.models import export_record, fallback_export, versions
+from serving import instance, preprocessing
+from serving.engines.errors import EngineNotFoundError
+from serving.engines.session import engine_of, load_session
+from serving.engines.signature import Signature, signatures_of_file
+from serving.errors import ModelNotFoundError, ModelUnavailableError, OutOfMemoryError, ServingError
+from serving.models import export_record, fallback_export, memory, versions
 from serving.models.export_record import ExportRecord
 from serving.models.model import Model
-from serving.models.served_model import ServedModel
+from serving.models.served_model import InThread, ServedModel
 from serving.settings import ConfigurationError, Settings
 from serving.status import VersionStatus
 
 _logger = logging.getLogger("serving")
+
+# At a time: more would need more memory, and take no less time together.
+_loads = BoundedSemaphore(os.cpu_count() or 1)
+_exports = BoundedSemaphore()
 
 
 @cache
@@ -47,6 +55,8 @@ class Repository:
         self.settings = settings
         self._models: dict[str, ServedModel] = {}
         self._lock = Lock()
+        self._room = Lock()
+        self._reserved = 0  # bytes, for models that are loading
         self._closed = Event()
         self._default_name = ""  # as last logged
 
@@ -59,9 +69,25 @@ class Repository:
         """Return a model's version, by default the latest that loads; load it first if necessary.
 
         Raises ModelNotFoundError if it doesn't exist. Raises ModelUnavailableError if it can't be loaded: the log has
-        the cause, and the next request tries again.
+        the cause, and a later request tries again.
         """
-        return self._served(name).get(version)
+        return self.start(name, version).result()
+
+    def start(self, name: str, version: int | None = None, in_thread: InThread = nullcontext) -> Future[Model]:
+        """Return what ``get`` does, once it is there; ``in_thread`` is entered in the thread that loads it."""
+        return self._served(name).start(version, in_thread)
+
+    def evicted(self, name: str) -> int | None:
+        """Return the version of a model that is loaded again by its next request, if there is such a version."""
+        model = self._models.get(name)
+        return model.evicted if model else None
+
+    def check_loadable(self, name: str, version: int | None = None) -> None:
+        """Raise what would keep a model's version, the latest by default, from being loaded, as far as that is known.
+
+        Raises ModelNotFoundError or ModelUnavailableError. Loads nothing.
+        """
+        self._looked_at(name).check_loadable(version)
 
     def version_of(self, name: str, label: str) -> int:
         """Return the version that has a label; raises ModelNotFoundError."""
@@ -99,21 +125,35 @@ class Repository:
         """Return the names of all models on disk, whether or not they are loaded."""
         return versions.names(self.settings.model_path)
 
-    def signatures(self, name: str) -> tuple[int, Mapping[str, Signature]]:
-        """Return a model's latest version and its signatures; read them from its file if it is not loaded.
+    def signatures(self, name: str, version: int | None = None) -> tuple[int, Mapping[str, Signature]]:
+        """Return a model's version, the latest by default, and its signatures; from its file if it is not loaded.
 
         Raises ModelNotFoundError if there is no such model, ValueError or OSError if the file can't be read.
         """
-        model = self.loaded(name)
+        model = self.loaded(name, version)
         if model is not None:
             return model.version, model.signatures
-        folders = versions.find(self.settings.model_path, name)
-        if not folders:
-            raise ModelNotFoundError(f"There is no model {name!r}.", model=name)
-        latest = max(folders)
-        content = (folders[latest] / export_record.SAVED_MODEL).read_bytes()
-        signatures = read_signatures(content, SERVE_TAG)
-        return latest, preprocessing.of(folders[latest], signatures).described(signatures)
+        number, folder = self._looked_at(name).on_disk(version)
+        signatures = signatures_of_file(folder / export_record.SAVED_MODEL)
+        return number, preprocessing.of(folder, signatures).described(signatures)
+
+    def describe(self, name: str, version: int | None = None) -> tuple[int, str, Mapping[str, Signature]]:
+        """Return a model's version, the latest by default, the engine that serves it, and its signatures.
+
+        Raises ModelNotFoundError, or ModelUnavailableError where its files don't say that. Loads nothing.
+        """
+        model = self.loaded(name, version)
+        if model is not None:
+            return model.version, model.engine, model.signatures
+        try:
+            number, signatures = self.signatures(name, version)
+            _, folder = self._looked_at(name).on_disk(number)
+            return number, engine_of(self.settings.engine, ExportRecord.read(folder).load_options()), signatures
+        except (ValueError, OSError, EngineNotFoundError) as error:
+            _logger.warning("The signatures of model %s can't be read: %s", name, error)
+            raise ModelUnavailableError(
+                f"Model {name} is not loaded, and its files don't state its inputs; the server's log says why."
+            ) from error
 
     def all_signatures(self) -> dict[str, tuple[int, Mapping[str, Signature]]]:
         """Return the ``signatures`` of every model, by name; log and leave out those that can't be read."""
@@ -127,11 +167,18 @@ class Repository:
 
     def status(self, name: str) -> list[VersionStatus]:
         """Return the state of every version of a model, the highest first; raises ModelNotFoundError."""
-        return self._served(name).status()
+        found = self._looked_at(name).status()
+        if not found:
+            raise ModelNotFoundError(f"There is no model {name!r}.", model=name)
+        return found
 
     def close(self) -> None:
         """Stop the search for newer versions."""
         self._closed.set()
+
+    def _looked_at(self, name: str) -> ServedModel:
+        """Return a model to look at, which does not put it into use."""
+        return self._models.get(name) or self._new_model(name)
 
     def _served(self, name: str) -> ServedModel:
         model = self._models.get(name)
@@ -151,14 +198,52 @@ class Repository:
         start = perf_counter()
         saved_model = _saved_model(folder, name, self.settings.cache_path)
         record = ExportRecord.read(saved_model)
-        session = load_session(saved_model, self.settings.engine, record.load_options(name in self.settings.any_op))
+        options = record.load_options(name in self.settings.any_op, self.settings.run_seconds)
+        size = memory.needed_bytes(saved_model, engine_of(self.settings.engine, options))
+        with _loads, self._room_for(f"{name}/{folder.name}", size):
+            session = load_session(saved_model, self.settings.engine, options)
         if not session.signatures:
             raise ValueError(f"{saved_model} has no signature that can be served")
         batch_rows = self.settings.batch_rows.of(name, record.independent_rows)
-        recipe = preprocessing.of(folder, session.signatures)
-        model = Model(name, int(folder.name), session, batch_rows, not record.sources, recipe)
+        model = Model(
+            name,
+            int(folder.name),
+            session,
+            batch_rows,
+            any_shape=not record.sources,
+            run_seconds=self.settings.run_seconds or None,
+            size=size,
+            preprocessing=preprocessing.of(folder, session.signatures),
+        )
         _logger.info("Loaded model %s with %s in %.0f ms", model, session.engine, (perf_counter() - start) * 1e3)
         return model
+
+    @contextmanager
+    def _room_for(self, model: str, size: int) -> Iterator[None]:
+        """Reserve memory for a model that loads; raises OutOfMemoryError where there is too little."""
+        with self._room:
+            self._make_room(model, size)
+            self._reserved += size
+        try:
+            yield
+        finally:
+            with self._room:
+                self._reserved -= size
+
+    def _make_room(self, model: str, size: int) -> None:
+        loaded = [(one, served) for served in list(self._models.values()) for one in served.all_loaded()]
+        held = sum(one.size for one, _ in loaded)
+        left = min(self.settings.memory_mb * 2**20 - held, instance.free_bytes()) - self._reserved
+        if size > left + held:
+            raise OutOfMemoryError(
+                f"Model {model} needs about {size / 2**20:.0f} MB of memory; there are {(left + held) / 2**20:.0f} MB."
+            )
+        for one, served in sorted(loaded, key=lambda pair: pair[0].last_used):
+            if size <= left:
+                return
+            _logger.info("Model %s is no longer loaded: model %s needs its memory", one, model)
+            served.evict(one)
+            left += one.size
 
     def _start_polling(self) -> None:
         # A weak reference, so that the thread does not keep an unused repository and its models alive.
@@ -166,7 +251,7 @@ class Repository:
         Thread(target=_poll, args=arguments, name="poll-versions", daemon=True).start()
 
     def upgrade(self) -> None:
-        """Look for newer versions of every model in use."""
+        """Look for newer and for deleted versions of every model in use."""
         for model in list(self._models.values()):
             model.upgrade()
 
@@ -218,4 +303,5 @@ def _saved_model(folder: Path, name: str, cache_path: Path) -> Path:
         "To avoid this, run `python -m export %s` and deploy the files that it writes.",
         *(name, folder),
     )
-    return fallback_export.export_into(cache_path / name, sources)
+    with _exports:
+        return fallback_export.export_into(cache_path / name, sources)

@@ -13,7 +13,16 @@ from serving import __version__
 from serving.engines.signature import DEFAULT_SIGNATURE, Signature
 from serving.functions import Function
 from serving.openapi import examples
-from serving.openapi.schemas import Schema, inference_tensors, object_of, one_or_by_name, row, rows_are_possible, tensor
+from serving.openapi.schemas import (
+    Components,
+    Schema,
+    inference_tensors,
+    object_of,
+    one_or_by_name,
+    reference,
+    rows_are_possible,
+)
+from serving.wire.open_inference import HEADER_LENGTH
 
 _KEY = {"functionKey": {"type": "apiKey", "in": "header", "name": "x-functions-key"}}
 
@@ -40,12 +49,13 @@ class ServedSignature:
     signature: Signature
 
 
-def document(models: Sequence[ServedSignature], functions: Sequence[Function], server: str) -> dict[str, Any]:
+def document(models: Sequence[ServedSignature], functions: Sequence[Function], server: str = ".") -> dict[str, Any]:
     """Return the document of these functions; ``server`` is the base URL of all paths."""
     paths: dict[str, Any] = {}
+    components = Components(Problem=_PROBLEM, Error=_ERROR)
     for function in functions:
         if function.is_http and function.endpoint in OPERATIONS:
-            own = OPERATIONS[function.endpoint](function, models)
+            own = OPERATIONS[function.endpoint](function, models, components)
             if not function.needs_key:
                 own = {path: _without_key(items) for path, items in own.items()}
             paths |= own
@@ -58,7 +68,7 @@ def document(models: Sequence[ServedSignature], functions: Sequence[Function], s
             "the Open Inference Protocol v2.",
         },
         "servers": [{"url": server}],
-        "components": {"securitySchemes": _KEY, "schemas": {"Problem": _PROBLEM, "Error": _ERROR}},
+        "components": {"securitySchemes": _KEY, "schemas": components.schemas, "responses": _failures()},
         "security": [{"functionKey": []}],
         "paths": paths,
     }
@@ -73,58 +83,63 @@ def _base(function: Function) -> str:
     return "/" + function.route.partition("{")[0].rstrip("/")
 
 
-def _predict_x(function: Function, models: Sequence[ServedSignature]) -> Paths:
+def _predict_x(function: Function, models: Sequence[ServedSignature], components: Components) -> Paths:
     for model in models:
-        if model.name == function.model and examples.x_labels(model.signature):
-            return {_base(function): {"post": _predict_x_operation(function, model)}}
+        if model.name == function.model and examples.fits_x_labels(model.signature):
+            return {_base(function): {"post": _predict_x_operation(function, model, components)}}
     return {}
 
 
-def _predict_x_operation(function: Function, model: ServedSignature) -> Schema:
+def _predict_x_operation(function: Function, model: ServedSignature, components: Components) -> Schema:
     [spec] = model.signature.inputs.values()
-    x: Schema = tensor(spec)
+    x: Schema = components.tensor(spec)
     if spec.shape is not None and len(spec.shape) == 2 and spec.dtype_name not in ("string", "bool"):
         text = {"type": "string", "description": "rows separated by |, values by spaces", "examples": ["1 0|1 1"]}
         x = {"anyOf": [x, text]}
-    labels = object_of({"labels": one_or_by_name(model.signature.outputs, tensor)})
+    request = components.add(f"{function.name}_request", object_of({"X": x}))
+    labels = object_of({"labels": one_or_by_name(model.signature.outputs, components.tensor)})
     return {
         "operationId": f"predict_{function.name}",
         "tags": ["2017 format"],
         "summary": f"Predict with model {model.name}",
-        "requestBody": _body(object_of({"X": x}), examples.x_labels(model.signature)),
-        "responses": _responses(labels, _problems(415)),
+        "requestBody": _body(request, examples.x_labels(model.signature)),
+        "responses": _responses(components.add(f"{function.name}_response", labels), _problems()),
     }
 
 
-def _tf_serving(function: Function, models: Sequence[ServedSignature]) -> Paths:
+def _tf_serving(function: Function, models: Sequence[ServedSignature], components: Components) -> Paths:
     paths: Paths = {}
     for model in models:
-        paths |= _tf_serving_model(f"{_base(function)}/{model.name}", model)
+        paths |= _tf_serving_model(f"{_base(function)}/{model.name}", model, components)
     return paths
 
 
-def _tf_serving_model(base: str, model: ServedSignature) -> Paths:
+def _tf_serving_model(base: str, model: ServedSignature, components: Components) -> Paths:
     signature = model.signature
     tags = ["TensorFlow Serving REST"]
-    columns = object_of({"inputs": one_or_by_name(signature.inputs, tensor)})
-    answers = [object_of({"outputs": one_or_by_name(signature.outputs, tensor)})]
+    columns = object_of({"inputs": one_or_by_name(signature.inputs, components.tensor)})
+    answers = [object_of({"outputs": one_or_by_name(signature.outputs, components.tensor)})]
     bodies = [columns]
     if rows_are_possible(signature):
-        instance = {"type": "array", "items": one_or_by_name(signature.inputs, row)}
-        prediction = {"type": "array", "items": one_or_by_name(signature.outputs, row)}
+        instance = {"type": "array", "items": one_or_by_name(signature.inputs, components.row)}
+        prediction = {"type": "array", "items": one_or_by_name(signature.outputs, components.row)}
         bodies.insert(0, object_of({"instances": instance}))
         answers.insert(0, object_of({"predictions": prediction}))
     for body in bodies:
         body["properties"]["signature_name"] = {"type": "string", "default": DEFAULT_SIGNATURE}
+    request = components.add(f"{model.name}_predict_request", {"anyOf": bodies})
+    answer = components.add(f"{model.name}_predict_response", {"anyOf": answers})
     predict = {
         "operationId": f"tf_serving_predict_{model.name}",
         "tags": tags,
         "summary": f"Predict with model {model.name}, by rows or by columns",
-        "requestBody": _body({"anyOf": bodies}, examples.instances(signature)),
-        "responses": _responses({"anyOf": answers}, _errors()),
+        "requestBody": _body(request, examples.instances(signature)),
+        "responses": _responses(answer, _errors()),
     }
-    status = object_of({"model_version_status": {"type": "array", "items": {"type": "object"}}})
-    metadata = object_of({"model_spec": {"type": "object"}, "metadata": {"type": "object"}})
+    versions = object_of({"model_version_status": {"type": "array", "items": {"type": "object"}}})
+    status = components.add("model_status", versions)
+    signatures = object_of({"model_spec": {"type": "object"}, "metadata": {"type": "object"}})
+    metadata = components.add("model_signatures", signatures)
     return {
         f"{base}:predict": {"post": predict},
         base: {"get": _get(f"tf_serving_status_{model.name}", tags, "State of every version", status, _errors())},
@@ -132,15 +147,15 @@ def _tf_serving_model(base: str, model: ServedSignature) -> Paths:
     }
 
 
-def _open_inference(function: Function, models: Sequence[ServedSignature]) -> Paths:
-    paths = _open_inference_server(_base(function))
+def _open_inference(function: Function, models: Sequence[ServedSignature], components: Components) -> Paths:
+    paths = _open_inference_server(_base(function), components)
     for model in models:
-        if examples.infer(model.signature):  # else one of its types has no datatype in the protocol
-            paths |= _open_inference_model(f"{_base(function)}/models/{model.name}", model)
+        if examples.fits_infer(model.signature):
+            paths |= _open_inference_model(f"{_base(function)}/models/{model.name}", model, components)
     return paths
 
 
-def _open_inference_model(base: str, model: ServedSignature) -> Paths:
+def _open_inference_model(base: str, model: ServedSignature, components: Components) -> Paths:
     signature, tags = model.signature, ["Open Inference Protocol v2"]
     request = object_of({"inputs": inference_tensors(signature.inputs)})
     request["properties"]["id"] = {"type": "string"}
@@ -151,15 +166,18 @@ def _open_inference_model(base: str, model: ServedSignature) -> Paths:
             "outputs": inference_tensors(signature.outputs),
         }
     )
-    infer = {
+    infer: dict[str, Any] = {
         "operationId": f"infer_{model.name}",
         "tags": tags,
         "summary": f"Predict with model {model.name}; the binary tensor extension is supported too",
-        "requestBody": _body(request, examples.infer(signature)),
-        "responses": _responses(answer, _errors()),
+        "requestBody": _body(components.add(f"{model.name}_infer_request", request), examples.infer(signature)),
+        "responses": _responses(components.add(f"{model.name}_infer_response", answer), _errors()),
     }
-    metadata = object_of({"name": {"const": model.name}, "platform": {"type": "string"}})
-    ready = object_of({"name": {"const": model.name}, "ready": {"type": "boolean"}})
+    if not examples.is_short(signature):
+        infer["parameters"] = [_JSON_LENGTH]
+        infer["requestBody"]["content"]["application/octet-stream"] = {"schema": _BINARY}
+    metadata = components.add("model_metadata", object_of({"name": {"type": "string"}, "platform": {"type": "string"}}))
+    ready = components.add("model_ready", object_of({"name": {"type": "string"}, "ready": {"type": "boolean"}}))
     return {
         f"{base}/infer": {"post": infer},
         base: {"get": _get(f"model_metadata_{model.name}", tags, "Inputs and outputs", metadata, _errors())},
@@ -167,11 +185,25 @@ def _open_inference_model(base: str, model: ServedSignature) -> Paths:
     }
 
 
-def _open_inference_server(base: str) -> Paths:
+# How an input that is too large for an example is sent.
+_BINARY = {"type": "string", "format": "binary"}
+_JSON_LENGTH = {
+    "name": HEADER_LENGTH,
+    "in": "header",
+    "description": "bytes of JSON before the raw little-endian values of the inputs; 0 where the body is only the raw "
+    "values of the single input",
+    "schema": {"type": "integer", "minimum": 0},
+}
+
+
+def _open_inference_server(base: str, components: Components) -> Paths:
     tags = ["Open Inference Protocol v2"]
-    live, ready = object_of({"live": {"type": "boolean"}}), object_of({"ready": {"type": "boolean"}})
-    server = object_of({"name": {"type": "string"}, "version": {"type": "string"}})
-    index = {"type": "array", "items": object_of({"name": {"type": "string"}, "state": {"type": "string"}})}
+    live = components.add("server_live", object_of({"live": {"type": "boolean"}}))
+    ready = components.add("server_ready", object_of({"ready": {"type": "boolean"}}))
+    about = object_of({"name": {"type": "string"}, "version": {"type": "string"}})
+    server = components.add("server_metadata", about)
+    entry = object_of({"name": {"type": "string"}, "state": {"type": "string"}})
+    index = components.add("repository_index", {"type": "array", "items": entry})
     return {
         base: {"get": _get("server_metadata", tags, "Name, version and extensions", server, _errors())},
         f"{base}/health/live": {"get": _get("server_live", tags, "Whether the server is live", live, _errors())},
@@ -187,37 +219,35 @@ def _open_inference_server(base: str) -> Paths:
     }
 
 
-def _classify(function: Function, models: Sequence[ServedSignature]) -> Paths:
+def _classify(function: Function, models: Sequence[ServedSignature], components: Components) -> Paths:
     return {
-        f"{_base(function)}/{model.name}/classify": {"post": _classify_operation(model)}
+        f"{_base(function)}/{model.name}/classify": {"post": _classify_operation(model, components)}
         for model in models
         if [spec.decode is not None for spec in model.signature.inputs.values()] == [True]
     }
 
 
-def _classify_operation(model: ServedSignature) -> Schema:
+def _classify_operation(model: ServedSignature, components: Components) -> Schema:
     member = object_of({"class": {"type": "string"}, "index": {"type": "integer"}, "score": {"type": "number"}})
     classes = {"type": "array", "items": {"type": "array", "items": member}}
     answer = object_of({"predictions": classes, "model": {"const": model.name}, "version": {"type": "integer"}})
+    picture = components.add("picture", object_of({"image": {"type": "string", "contentEncoding": "base64"}}))
+    form = components.add("pictures_form", object_of({"image": {"type": "array", "items": _BINARY}}))
     top = {"name": "top", "in": "query", "schema": {"type": "integer", "minimum": 1, "default": 5}}
-    file = {"type": "string", "format": "binary"}
-    body = _body(object_of({"image": {"type": "string", "contentEncoding": "base64"}}), examples.PICTURE)
-    body["content"] |= {
-        "image/*": {"schema": file},
-        "multipart/form-data": {"schema": object_of({"image": {"type": "array", "items": file}})},
-    }
+    body = _body(picture, examples.PICTURE)
+    body["content"] |= {"image/*": {"schema": _BINARY}, "multipart/form-data": {"schema": form}}
     return {
         "operationId": f"classify_{model.name}",
         "tags": ["pictures"],
         "summary": f"Classify pictures with model {model.name}",
         "parameters": [{**top, "description": "how many classes to return for each picture"}],
         "requestBody": body,
-        "responses": _responses(answer, _problems(415)),
+        "responses": _responses(components.add(f"{model.name}_classify_response", answer), _problems()),
     }
 
 
-def _health(function: Function, _: Sequence[ServedSignature]) -> Paths:
-    state = object_of({"status": {"type": "string"}})
+def _health(function: Function, _: Sequence[ServedSignature], components: Components) -> Paths:
+    state = components.add("health", object_of({"status": {"type": "string"}}))
     paths = {}
     for path, what in (("", "ready"), ("/ready", "ready"), ("/live", "live")):
         operation = _get(
@@ -228,14 +258,15 @@ def _health(function: Function, _: Sequence[ServedSignature]) -> Paths:
     return paths
 
 
-def _page(function: Function, _: Sequence[ServedSignature]) -> Paths:
+def _page(function: Function, _: Sequence[ServedSignature], __: Components) -> Paths:
     page = {"200": {"description": "the page", "content": {"text/html": {"schema": {"type": "string"}}}}}
     operation = {"operationId": function.name, "tags": ["pages"], "summary": "Try the models", "responses": page}
     return {_base(function): {"get": operation}}
 
 
-def _openapi(function: Function, _: Sequence[ServedSignature]) -> Paths:
-    return {_base(function): {"get": _get("openapi", ["pages"], "This document", {"type": "object"}, _problems())}}
+def _openapi(function: Function, _: Sequence[ServedSignature], components: Components) -> Paths:
+    schema = components.add("document", {"type": "object"})
+    return {_base(function): {"get": _get("openapi", ["pages"], "This document", schema, _problems())}}
 
 
 def _get(operation_id: str, tags: list[str], summary: str, schema: Schema, errors: dict[str, Any]) -> dict[str, Any]:
@@ -243,7 +274,8 @@ def _get(operation_id: str, tags: list[str], summary: str, schema: Schema, error
 
 
 def _body(schema: Schema, example: Any) -> dict[str, Any]:
-    return {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}
+    content = {"schema": schema} if example is None else {"schema": schema, "example": example}
+    return {"required": True, "content": {"application/json": content}}
 
 
 def _responses(schema: Schema, errors: dict[str, Any]) -> dict[str, Any]:
@@ -259,28 +291,38 @@ _DESCRIPTIONS = {
     404: "there is no such path, model or version",
     405: "the method is not allowed; Allow has those that are",
     413: "the body is larger than the app's limit",
-    415: "the content type is not JSON",
+    415: "the content type or the content encoding is not supported",
     500: "the model or the app failed; the log has the cause",
-    503: "the model can't be loaded now; Retry-After has the seconds to wait",
+    503: "the model can't be loaded, or the request can't be taken, now; Retry-After has the seconds to wait",
 }
 
 
-def _problems(*further: int) -> dict[str, Any]:
-    return _failures("Problem", "application/problem+json", *further)
+_FORMS = {"Problem": "application/problem+json", "Error": "application/json"}
+
+
+def _problems() -> dict[str, Any]:
+    return _references("Problem")
 
 
 def _errors() -> dict[str, Any]:
-    return _failures("Error", "application/json")
+    return _references("Error")
 
 
-def _failures(schema: str, media_type: str, *further: int) -> dict[str, Any]:
-    reference = {"$ref": f"#/components/schemas/{schema}"}
-    codes = (400, 404, 405, 413, *further, 500, 503)
-    return {str(code): _response(_DESCRIPTIONS[code], reference, media_type) for code in codes}
+def _references(form: str) -> dict[str, Any]:
+    return {str(code): reference("responses", f"{form}{code}") for code in _DESCRIPTIONS}
+
+
+def _failures() -> dict[str, Any]:
+    """Return the responses that are errors, in each form."""
+    return {
+        f"{form}{code}": _response(description, reference("schemas", form), media_type)
+        for form, media_type in _FORMS.items()
+        for code, description in _DESCRIPTIONS.items()
+    }
 
 
 # What describes the paths of a function, by the class of its endpoint.
-OPERATIONS: dict[str, Callable[[Function, Sequence[ServedSignature]], Paths]] = {
+OPERATIONS: dict[str, Callable[[Function, Sequence[ServedSignature], Components], Paths]] = {
     "PredictX": _predict_x,
     "TfServing": _tf_serving,
     "OpenInference": _open_inference,

@@ -1,11 +1,19 @@
-"""Example requests for a signature, in each wire format."""
+"""Example requests for a signature, in each wire format: as JSON where that is short, else as a command that makes one.
+
+No example is as large as its tensors: an image model's would be 600 kB, and a shape in a file can say anything.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import math
+import shlex
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from serving.engines.signature import Signature, TensorSpec
+from serving.openapi.schemas import MOST_LEVELS
+from serving.wire.open_inference import HEADER_LENGTH
 from serving.wire.open_inference_tensors import DATATYPES
 
 _ROWS = 2  # for a first dimension that may vary
@@ -14,56 +22,100 @@ _SIZE = 3  # for any other
 # A grey picture of one pixel, as PNG.
 PICTURE = {"image": "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNoAAAAggCB2kUIOwAAAABJRU5ErkJggg=="}
 
+_MOST_VALUES = 256  # in an example that is written out
+_MOST_BYTES = 16 * 1024 * 1024  # in a request that a command makes, so that the app takes it by default
+
+# What a command makes an input of: zeros, and nested lists of them in Python.
+_ZEROS = {"bool": "False", "string": '""'}
+
+Values = Callable[[TensorSpec, int], Any]
+
 
 def x_labels(signature: Signature) -> dict[str, Any] | None:
     """Return a body of the 2017 format; None unless the signature has exactly one input, which is not a scalar."""
-    if len(signature.inputs) != 1:
-        return None
-    [spec] = signature.inputs.values()
-    return None if spec.shape == () else {"X": nested(spec)}
+    return _written(signature, _x_labels)
 
 
-def instances(signature: Signature) -> dict[str, Any]:
+def instances(signature: Signature) -> dict[str, Any] | None:
     """Return a body of TensorFlow Serving's row format, or its columnar format if an input has no batch dimension."""
-    specs = signature.inputs
-    if not all(spec.shape and spec.shape[0] is None for spec in specs.values()):
-        values = {name: nested(spec) for name, spec in specs.items()}
-        return {"inputs": next(iter(values.values())) if len(values) == 1 else values}
-    if len(specs) == 1:
-        return {"instances": nested(next(iter(specs.values())))}
-    rows = zip(*(nested(spec) for spec in specs.values()), strict=True)
-    return {"instances": [dict(zip(specs, row, strict=True)) for row in rows]}
+    return _written(signature, _instances)
 
 
 def infer(signature: Signature) -> dict[str, Any] | None:
     """Return a body of the Open Inference Protocol; None if it has no datatype for one of the inputs."""
-    if not all(spec.dtype_name in DATATYPES for spec in signature.inputs.values()):
+    return _written(signature, _infer)
+
+
+def is_short(signature: Signature) -> bool:
+    """Return whether an example has few enough values, and levels of lists, to be written out."""
+    ranks = [len(spec.shape or ()) for spec in signature.inputs.values()]
+    return max(ranks, default=0) <= MOST_LEVELS and _count(signature, _ROWS) <= _MOST_VALUES
+
+
+def fits_x_labels(signature: Signature) -> bool:
+    """Return whether the 2017 format can carry the signature's inputs: a single one, which is not a scalar."""
+    return len(signature.inputs) == 1 and all(spec.shape != () for spec in signature.inputs.values())
+
+
+def fits_infer(signature: Signature) -> bool:
+    """Return whether the Open Inference Protocol has a datatype for each of the signature's inputs."""
+    return all(spec.dtype_name in DATATYPES for spec in signature.inputs.values())
+
+
+def _written(signature: Signature, body: Callable[[Signature, Values, int], Any]) -> dict[str, Any] | None:
+    return body(signature, nested, _ROWS) if is_short(signature) else None
+
+
+def _count(signature: Signature, rows: int) -> int:
+    """Return the number of values in an example; an input that is empty counts as one."""
+    return sum(max(1, math.prod(example_shape(spec, rows))) for spec in signature.inputs.values())
+
+
+def _x_labels(signature: Signature, values: Values, rows: int) -> dict[str, Any] | None:
+    if not fits_x_labels(signature):
         return None
-    return {
-        "inputs": [
-            {
-                "name": name,
-                "datatype": DATATYPES[spec.dtype_name],
-                "shape": list(example_shape(spec)),
-                "data": [nested(spec)] if spec.shape == () else nested(spec),
-            }
-            for name, spec in signature.inputs.items()
-        ]
-    }
+    [spec] = signature.inputs.values()
+    return {"X": values(spec, rows)}
 
 
-def example_shape(spec: TensorSpec) -> tuple[int, ...]:
+def _instances(signature: Signature, values: Values, rows: int) -> dict[str, Any]:
+    specs = signature.inputs
+    if not all(spec.shape and spec.shape[0] is None for spec in specs.values()):
+        columns = {name: values(spec, rows) for name, spec in specs.items()}
+        return {"inputs": next(iter(columns.values())) if len(columns) == 1 else columns}
+    if len(specs) == 1:
+        return {"instances": values(next(iter(specs.values())), rows)}
+    # One row is what a command makes of several inputs.
+    columns = {name: values(spec, rows) for name, spec in specs.items()}
+    return {"instances": [{name: column[row] for name, column in columns.items()} for row in range(rows)]}
+
+
+def _infer(signature: Signature, values: Values, rows: int) -> dict[str, Any] | None:
+    if not fits_infer(signature):
+        return None
+    tensors = [
+        {**_tensor(name, spec, rows), "data": [values(spec, rows)] if spec.shape == () else values(spec, rows)}
+        for name, spec in signature.inputs.items()
+    ]
+    return {"inputs": tensors}
+
+
+def _tensor(name: str, spec: TensorSpec, rows: int) -> dict[str, Any]:
+    return {"name": name, "datatype": DATATYPES[spec.dtype_name], "shape": list(example_shape(spec, rows))}
+
+
+def example_shape(spec: TensorSpec, rows: int = _ROWS) -> tuple[int, ...]:
     """Return a small shape that the spec allows."""
     dimensions = (None,) if spec.shape is None else spec.shape
-    return tuple(size if size is not None else (_SIZE if axis else _ROWS) for axis, size in enumerate(dimensions))
+    return tuple(size if size is not None else (_SIZE if axis else rows) for axis, size in enumerate(dimensions))
 
 
-def nested(spec: TensorSpec) -> Any:
+def nested(spec: TensorSpec, rows: int = _ROWS) -> Any:
     """Return example values as nested lists, alternating (1, 0, 1, ...) to show the order."""
     leaves = {"string": ("a", "b"), "bool": (False, True)}.get(spec.dtype_name, (1, 0))
     if spec.dtype.kind == "f":
         leaves = (1.0, 0.0)
-    return _fill(example_shape(spec), leaves, 0)
+    return _fill(example_shape(spec, rows), leaves, 0)
 
 
 def _fill(shape: tuple[int, ...], leaves: tuple[Any, Any], start: int) -> Any:
@@ -77,12 +129,86 @@ class Format(NamedTuple):
 
     title: str
     path: str
-    body: Callable[[Signature], dict[str, Any] | None]
+    body: Callable[[Signature, Values, int], dict[str, Any] | None]
 
 
 # ``{name}`` stands for the model's name, ``{Name}`` for its function's.
 FORMATS = (
-    Format("The 2017 format (in a function folder for each model)", "Predict{Name}", x_labels),
-    Format("TensorFlow Serving REST", "v1/models/{name}:predict", instances),
-    Format("Open Inference Protocol v2", "v2/models/{name}/infer", infer),
+    Format("The 2017 format (in a function folder for each model)", "Predict{Name}", _x_labels),
+    Format("TensorFlow Serving REST", "v1/models/{name}:predict", _instances),
+    Format("Open Inference Protocol v2", "v2/models/{name}/infer", _infer),
 )
+
+
+def command(one: Format, signature: Signature, url: str) -> str | None:
+    """Return a shell command of one line that sends an example; None where the format can't carry the inputs.
+
+    What is long is made by the command: lists of zeros by Python, or zero bytes where the format takes raw bytes. Then
+    it is one row. If even that is larger than the app takes by default, the line is a comment that says so.
+    """
+    if is_short(signature):
+        body = one.body(signature, nested, _ROWS)
+        return None if body is None else f"curl -s -H 'Content-Type: application/json' -d {_quoted(body)} {url}"
+    if one.body is _infer:
+        return _binary(signature, url) if fits_infer(signature) else None
+    made = one.body(signature, lambda spec, _: _Made(spec), 1)
+    if made is None:
+        return None
+    size = 3 * _count(signature, 1)  # at least, of "0, "
+    if size > _MOST_BYTES:
+        return _too_large(size)
+    code = f"import json; print(json.dumps({_expression(made)}))"
+    return f"python3 -c {shlex.quote(code)} | curl -s -H 'Content-Type: application/json' --data-binary @- {url}"
+
+
+class _Made:
+    """An input that a command makes: ``[[0]*3]*2``, with its first dimension where it is not a row of it."""
+
+    def __init__(self, spec: TensorSpec) -> None:
+        self._zero = _ZEROS.get(spec.dtype_name, "0")
+        self._shape = example_shape(spec, 1)
+
+    def __getitem__(self, row: int) -> _Made:
+        made = _Made.__new__(_Made)
+        made._zero, made._shape = self._zero, self._shape[1:]
+        return made
+
+    def __str__(self) -> str:
+        closing = (f"]*{size}" if size != 1 else "]" for size in reversed(self._shape))
+        return "[" * len(self._shape) + self._zero + "".join(closing)
+
+
+def _expression(body: Mapping[str, Any]) -> str:
+    """Return a body as Python code."""
+    made: list[_Made] = []
+
+    def place(value: _Made) -> str:
+        made.append(value)
+        return f"\0{len(made)}"
+
+    text = json.dumps(body, default=place)
+    for number, value in enumerate(made, 1):
+        text = text.replace(f'"\\u0000{number}"', str(value), 1)
+    return text
+
+
+def _binary(signature: Signature, url: str) -> str:
+    """Return a command that sends zeros as raw bytes; four of them are an empty string, too."""
+    inputs, total = [], 0
+    for name, spec in signature.inputs.items():
+        size = math.prod(example_shape(spec, 1)) * (4 if spec.dtype_name == "string" else spec.dtype.itemsize)
+        inputs.append({**_tensor(name, spec, 1), "parameters": {"binary_data_size": size}})
+        total += size
+    if total > _MOST_BYTES:
+        return _too_large(total)
+    header = json.dumps({"inputs": inputs})
+    send = f"curl -s -H '{HEADER_LENGTH}: {len(header)}' --data-binary @- {url}"
+    return f"(printf %s {shlex.quote(header)}; head -c {total} /dev/zero) | {send}"
+
+
+def _too_large(size: int) -> str:
+    return f"# One row is over {size / 1e6:,.0f} MB: raise SERVING_MAX_BODY_BYTES to send it."
+
+
+def _quoted(body: Mapping[str, Any]) -> str:
+    return shlex.quote(json.dumps(body))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serving.engines.signature import TensorSpec, shape_text
+from serving.engines.signature import Reserve, TensorSpec, shape_text
 from serving.errors import BadRequestError
 from serving.preprocessing.recipe import COLOR_MODES, Image
 
@@ -27,7 +27,14 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 MAX_PIXELS = 50_000_000
 MAX_PICTURES = 256
 
-# Decoding takes 3 or 4 bytes a pixel. Pictures above this size are decoded one after the other.
+# What decoding and converting a pixel takes, as measured: of JPEG that is progressive, and twice two frames of WebP.
+_PIXEL_BYTES = {"JPEG": 13, "WEBP": 17}
+_OTHER_PIXEL_BYTES = 9
+
+# What a value of a row takes: as uint8 twice, as float32, in the input's type, and as a PNG in base64.
+_VALUE_BYTES = 16
+
+# Pictures above this size are decoded one after the other.
 _LARGE_PIXELS = 4_000_000
 _one_large = Lock()
 
@@ -67,9 +74,9 @@ class PictureInput:
         complete = Image(**{**vars(image), "color_mode": mode, "target_size": size})
         return cls(name, spec, complete, channels_first)
 
-    def decode(self, pictures: Sequence[bytes]) -> np.ndarray:
-        """Return encoded pictures as the input's array; raises BadRequestError with the picture's number."""
-        return self.rows(self.pixels(pictures))
+    def decode(self, pictures: Sequence[bytes], reserve: Reserve) -> np.ndarray:
+        """Return encoded pictures as the input's array; raises what ``pixels`` does."""
+        return self.rows(self.pixels(pictures, reserve))
 
     def rows(self, pixels: np.ndarray) -> np.ndarray:
         """Return pixels as the input's array: scaled, and laid out as the model wants them."""
@@ -82,26 +89,33 @@ class PictureInput:
             rows = rows.reshape(len(rows), *[size for size in row_shape if size is not None])
         return np.ascontiguousarray(rows)
 
-    def pixels(self, pictures: Sequence[bytes]) -> np.ndarray:
-        """Return pictures as the model sees them before scaling: uint8 [pictures, height, width, channels]."""
+    def pixels(self, pictures: Sequence[bytes], reserve: Reserve) -> np.ndarray:
+        """Return pictures as the model sees them before scaling: uint8 [pictures, height, width, channels].
+
+        ``reserve`` is asked for the memory of each before it is decoded. Raises what it does, or BadRequestError with
+        the picture's number.
+        """
         if not 0 < len(pictures) <= MAX_PICTURES:
             raise BadRequestError(f"Expected 1 to {MAX_PICTURES} pictures, got {len(pictures)}.", input=self.name)
-        left, rows = MAX_PIXELS, []
+        left, decoder_bytes, rows = MAX_PIXELS, 0, []
         for number, content in enumerate(pictures, 1):
             try:
-                row, used = _read(content, self.image, left)
+                picture = _open(content, left)
+                # What a decoder took is free for the next one; the rows stay.
+                needed = max(decoder_bytes, _decoder_bytes(picture))
+                reserve(needed - decoder_bytes + self._row_bytes(picture))
+                row = _read(picture, self.image)
             except ValueError as error:
                 raise BadRequestError(f"Picture {number} {error}.", picture=number) from None
-            left -= used
+            left -= picture.width * picture.height
+            decoder_bytes = needed
             rows.append(row)
-            if row.shape != rows[0].shape:
-                raise BadRequestError(
-                    f"Picture {number} is {row.shape[1]} x {row.shape[0]} pixels, unlike the first, which is "
-                    f"{rows[0].shape[1]} x {rows[0].shape[0]}; this model takes pictures of any size, one size a "
-                    "request.",
-                    picture=number,
-                )
+            _check_size(number, row, rows[0])
         return np.stack(rows)
+
+    def _row_bytes(self, picture: Picture) -> int:
+        height, width = self.image.target_size or picture.size
+        return height * width * COLOR_MODES[str(self.image.color_mode)] * _VALUE_BYTES
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -153,15 +167,22 @@ def _scaled(array: np.ndarray, image: Image) -> np.ndarray:
     return array
 
 
-def _read(content: bytes, image: Image, max_pixels: int) -> tuple[np.ndarray, int]:
-    """Return a picture as uint8 [height, width, channels], and its own number of pixels; raises ValueError."""
-    picture = _open(content)
-    width, height = picture.size
-    if width * height > max_pixels:
-        raise ValueError(
-            f"is {width} x {height} pixels; the limit for all pictures of a request is {MAX_PIXELS} pixels"
+def _check_size(number: int, row: np.ndarray, first: np.ndarray) -> None:
+    if row.shape != first.shape:
+        raise BadRequestError(
+            f"Picture {number} is {row.shape[1]} x {row.shape[0]} pixels, unlike the first, which is "
+            f"{first.shape[1]} x {first.shape[0]}; this model takes pictures of any size, one size a request.",
+            picture=number,
         )
-    with _one_large if width * height > _LARGE_PIXELS else nullcontext():
+
+
+def _decoder_bytes(picture: Picture) -> int:
+    return picture.width * picture.height * _PIXEL_BYTES.get(str(picture.format), _OTHER_PIXEL_BYTES)
+
+
+def _read(picture: Picture, image: Image) -> np.ndarray:
+    """Return a picture as uint8 [height, width, channels]; raises ValueError."""
+    with _one_large if picture.width * picture.height > _LARGE_PIXELS else nullcontext():
         try:
             picture = _resized(_converted(picture, str(image.color_mode)), image)
         except Exception as error:  # Pillow's decoders raise many types
@@ -169,11 +190,21 @@ def _read(content: bytes, image: Image, max_pixels: int) -> tuple[np.ndarray, in
     pixels = np.asarray(picture)
     if pixels.dtype != np.uint8:
         raise ValueError(f"has {pixels.dtype.itemsize * 8} bits a channel; expected 8")
-    return pixels.reshape(*pixels.shape[:2], -1), width * height
+    return pixels.reshape(*pixels.shape[:2], -1)
 
 
-def _open(content: bytes) -> Picture:
-    """Read a picture's header; raises ValueError."""
+def _open(content: bytes, max_pixels: int) -> Picture:
+    """Read a picture's header; raises ValueError where it is none, or larger than that."""
+    picture = _header(content)
+    width, height = picture.size
+    if width * height > max_pixels:
+        raise ValueError(
+            f"is {width} x {height} pixels; the limit for all pictures of a request is {MAX_PIXELS} pixels"
+        )
+    return picture
+
+
+def _header(content: bytes) -> Picture:
     from PIL import (  # noqa: F401
         BmpImagePlugin,
         GifImagePlugin,

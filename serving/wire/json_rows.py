@@ -1,11 +1,14 @@
 """Large bodies of JSON numbers, read in pieces: a list of 20 MB would take over 100 MB as Python floats.
 
-Only the plain case is read: an object with a single list, of numbers. Anything else, and every error, is left to the
-caller: the functions here return None and never say why.
+Only the plain case is read: an object with a single list, of numbers, in lists of equal lengths; a few wrong values
+among them are named. Anything else is left to the caller: the functions here return None and never say why.
 """
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,54 +23,92 @@ _SMALLEST_BYTES = 16 * 1024
 # Small beside the whole body, and large enough that the cost per piece does not matter.
 _PIECE_BYTES = 128 * 1024
 
-# A list of numbers contains none of these: strings have quotes, true and null a u, false and Infinity an f.
-_NOT_IN_NUMBERS = (b'"', b"u", b"f")
+_MOST_LEVELS = 64  # NumPy's own limit
+
+_STRUCTURE = b"[],"
+_OTHER_BYTES = bytes(byte for byte in range(256) if byte not in _STRUCTURE)
+_WITHOUT_BRACKETS = bytes.maketrans(b"[]", b"  ")
+
+# Returns leaves as an array of the spec's dtype; the tensor's shape and the index of the first leaf are for its errors.
+Convert = Callable[[Sequence[Any], tuple[int, ...], int], np.ndarray]
 
 
 @dataclass(frozen=True)
 class NumberRows:
-    """A list, or nested lists, of JSON numbers, not yet parsed: ``body[start:stop]``, between the outer brackets."""
+    """A list, or nested lists, of JSON numbers, not yet parsed: ``text``, with its outer brackets."""
 
-    body: bytes
-    start: int
-    stop: int
+    text: bytes
 
-    def to_tensor(self, spec: TensorSpec) -> np.ndarray | None:
-        """Return the numbers in the spec's dtype and a shape that it allows; None if any of them does not fit.
+    def to_tensor(self, spec: TensorSpec, convert: Convert, refuse: Callable[[Any], Any]) -> np.ndarray | None:
+        """Return the numbers in the spec's dtype and a shape that it allows; None if they are not what they seem.
 
-        Floats only: whole numbers need checks of their type and range.
+        Raises what ``convert`` raises for numbers, and what ``refuse`` raises for lists whose shape does not fit: its
+        argument are lists of that shape, where only the first innermost one has its own numbers.
         """
-        if spec.dtype.kind != "f" or not spec.shape:
+        shape = None if spec.dtype_name == "string" else self._shape()
+        if shape is None:
             return None
-        array = self._to_array(spec.dtype, len(spec.shape))
-        if array is None or not shape_fits(array.shape, spec.accepted_shape) or not np.isfinite(array).all():
+        flat = self.text.translate(_WITHOUT_BRACKETS)
+        if not shape_fits(shape, spec.accepted_shape):
+            _refuse(flat, shape, refuse)
             return None
-        return array
-
-    def _to_array(self, dtype: np.dtype, rank: int) -> np.ndarray | None:
-        values, tail = bytearray(), None
-        for start, stop in self._pieces(rank):
-            try:
-                with np.errstate(over="ignore"):
-                    rows = np.array(orjson.loads(b"[%b]" % self.body[start:stop]), dtype)
-            except (ValueError, TypeError, OverflowError):
+        values, count = bytearray(), 0
+        for piece in _pieces(flat):
+            leaves = _parsed(piece)
+            if leaves is None:
                 return None
-            # An empty piece comes from a superfluous comma.
-            if rows.ndim != rank or not rows.size or tail not in (None, rows.shape[1:]):
-                return None
-            tail = rows.shape[1:]
-            values += rows.data.cast("B")
-        return np.frombuffer(values, dtype).reshape(-1, *(tail or ()))
+            values += convert(leaves, shape, count).tobytes()
+            count += len(leaves)
+        return np.frombuffer(values, spec.dtype).reshape(shape) if count == math.prod(shape) else None
 
-    def _pieces(self, rank: int) -> list[tuple[int, int]]:
-        """Return the start and stop of each piece, cut at a comma between rows of the outermost list."""
-        row_end = b"]" * (rank - 1) + b","
-        pieces, start = [], self.start
-        while (cut := self.body.find(row_end, start + _PIECE_BYTES, self.stop)) >= 0:
-            comma = cut + rank - 1
-            pieces.append((start, comma))
-            start = comma + 1
-        return [*pieces, (start, self.stop)]
+    def _shape(self) -> tuple[int, ...] | None:
+        """Return the shape of the lists, None if their lengths differ: told by brackets and commas alone."""
+        structure = self.text.translate(None, _OTHER_BYTES)
+        rank = len(structure) - len(structure.lstrip(b"["))
+        if rank > _MOST_LEVELS:
+            return None
+        shape: tuple[int, ...] = ()
+        lists, period = b"", 1  # one list of the level below and its length with a comma
+        for level in range(1, rank + 1):
+            end = structure.find(b"]" * level)
+            # From the first bracket of this level to the end of its first list, without the two brackets.
+            inner = end - (rank - level) - 1 + (level - 1)
+            size, rest = divmod(inner + 1, period)
+            if end < 0 or rest or size < 1:
+                return None
+            lists = b"[%b%b]" % ((lists + b",") * (size - 1), lists)
+            period = len(lists) + 1
+            shape = (size, *shape)
+        return shape if lists == structure else None
+
+
+def _pieces(flat: bytes) -> Iterator[bytes]:
+    start = 0
+    while (cut := flat.find(b",", start + _PIECE_BYTES)) >= 0:
+        yield flat[start:cut]
+        start = cut + 1
+    yield flat[start:]
+
+
+def _parsed(piece: bytes) -> list[Any] | None:
+    text = b"[%b]" % piece
+    try:
+        leaves: list[Any] = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        try:
+            leaves = json.loads(text)  # takes NaN and Infinity, which the caller may take or name the place of
+        except ValueError:
+            return None
+    # A string here is a mistake, which an error message quotes; a space in it may have been a bracket.
+    return None if b'"' in piece and any(type(leaf) is str and " " in leaf for leaf in leaves) else leaves
+
+
+def _refuse(flat: bytes, shape: tuple[int, ...], refuse: Callable[[Any], Any]) -> None:
+    lists: Any = _parsed(b",".join(flat.split(b",", shape[-1])[: shape[-1]]))
+    if lists is not None:
+        for size in reversed(shape[:-1]):
+            lists = [lists] * size
+        refuse(lists)
 
 
 def parse(body: bytes) -> dict[str, Any] | None:
@@ -77,20 +118,20 @@ def parse(body: bytes) -> dict[str, Any] | None:
     """
     if len(body) < _SMALLEST_BYTES:
         return None
-    start, stop = body.find(b"["), body.rfind(b"]")
+    start, stop = body.find(b"["), body.rfind(b"]") + 1
     head = body[:start]
     # An even number of quotes, none escaped: the first bracket is not in a string.
     if not 0 <= start < stop or head.count(b'"') % 2 or b"\\" in head:
         return None
-    if any(body.rfind(mark, start, stop) >= 0 for mark in _NOT_IN_NUMBERS):
+    if body.find(b"{", start, stop) >= 0:  # objects, which each format reads in its own way
         return None
     try:
-        document = orjson.loads(b"%b[]%b" % (head, body[stop + 1 :]))
+        document = orjson.loads(b"%b[]%b" % (head, body[stop:]))
     except orjson.JSONDecodeError:
         return None
     if type(document) is not dict:
         return None
     for name, value in document.items():
         if value == []:
-            return {**document, name: NumberRows(body, start + 1, stop)}
+            return {**document, name: NumberRows(body[start:stop])}
     return None

@@ -2,32 +2,82 @@
 
 from __future__ import annotations
 
+import gc
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
 import numpy as np
 import orjson
 
-from serving.engines.signature import TensorSpec
-from serving.errors import BadRequestError, PredictionError
+from serving.engines.signature import Reserve, TensorSpec
+from serving.errors import BadRequestError, BodyTooLargeError, PredictionError
 
 _LONGEST_QUOTE = 40  # characters of a client's value that an error message repeats
 _PIECE_VALUES = 16 * 1024  # of a large array, written at a time
 
 TOO_DEEP = "The body is nested too deeply to be read."
 
+_MOST_DIMENSIONS = 64  # NumPy's own limit
 
-def parse(body: bytes) -> Any:
+# json holds the interpreter's lock for a second for each 10 MB.
+_LENIENT_BYTES = 1024 * 1024
+
+# Bytes that the values of a body take as Python objects, at most: a list, an object, each of its members, a string and
+# what is made of it, a number with its places in lists and arrays. A smaller body takes too little to be counted.
+_COSTS = {b"[": 72, b"{": 240, b":": 100, b'"': 50, b",": 48}
+_COUNTED_BYTES = 16 * 1024
+
+# Nothing else runs while orjson makes them, for a tenth of a second, nor while they are freed.
+_MOST_LISTS = 1_000_000
+
+
+def free(size: int) -> None:
+    """Ask for nothing: the memory of a caller that counts none."""
+
+
+def parse(body: bytes, reserve: Reserve = free) -> Any:
     """Return the JSON value in a request body; raises BadRequestError with the place of a syntax error.
 
-    NaN and Infinity are not JSON. They are accepted here, so that the tensor's check can name their row and column.
+    NaN and Infinity are not JSON. They are accepted here, so that the tensor's check can name their row and column. In
+    a large body they are not.
     """
+    if len(body) > _COUNTED_BYTES:
+        return _parse_large(body, reserve)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         return _parse_leniently(body)
+
+
+def _parse_large(body: bytes, reserve: Reserve) -> Any:
+    counts = {mark: body.count(mark) for mark in _COSTS}
+    lists = counts[b"["] + counts[b"{"]
+    if lists > _MOST_LISTS:
+        what = f"The body has {lists} lists and objects, which are not all of one shape; the limit is {_MOST_LISTS}."
+        raise BodyTooLargeError(what, limit=_MOST_LISTS)
+    reserve(sum(cost * counts[mark] for mark, cost in _COSTS.items()))
+    try:
+        with _no_garbage_collection():
+            return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        if len(body) > _LENIENT_BYTES:
+            raise BadRequestError(f"The body is not JSON: {error}.") from None
+        return _parse_leniently(body)
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Keep Python from searching a million new lists for garbage, again and again while they are made."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _parse_leniently(body: bytes) -> Any:
@@ -56,6 +106,8 @@ def flatten(value: Any, name: str, spec: TensorSpec) -> tuple[Sequence[Any], tup
     Works level by level, so that Python code runs for a single value only if it is wrong.
     """
     expected = (None,) * _depth(value) if spec.accepted_shape is None else spec.accepted_shape
+    if len(expected) > _MOST_DIMENSIONS:
+        raise BadRequestError(f"{name}: expected at most {_MOST_DIMENSIONS} levels of lists.", input=name)
     level: Sequence[Any] = [value]
     shape: tuple[int, ...] = ()
     for size in expected:
@@ -69,18 +121,29 @@ def flatten(value: Any, name: str, spec: TensorSpec) -> tuple[Sequence[Any], tup
         wanted = len(level[0]) if size is None else size
         if not set(map(len, level)) <= {wanted}:
             index = next(i for i, item in enumerate(level) if len(item) != wanted)
-            raise _wrong_size(wanted, len(level[index]), name, index, shape)
+            raise wrong_size(wanted, len(level[index]), name, index, shape)
         level = list(chain.from_iterable(level))
         shape += (wanted,)
     return level, shape
 
 
-def to_numbers(
-    leaves: Sequence[Any], shape: tuple[int, ...], name: str, spec: TensorSpec, allow_nan: bool = False
-) -> np.ndarray:
-    """Return numbers as an array; raises BadRequestError for one that is not finite or that the dtype can't hold.
+def to_numbers(leaves: Sequence[Any], shape: tuple[int, ...], name: str, spec: TensorSpec) -> np.ndarray:
+    """Return finite numbers as an array of a shape; see ``numbers``."""
+    return numbers(leaves, shape, name, spec).reshape(shape)
 
-    With ``allow_nan``, NaN and Infinity are accepted, and a float beyond the range of its dtype becomes infinite.
+
+def numbers(
+    leaves: Sequence[Any],
+    shape: tuple[int, ...],
+    name: str,
+    spec: TensorSpec,
+    first: int = 0,
+    allow_nan: bool = False,
+) -> np.ndarray:
+    """Return numbers of a tensor, from its ``first`` one on, as an array of one dimension.
+
+    Raises BadRequestError for a number that is not finite or that the dtype can't hold. With ``allow_nan``, NaN and
+    Infinity are accepted, and a float beyond the range of its dtype becomes infinite.
     """
     try:
         with np.errstate(over="ignore"):
@@ -91,12 +154,12 @@ def to_numbers(
     except OverflowError:
         index = next(i for i, leaf in enumerate(leaves) if not _fits(leaf, spec.dtype))
         article = "an" if spec.dtype.kind == "i" else "a"
-        raise wrong_value(f"{article} {spec.dtype_name}", leaves[index], name, index, shape) from None
+        raise wrong_value(f"{article} {spec.dtype_name}", leaves[index], name, first + index, shape) from None
     if spec.dtype.kind not in "iub" and not allow_nan:
         wrong = first_not_finite(array)
         if wrong is not None:
-            raise wrong_value(f"a finite {spec.dtype_name}", leaves[wrong], name, wrong, shape)
-    return array.reshape(shape)
+            raise wrong_value(f"a finite {spec.dtype_name}", leaves[wrong], name, first + wrong, shape)
+    return array
 
 
 def first_not_finite(array: np.ndarray) -> int | None:
@@ -124,8 +187,7 @@ def to_json(array: np.ndarray, name: str) -> bytes:
     Raises PredictionError for NaN and infinities, which JSON can't represent.
     """
     if array.dtype == object:
-        texts = np.vectorize(_text, otypes=[object])(array).tolist()
-        return json.dumps(texts).encode()
+        return joined(array, _texts)
     if array.dtype.kind not in "iub" and first_not_finite(array) is not None:
         raise PredictionError(f"Output {name!r} contains NaN or Infinity, which JSON can't represent.")
     if array.dtype.kind == "V":  # bfloat16, which orjson can't write
@@ -135,17 +197,27 @@ def to_json(array: np.ndarray, name: str) -> bytes:
     if array.dtype == np.float16:  # which orjson writes with the digits of a float32
         return str(array.astype(np.str_).tolist()).replace("'", "").replace(" ", "").encode()
     array = np.ascontiguousarray(array)
+    return joined(array, _numbers_to_json)
+
+
+def joined(array: np.ndarray, write: Callable[[np.ndarray], bytes]) -> bytes:
+    """Return the JSON of an array, which is written a few rows at a time if it is large.
+
+    orjson needs about a hundred bytes per row while it writes, and nothing else runs meanwhile.
+    """
     if array.size <= _PIECE_VALUES or len(array) == 1:
-        return orjson.dumps(array, option=orjson.OPT_SERIALIZE_NUMPY)
-    return _joined(array)
-
-
-def _joined(array: np.ndarray) -> bytes:
-    # orjson needs about a hundred bytes per row while it writes, so write a few rows at a time.
+        return write(array)
     step = max(1, _PIECE_VALUES * len(array) // array.size)
     starts = range(0, len(array), step)
-    pieces = (orjson.dumps(array[start : start + step], option=orjson.OPT_SERIALIZE_NUMPY)[1:-1] for start in starts)
-    return b"[%b]" % b",".join(pieces)
+    return b"[%b]" % b",".join([write(array[start : start + step])[1:-1] for start in starts])
+
+
+def _numbers_to_json(array: np.ndarray) -> bytes:
+    return orjson.dumps(array, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _texts(array: np.ndarray) -> bytes:
+    return json.dumps(np.vectorize(_text, otypes=[object])(array).tolist()).encode()
 
 
 def _depth(value: Any) -> int:
@@ -156,12 +228,15 @@ def _depth(value: Any) -> int:
     return depth
 
 
-def check_types(leaves: Sequence[Any], shape: tuple[int, ...], name: str, spec: TensorSpec) -> None:
-    """Raise BadRequestError for the first leaf whose JSON type does not suit the spec's dtype."""
+def check_types(leaves: Sequence[Any], shape: tuple[int, ...], name: str, spec: TensorSpec, first: int = 0) -> None:
+    """Raise BadRequestError for the first leaf whose JSON type does not suit the spec's dtype.
+
+    ``leaves`` are those of a tensor of a shape, from its ``first`` one on.
+    """
     types, expected = _leaf_types(spec)
     if not set(map(type, leaves)) <= types:
         index = next(i for i, leaf in enumerate(leaves) if type(leaf) not in types)
-        raise wrong_value(expected, leaves[index], name, index, shape)
+        raise wrong_value(expected, leaves[index], name, first + index, shape)
 
 
 def _leaf_types(spec: TensorSpec) -> tuple[set[type], str]:
@@ -215,7 +290,8 @@ def quote(value: Any) -> str:
     return quote if len(quote) <= _LONGEST_QUOTE else quote[:_LONGEST_QUOTE] + "..."
 
 
-def _wrong_size(expected: int, got: int, name: str, index: int, shape: tuple[int, ...]) -> BadRequestError:
+def wrong_size(expected: int, got: int, name: str, index: int, shape: tuple[int, ...]) -> BadRequestError:
+    """Return the error for the index-th list of a level of lists, whose length is not the expected one."""
     where, members = place_of(index, shape)
     noun = ("row", "column")[len(shape)] if len(shape) < 2 else "value"
     message = f"{name}: expected {expected} {noun}{'s' * (expected != 1)}, got {got}{where}."

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.engines.signature import Signature, TensorSpec, shape_fits, shape_text
+from serving.engines.signature import Reserve, Signature, TensorSpec, shape_fits, shape_text
 from serving.errors import BadRequestError
 from serving.wire import json_tensors, npy, uploads
 from serving.wire import open_inference_tensors as tensors
@@ -59,20 +59,23 @@ def header_length(text: str | None) -> int | None:
     return int(text)
 
 
-def decode_infer(body: bytes, header_length: int | None, signature: Signature) -> InferRequest:
+def decode_infer(
+    body: bytes, header_length: int | None, signature: Signature, reserve: Reserve = json_tensors.free
+) -> InferRequest:
     """Return the request in a body: ``header_length`` bytes of JSON and then raw bytes, or only JSON if it is None.
 
-    If it is 0, the body is the raw bytes of the only input, and all outputs are requested as binary data. Raises
-    BadRequestError with the problem, the input or output, and what was expected.
+    If it is 0, the body is the raw bytes of the only input, and all outputs are requested as binary data. ``reserve``
+    is asked for the memory of the JSON's values. Raises BadRequestError with the problem, the input or output, and what
+    was expected.
     """
     if header_length == 0:
         return _decode_raw(body, signature)
     header, raw = _split(body, header_length)
     try:
-        document = json_tensors.parse(header)
+        document = json_tensors.parse(header, reserve)
         if type(document) is not dict:
             raise BadRequestError('The request must be a JSON object such as {"inputs": [...]}.')
-        feeds = _feeds(document, raw, signature.inputs)
+        feeds = _feeds(document, raw, signature.inputs, reserve)
         binary_by_default = _optional(_parameters(document, "the request"), "binary_data_output", bool, "the request")
         outputs = _outputs(document, bool(binary_by_default), signature.outputs)
         return InferRequest(_optional(document, "id", str, "the request"), feeds, outputs, _classes(document))
@@ -95,7 +98,7 @@ def encode_infer(
 ) -> tuple[bytes, int | None]:
     """Return the response's body and, if raw bytes follow its JSON, the number of bytes of JSON; else None.
 
-    Raises PredictionError for an output that was requested as JSON but can't be represented in it.
+    Raises BadRequestError for an output that was requested as JSON but can't be represented in it.
     """
     head = f'"model_name": {json.dumps(model_name)}, "model_version": "{version}"'
     if request.id is not None:
@@ -135,7 +138,9 @@ def _split(body: bytes, length: int | None) -> tuple[bytes, memoryview]:
     return body[:length], memoryview(body)[length:]
 
 
-def _feeds(document: Mapping[str, Any], raw: memoryview, specs: Mapping[str, TensorSpec]) -> dict[str, np.ndarray]:
+def _feeds(
+    document: Mapping[str, Any], raw: memoryview, specs: Mapping[str, TensorSpec], reserve: Reserve
+) -> dict[str, np.ndarray]:
     feeds: dict[str, np.ndarray] = {}
     for number, entry in enumerate(_required(document, "inputs", list, "the request"), 1):
         name = _name(entry, "input", number, specs, feeds)
@@ -150,7 +155,7 @@ def _feeds(document: Mapping[str, Any], raw: memoryview, specs: Mapping[str, Ten
             feeds[name] = tensors.from_binary(raw[:size], shape, name, spec)
             raw = raw[size:]
         if spec is not specs[name]:
-            feeds[name] = _pictures(feeds[name], name, specs[name], is_base64=size is None)
+            feeds[name] = _pictures(feeds[name], name, specs[name], reserve, is_base64=size is None)
     missing = [name for name in specs if name not in feeds]
     if missing:
         raise BadRequestError(f"The model expects the inputs {', '.join(specs)}; missing: {', '.join(missing)}.")
@@ -166,14 +171,14 @@ def _sent(entry: Mapping[str, Any], spec: TensorSpec) -> TensorSpec:
     return replace(spec, dtype=np.dtype(object), dtype_name="string", any_shape=True)
 
 
-def _pictures(array: np.ndarray, name: str, spec: TensorSpec, is_base64: bool) -> np.ndarray:
+def _pictures(array: np.ndarray, name: str, spec: TensorSpec, reserve: Reserve, is_base64: bool) -> np.ndarray:
     contents: list[bytes] = array.ravel().tolist()
     if is_base64:  # JSON can't carry the bytes themselves
         contents = [
             uploads.from_base64(content.decode(), name, index, array.shape) for index, content in enumerate(contents)
         ]
     assert spec.decode is not None
-    return spec.decode(contents)
+    return spec.decode(contents, reserve)
 
 
 def _classes(document: Mapping[str, Any]) -> dict[str, int]:
@@ -221,22 +226,21 @@ def _check_datatype(entry: Mapping[str, Any], name: str, spec: TensorSpec) -> No
     got = _required(entry, "datatype", str, f"input {name!r}")
     if got != expected:
         hint = " or, for pictures, 'BYTES'" * (spec.decode is not None)
-        message = f"Input {name!r} has datatype {reprlib.repr(got)}; expected {expected!r}{hint}."
-        raise BadRequestError(message, input=name)
+        raise BadRequestError(f"Input {name!r} has datatype {reprlib.repr(got)}; expected {expected!r}{hint}.")
 
 
 def _shape(entry: Mapping[str, Any], name: str, spec: TensorSpec) -> tuple[int, ...]:
     sizes = _required(entry, "shape", list, f"input {name!r}")
     if not set(map(type, sizes)) <= {int} or any(size < 0 for size in sizes):
         got = reprlib.repr(sizes)
-        raise BadRequestError(f"Input {name!r} has shape {got}; expected whole numbers, 0 or more.", input=name)
+        raise BadRequestError(f"Input {name!r} has shape {got}; expected whole numbers, 0 or more.")
     shape = tuple(sizes)
     if not shape_fits(shape, spec.accepted_shape):
         got, expected = reprlib.repr(sizes), shape_text(spec.shape)
-        raise BadRequestError(f"Input {name!r} has shape {got}; expected {expected}.", input=name)
+        raise BadRequestError(f"Input {name!r} has shape {got}; expected {expected}.")
     if len(shape) > _MAX_DIMENSIONS or math.prod(size or 1 for size in shape) > _MAX_VALUES:
         limits = f"{_MAX_DIMENSIONS} dimensions and {_MAX_VALUES} values"
-        raise BadRequestError(f"Input {name!r} has shape {reprlib.repr(sizes)}; the limit is {limits}.", input=name)
+        raise BadRequestError(f"Input {name!r} has shape {reprlib.repr(sizes)}; the limit is {limits}.")
     return shape
 
 
@@ -246,10 +250,10 @@ def _binary_size(entry: Mapping[str, Any], name: str, available: int) -> int | N
     if size is None:
         return None
     if entry.get("data") is not None:
-        raise BadRequestError(f"Input {name!r} has both data and binary_data_size; expected one of them.", input=name)
+        raise BadRequestError(f"Input {name!r} has both data and binary_data_size; expected one of them.")
     if not 0 <= size <= available:
         expected = f"expected 0 to {available}, the bytes that are left in the body"
-        raise BadRequestError(f"Input {name!r} has binary_data_size {reprlib.repr(size)}; {expected}.", input=name)
+        raise BadRequestError(f"Input {name!r} has binary_data_size {reprlib.repr(size)}; {expected}.")
     return size
 
 

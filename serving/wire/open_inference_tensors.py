@@ -44,7 +44,7 @@ _ASK_FOR_BINARY = 'Ask for it as binary data: {"parameters": {"binary_data": tru
 def datatype(name: str, spec: TensorSpec) -> str:
     """Return the protocol's name of a tensor's type, e.g. ``"FP32"``; raises BadRequestError if there is none."""
     if spec.dtype_name not in DATATYPES:
-        raise BadRequestError(f"{name}: the Open Inference Protocol has no datatype for {spec.dtype_name}.", input=name)
+        raise BadRequestError(f"{name}: the Open Inference Protocol has no datatype for {spec.dtype_name}.")
     return DATATYPES[spec.dtype_name]
 
 
@@ -57,26 +57,27 @@ def from_json(data: list, shape: tuple[int, ...], name: str, spec: TensorSpec) -
     json_tensors.check_types(leaves, shape, name, spec)
     if spec.dtype_name == "string":
         return json_tensors.to_strings(leaves, shape, name)
-    if spec.dtype_name == "bfloat16":
-        # ml_dtypes raises TypeError for a whole number beyond a C long, but accepts any float.
-        doubles = replace(spec, dtype=np.dtype(np.float64))
-        leaves = json_tensors.to_numbers(leaves, shape, name, doubles).ravel().tolist()
     return json_tensors.to_numbers(leaves, shape, name, spec)
 
 
 def to_json(array: np.ndarray, name: str) -> bytes:
     """Return an array as a flat JSON list in row-major order, with floats as short as in ``json_tensors.to_json``.
 
-    Raises PredictionError for what only binary data can represent: NaN, infinities, and bytes that are not UTF-8.
+    Raises BadRequestError for what only binary data can represent, since the client can ask for that: NaN, infinities,
+    and bytes that are not UTF-8.
     """
     try:
         if array.dtype == object:
-            return json.dumps([value.decode() for value in array.ravel().tolist()]).encode()
+            return json_tensors.joined(array.ravel(), _texts)
         return json_tensors.to_json(array.ravel(), name)
     except UnicodeDecodeError:
-        raise PredictionError(f"Output {name!r} contains bytes that are not UTF-8. {_ASK_FOR_BINARY}") from None
+        raise BadRequestError(f"Output {name!r} contains bytes that are not UTF-8. {_ASK_FOR_BINARY}") from None
     except PredictionError as error:
-        raise PredictionError(f"{error} {_ASK_FOR_BINARY}") from None
+        raise BadRequestError(f"{error} {_ASK_FOR_BINARY}") from None
+
+
+def _texts(array: np.ndarray) -> bytes:
+    return json.dumps([value.decode() for value in array.tolist()]).encode()
 
 
 def from_binary(data: memoryview, shape: tuple[int, ...], name: str, spec: TensorSpec) -> np.ndarray:
@@ -89,7 +90,7 @@ def from_binary(data: memoryview, shape: tuple[int, ...], name: str, spec: Tenso
     expected = math.prod(shape) * spec.dtype.itemsize
     if len(data) != expected:
         tensor = f"{datatype(name, spec)} of shape {list(shape)}"
-        raise BadRequestError(f"{name}: expected {expected} bytes for {tensor}, got {len(data)}.", input=name)
+        raise BadRequestError(f"{name}: expected {expected} bytes for {tensor}, got {len(data)}.")
     if spec.dtype.kind == "b":
         values = np.frombuffer(data, np.uint8)
         if (values > 1).any():  # TensorFlow's C++ kernels rely on 0 or 1
@@ -117,11 +118,11 @@ def from_raw(body: memoryview, name: str, spec: TensorSpec) -> np.ndarray:
     if shape is not None and shape.count(None) > 1 and shape[0] is None:
         shape = (1, *shape[1:])
     if shape is None or shape.count(None) > 1:
-        raise BadRequestError(f"{name}: raw bytes alone don't determine the shape; send it as JSON.", input=name)
+        raise BadRequestError(f"{name}: raw bytes alone don't determine the shape; send it as JSON.")
     if spec.dtype_name == "string":
         sizes = tuple(1 if size is None else size for size in shape)
         if math.prod(sizes) != 1:
-            raise BadRequestError(f"{name}: a body without JSON is 1 element; expected {math.prod(sizes)}.", input=name)
+            raise BadRequestError(f"{name}: a body without JSON is 1 element; expected {math.prod(sizes)}.")
         return _objects([bytes(body)], sizes)
     row = math.prod(size for size in shape if size is not None) * spec.dtype.itemsize
     rows = len(body) // row if row else 0
@@ -135,7 +136,7 @@ def _leaves(data: list, shape: tuple[int, ...], name: str, spec: TensorSpec) -> 
     expected = math.prod(shape)
     if len(data) != expected:
         wanted = f"{expected} values for shape {list(shape)}"
-        raise BadRequestError(f"{name}: expected {wanted}, got {len(data)}.", input=name)
+        raise BadRequestError(f"{name}: expected {wanted}, got {len(data)}.")
     return data
 
 
@@ -147,11 +148,11 @@ def _elements(data: memoryview, shape: tuple[int, ...], name: str) -> list[bytes
         position = start + int.from_bytes(data[position:start], "little")
         if position > len(data):
             where = f"element {len(values) + 1} runs past the end of the tensor's {len(data)} bytes"
-            raise BadRequestError(f"{name}: {where}.", input=name)
+            raise BadRequestError(f"{name}: {where}.")
         values.append(bytes(data[start:position]))
     if len(values) != math.prod(shape):
         wanted = f"{math.prod(shape)} elements for shape {list(shape)}"
-        raise BadRequestError(f"{name}: expected {wanted}, got {len(values)}.", input=name)
+        raise BadRequestError(f"{name}: expected {wanted}, got {len(values)}.")
     return values
 
 

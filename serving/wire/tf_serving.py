@@ -11,11 +11,12 @@ import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from serving.engines.signature import DEFAULT_SIGNATURE, Signature, TensorSpec, shape_fits, shape_text
+from serving.engines.signature import DEFAULT_SIGNATURE, Reserve, Signature, TensorSpec, shape_fits, shape_text
 from serving.errors import BadRequestError
 from serving.wire import json_rows, json_tensors, tf_example
 from serving.wire.json_rows import NumberRows
@@ -53,22 +54,26 @@ class PredictRequest:
     by_rows: bool
 
 
-def decode_predict(body: bytes, signatures: Mapping[str, Signature]) -> PredictRequest:
+def decode_predict(
+    body: bytes, signatures: Mapping[str, Signature], reserve: Reserve = json_tensors.free
+) -> PredictRequest:
     """Return the request in a body with ``instances`` (rows) or ``inputs`` (columns).
+
+    ``reserve`` is asked for the memory of a body that is not read in pieces.
 
     Raises BadRequestError with the problem, its input, row and column, and what was expected.
     """
     large = _decode_large(body, signatures)
     if large is not None:
         return large
-    document, key = _document(body)
+    document, key = _document(body, reserve)
     inputs = _signature(key, signatures).inputs
     if "instances" in document and "inputs" in document:
         raise BadRequestError("Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist.")
     if "instances" in document:
-        return PredictRequest(key, _from_rows(document["instances"], inputs), by_rows=True)
+        return PredictRequest(key, _from_rows(document["instances"], inputs, reserve), by_rows=True)
     if "inputs" in document:
-        return PredictRequest(key, _from_columns(document["inputs"], inputs), by_rows=False)
+        return PredictRequest(key, _from_columns(document["inputs"], inputs, reserve), by_rows=False)
     raise BadRequestError("Missing 'inputs' or 'instances' key.")
 
 
@@ -85,7 +90,7 @@ def _decode_large(body: bytes, signatures: Mapping[str, Signature]) -> PredictRe
     if len(inputs) != 1:
         return None
     [(name, spec)] = inputs.items()
-    array = rows.to_tensor(spec)
+    array = rows.to_tensor(spec, partial(_numbers, name, spec), partial(_to_tensor, name=name, spec=spec))
     return None if array is None else PredictRequest(key, {name: array}, by_rows="instances" in document)
 
 
@@ -109,30 +114,33 @@ def encode_predict(outputs: Mapping[str, np.ndarray], by_rows: bool) -> bytes:
     return _body("predictions" if by_rows else "outputs", text)
 
 
-def decode_examples(body: bytes, signatures: Mapping[str, Signature]) -> PredictRequest:
+def decode_examples(
+    body: bytes, signatures: Mapping[str, Signature], reserve: Reserve = json_tensors.free
+) -> PredictRequest:
     """Return the request in a body with ``examples``, for a signature that takes them.
 
     The only feed is a string tensor of shape [examples]; see ``tf_example.serialize``. A model that takes pictures has
     them as the only feature of each example, in base64. Raises BadRequestError.
     """
-    document, key = _document(body)
+    document, key = _document(body, reserve)
     signature = _signature(key, signatures)
     if [spec.decode is not None for spec in signature.inputs.values()] == [True]:
-        return PredictRequest(key, _pictures(document, signature.inputs), by_rows=True)
+        return PredictRequest(key, _pictures(document, signature.inputs, reserve), by_rows=True)
     if [(name, spec.dtype_name) for name, spec in signature.inputs.items()] != [(_EXAMPLES, "string")]:
         got = ", ".join(f"{name} ({spec.dtype_name})" for name, spec in signature.inputs.items())
         raise BadRequestError(f"Expected signature {key!r} to have one input, {_EXAMPLES} (string); it has {got}.")
     return PredictRequest(key, {_EXAMPLES: tf_example.serialize(document)}, by_rows=True)
 
 
-def _pictures(document: Mapping[str, Any], inputs: Mapping[str, TensorSpec]) -> dict[str, np.ndarray]:
+def _pictures(document: Mapping[str, Any], inputs: Mapping[str, TensorSpec], reserve: Reserve) -> dict[str, np.ndarray]:
     examples = document.get("examples")
     for number, example in enumerate(examples if type(examples) is list and examples else [None]):
         if type(example) is not dict or [is_base64(value) for value in example.values()] != [True]:
             expected = 'a list of objects with one picture, such as {"image/encoded": {"b64": "..."}}'
             raise BadRequestError(f"Expecting 'examples' to be {expected}; got {quote(example)} at item {number}.")
     [(name, spec)] = inputs.items()
-    return {name: _to_tensor([value for example in document["examples"] for value in example.values()], name, spec)}
+    values = [value for example in document["examples"] for value in example.values()]
+    return {name: _to_tensor(values, name, spec, reserve)}
 
 
 def encode_classification(outputs: Mapping[str, np.ndarray]) -> bytes:
@@ -167,9 +175,9 @@ def encode_regression(outputs: Mapping[str, np.ndarray]) -> bytes:
     return _body("results", _to_json(values.ravel(), _REGRESSION))
 
 
-def _document(body: bytes) -> tuple[dict[str, Any], str]:
+def _document(body: bytes, reserve: Reserve) -> tuple[dict[str, Any], str]:
     """Return the JSON object in a body, and the name of the signature that it requests."""
-    document = json_tensors.parse(body)
+    document = json_tensors.parse(body, reserve)
     if type(document) is not dict:
         raise BadRequestError(
             f'JSON Value: {quote(document)} Is not object; expected one such as {{"instances": [...]}}.'
@@ -189,14 +197,15 @@ def _signature(key: str, signatures: Mapping[str, Signature]) -> Signature:
     return signatures[key]
 
 
-def _from_rows(instances: Any, inputs: Mapping[str, TensorSpec]) -> dict[str, np.ndarray]:
+def _from_rows(instances: Any, inputs: Mapping[str, TensorSpec], reserve: Reserve) -> dict[str, np.ndarray]:
     if type(instances) is not list:
         raise BadRequestError(f"Expecting 'instances' to be an list/array; got {quote(instances)}.")
     if not instances:
         raise BadRequestError("No values in 'instances' array.")
     if _is_named(instances[0]):
         _check_objects(instances, inputs)
-        return {name: _to_tensor([item[name] for item in instances], name, spec) for name, spec in inputs.items()}
+        columns = {name: [item[name] for item in instances] for name in inputs}
+        return {name: _to_tensor(columns[name], name, spec, reserve) for name, spec in inputs.items()}
     if len(inputs) > 1:
         names = ", ".join(inputs)
         raise BadRequestError(f"instances is a plain list, but expecting list of objects with the inputs {names}.")
@@ -205,7 +214,7 @@ def _from_rows(instances: Any, inputs: Mapping[str, TensorSpec]) -> dict[str, np
             if _is_named(item):
                 raise BadRequestError(f"Expecting value/list but got object at item {number} of input list.")
     [(name, spec)] = inputs.items()
-    return {name: _to_tensor(instances, name, spec)}
+    return {name: _to_tensor(instances, name, spec, reserve)}
 
 
 def _check_objects(instances: list[Any], inputs: Mapping[str, TensorSpec]) -> None:
@@ -223,7 +232,7 @@ def _check_objects(instances: list[Any], inputs: Mapping[str, TensorSpec]) -> No
             )
 
 
-def _from_columns(columns: Any, inputs: Mapping[str, TensorSpec]) -> dict[str, np.ndarray]:
+def _from_columns(columns: Any, inputs: Mapping[str, TensorSpec], reserve: Reserve) -> dict[str, np.ndarray]:
     if not _is_named(columns):
         if len(inputs) > 1:
             names = ", ".join(inputs)
@@ -232,7 +241,7 @@ def _from_columns(columns: Any, inputs: Mapping[str, TensorSpec]) -> dict[str, n
     for name in inputs:
         if name not in columns:
             raise BadRequestError(f"Missing named input: {name} in 'inputs' object.", input=name)
-    return {name: _to_tensor(columns[name], name, spec) for name, spec in inputs.items()}
+    return {name: _to_tensor(columns[name], name, spec, reserve) for name, spec in inputs.items()}
 
 
 def _is_named(value: Any) -> bool:
@@ -240,21 +249,32 @@ def _is_named(value: Any) -> bool:
     return type(value) is dict and not is_base64(value)
 
 
-def _to_tensor(value: Any, name: str, spec: TensorSpec) -> np.ndarray:
+def _to_tensor(value: Any, name: str, spec: TensorSpec, reserve: Reserve = json_tensors.free) -> np.ndarray:
     """Return nested lists of JSON values as an array of the spec's dtype; raises BadRequestError."""
     if spec.dtype.kind not in _JSON_TYPES:
         raise BadRequestError(f"{name}: no JSON value can be converted to type: {spec.dtype_name}.", input=name)
     if spec.decode is not None and type(value) is list and value and all(map(is_base64, value)):
-        return spec.decode(_strings(value, (len(value),), name).tolist())
+        return spec.decode(_strings(value, (len(value),), name).tolist(), reserve)
     _check_shape(value, name, spec)
     leaves, shape = json_tensors.flatten(value, name, spec)
-    types = _JSON_TYPES[spec.dtype.kind]
+    if spec.dtype_name == "string":
+        _check_types(leaves, shape, name, spec)
+        return _strings(leaves, shape, name)
+    return _numbers(name, spec, leaves, shape, 0).reshape(shape)
+
+
+def _numbers(name: str, spec: TensorSpec, leaves: Sequence[Any], shape: tuple[int, ...], first: int) -> np.ndarray:
+    _check_types(leaves, shape, name, spec, first)
+    return json_tensors.numbers(leaves, shape, name, spec, first, allow_nan=True)
+
+
+def _check_types(leaves: Sequence[Any], shape: tuple[int, ...], name: str, spec: TensorSpec, first: int = 0) -> None:
+    types = _JSON_TYPES.get(spec.dtype.kind)
+    if types is None:
+        raise BadRequestError(f"{name}: no JSON value can be converted to type: {spec.dtype_name}.", input=name)
     if not set(map(type, leaves)) <= types:
         index = next(i for i, leaf in enumerate(leaves) if type(leaf) not in types)
-        raise _not_of_type(leaves[index], name, spec, index, shape)
-    if spec.dtype_name == "string":
-        return _strings(leaves, shape, name)
-    return json_tensors.to_numbers(leaves, shape, name, spec, allow_nan=True)
+        raise _not_of_type(leaves[index], name, spec, first + index, shape)
 
 
 def _check_shape(value: Any, name: str, spec: TensorSpec) -> None:
@@ -334,7 +354,7 @@ def _body(member: str, text: bytes) -> bytes:
 
 def _to_json(array: np.ndarray, name: str) -> bytes:
     if array.dtype == object:
-        return _strings_to_json(_texts(array, name))
+        return json_tensors.joined(array, lambda part: _strings_to_json(_texts(part, name)))
     if array.dtype.kind == "c":
         raise BadRequestError(f"Failed to write JSON value for tensor type: {array.dtype.name}, of output {name!r}.")
     if array.dtype.kind == "V":  # bfloat16, which orjson can't write

@@ -6,7 +6,9 @@ import binascii
 import io
 from typing import TYPE_CHECKING, Any
 
+from serving.engines.signature import Reserve
 from serving.errors import BadRequestError, UnsupportedMediaTypeError
+from serving.preprocessing.pictures import MAX_PICTURES
 from serving.wire import json_tensors
 
 if TYPE_CHECKING:
@@ -19,8 +21,11 @@ _FORM = "multipart/form-data"
 _RAW = ("", "application/octet-stream", "application/x-www-form-urlencoded")
 
 
-def decode(body: bytes, content_type: str) -> list[bytes]:
-    """Return the encoded pictures in a body; raises BadRequestError, or UnsupportedMediaTypeError."""
+def decode(body: bytes, content_type: str, reserve: Reserve = json_tensors.free) -> list[bytes]:
+    """Return the encoded pictures in a body; raises BadRequestError, or UnsupportedMediaTypeError.
+
+    ``reserve`` is asked for the memory of JSON's values.
+    """
     media_type = content_type.partition(";")[0].strip().lower()
     if not body:
         raise BadRequestError(
@@ -29,7 +34,7 @@ def decode(body: bytes, content_type: str) -> list[bytes]:
     if media_type == _FORM:
         return _from_form(body, content_type)
     if media_type in ("application/json", "text/json"):
-        return _from_json(json_tensors.parse(body))
+        return _from_json(json_tensors.parse(body, reserve))
     if media_type in _RAW or media_type.startswith("image/"):
         return [body]
     raise UnsupportedMediaTypeError(
@@ -68,16 +73,18 @@ def _from_form(body: bytes, content_type: str) -> list[bytes]:
 
     _, options = parse_options_header(content_type)
     files: list[bytes] = []
-    fields: list[str] = []
 
     def take(file: File) -> None:
+        if len(files) == MAX_PICTURES:
+            raise BadRequestError(f"Expected 1 to {MAX_PICTURES} pictures, got more.")
         with io.BytesIO() as copy:
             file.file_object.seek(0)
             copy.write(file.file_object.read())
             files.append(copy.getvalue())
 
     def refuse(field: Field) -> None:
-        fields.append((field.field_name or b"").decode(errors="replace"))
+        name = (field.field_name or b"").decode(errors="replace")[:60]
+        raise BadRequestError(f"The form's field {name!r} is not a file; send files only: -F image=@cat.jpg.")
 
     try:
         parser = FormParser(
@@ -87,8 +94,6 @@ def _from_form(body: bytes, content_type: str) -> list[bytes]:
         parser.finalize()
     except FormParserError as error:
         raise BadRequestError(f"The form can't be read: {error}.") from None
-    if fields:
-        raise BadRequestError(f"The form's field {fields[0][:60]!r} is not a file; send files only: -F image=@cat.jpg.")
     if not files:
         raise BadRequestError("The form has no complete file; send one or several: -F image=@cat.jpg.")
     return files

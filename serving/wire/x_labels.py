@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from serving.engines.signature import DEFAULT_SIGNATURE, Signature, TensorSpec
+from serving.engines.signature import DEFAULT_SIGNATURE, Reserve, Signature, TensorSpec
 from serving.errors import BadRequestError
 from serving.preprocessing.classification import Classifier
 from serving.wire import json_rows, json_tensors
@@ -24,6 +26,11 @@ SIGNATURE = DEFAULT_SIGNATURE
 _EXAMPLE = '{"X": "1 0|1 1"} or {"X": [[1, 0], [1, 1]]}'
 
 _PIECE_CHARACTERS = 128 * 1024
+_SEPARATOR = re.compile(r"[|\s]")
+
+# A body whose only member is a text: its quotes are those of the member's name and value.
+_TEXT = re.compile(rb'\s*{\s*"X"\s*:\s*"')
+_QUOTES = 4
 
 # How a word of text becomes a number: converter, pattern, and what an error message expects. Without the pattern, int
 # and float also accept underscores, digits of other scripts and "nan". int accepts at most 4,300 digits.
@@ -31,10 +38,11 @@ _WHOLE = (int, re.compile(r"[+-]?\d{1,4300}", re.ASCII), "a whole number")
 _REAL = (float, re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII), "a number")
 
 
-def decode(body: bytes, signature: Signature) -> dict[str, np.ndarray]:
+def decode(body: bytes, signature: Signature, reserve: Reserve = json_tensors.free) -> dict[str, np.ndarray]:
     """Return ``{input name: array}``, in the signature's dtype and a shape that it allows.
 
-    Raises BadRequestError with the problem, its row and column, and what was expected.
+    ``reserve`` is asked for the memory of a body that is not read in pieces. Raises BadRequestError with the problem,
+    its row and column, and what was expected.
     """
     if len(signature.inputs) != 1:
         names = ", ".join(signature.inputs)
@@ -42,10 +50,23 @@ def decode(body: bytes, signature: Signature) -> dict[str, np.ndarray]:
     [(name, spec)] = signature.inputs.items()
     large = json_rows.parse(body)
     rows = large.get("X") if large else None
-    if isinstance(rows, NumberRows) and (array := rows.to_tensor(spec)) is not None:
-        return {name: array}
-    value = _member_x(json_tensors.parse(body))
+    if isinstance(rows, NumberRows):
+        array = rows.to_tensor(spec, partial(_numbers, spec), partial(json_tensors.to_tensor, name="X", spec=spec))
+        if array is not None:
+            return {name: array}
+    value = _member_x(_parsed(body, reserve))
     return {name: _from_text(value, spec) if type(value) is str else json_tensors.to_tensor(value, "X", spec)}
+
+
+def _parsed(body: bytes, reserve: Reserve) -> Any:
+    # A text is as large as the body, however many commas it has.
+    is_text = _TEXT.match(body) and body.count(b'"') == _QUOTES
+    return json_tensors.parse(body, json_tensors.free if is_text else reserve)
+
+
+def _numbers(spec: TensorSpec, leaves: Sequence[Any], shape: tuple[int, ...], first: int) -> np.ndarray:
+    json_tensors.check_types(leaves, shape, "X", spec, first)
+    return json_tensors.numbers(leaves, shape, "X", spec, first)
 
 
 def encode(outputs: Mapping[str, np.ndarray], classifier: Classifier | None = None) -> bytes:
@@ -78,39 +99,74 @@ def _member_x(document: Any) -> str | list:
 
 
 def _from_text(text: str, spec: TensorSpec) -> np.ndarray:
-    if len(text) > _PIECE_CHARACTERS:
-        try:
-            return np.concatenate([_from_piece(piece, spec) for piece in _pieces(text)])
-        except BadRequestError:
-            pass  # raised again below, with its row in the whole text
-    return _from_piece(text, spec)
-
-
-def _pieces(text: str) -> Iterator[str]:
-    """Yield parts of a text, cut between rows: all words at once would take several times the memory of the text."""
-    start = 0
-    while (end := text.find("|", start + _PIECE_CHARACTERS)) >= 0:
-        yield text[start:end]
-        start = end + 1
-    yield text[start:]
-
-
-def _from_piece(text: str, spec: TensorSpec) -> np.ndarray:
+    """Return a table as an array: read in pieces, as all words at once would take many times the memory of the text."""
     if spec.dtype_name in ("string", "bool") or (spec.accepted_shape is not None and len(spec.accepted_shape) != 2):
         raise BadRequestError("X must be nested lists; a string can only be a table of numbers.", input="X")
-    words, shape = json_tensors.flatten([row.split() for row in text.split("|")], "X", spec)
-    convert, pattern, expected = _WHOLE if spec.dtype.kind in "iu" else _REAL
-    if "_" in text or not text.isascii():  # which int and float accept
-        _check_words(words, pattern, expected, shape)
-    try:
-        values = list(map(convert, words))
-    except ValueError:
-        _check_words(words, pattern, expected, shape)
-        raise
-    return json_tensors.to_numbers(values, shape, "X", spec)
+    table, start = _Table(spec), 0
+    # Cut before a separator: of rows or, in a long row, of values.
+    while cut := _SEPARATOR.search(text, start + _PIECE_CHARACTERS):
+        table.add(text[start : cut.start()])
+        start = cut.start()
+    table.add(text[start:], is_last=True)
+    return table.array()
 
 
-def _check_words(words: Sequence[str], pattern: re.Pattern[str], expected: str, shape: tuple[int, ...]) -> None:
+class _Table:
+    """Numbers in rows of equal length, added piece by piece."""
+
+    def __init__(self, spec: TensorSpec) -> None:
+        self._spec = spec
+        self._rows, self._columns = spec.accepted_shape or (None, None)
+        self._convert = _WHOLE if spec.dtype.kind in "iu" else _REAL
+        self._values = bytearray()
+        self._count = 0  # of values
+        self._complete = 0  # rows
+        self._last = 0  # values of the row that the next piece goes on with
+
+    def add(self, piece: str, is_last: bool = False) -> None:
+        """Add a piece; raises BadRequestError for a row of another length, then for a word that is no number."""
+        rows = [row.split() for row in piece.split("|")]
+        lengths = list(map(len, rows))
+        lengths[0] += self._last
+        self._check(lengths if is_last else lengths[:-1])
+        self._complete += len(lengths) - 1
+        self._last = lengths[-1]
+        if self._columns is None or self._last <= self._columns:
+            self._convert_words(piece, list(chain.from_iterable(rows)))
+
+    def array(self) -> np.ndarray:
+        """Return the table; raises BadRequestError if it has another number of rows than it must have."""
+        if self._rows not in (None, self._complete + 1):
+            raise json_tensors.wrong_size(int(self._rows or 0), self._complete + 1, "X", 0, ())
+        return np.frombuffer(self._values, self._spec.dtype).reshape(self._complete + 1, -1)
+
+    def _check(self, lengths: Sequence[int]) -> None:
+        """Raise BadRequestError for the first of complete rows that has another length than the others."""
+        if lengths and self._columns is None:
+            self._columns = lengths[0]
+        if not set(lengths) <= {self._columns}:
+            index = next(i for i, length in enumerate(lengths) if length != self._columns)
+            row = self._complete + index
+            raise json_tensors.wrong_size(int(self._columns or 0), lengths[index], "X", row, (row + 1,))
+
+    def _convert_words(self, piece: str, words: Sequence[str]) -> None:
+        columns = self._columns or max(1, self._count + len(words))
+        shape = ((self._count + len(words)) // columns + 1, columns)
+        convert, pattern, expected = self._convert
+        if "_" in piece or not piece.isascii():  # which int and float accept
+            _check_words(words, pattern, expected, shape, self._count)
+        try:
+            values = list(map(convert, words))
+        except ValueError:
+            _check_words(words, pattern, expected, shape, self._count)
+            raise
+        self._values += json_tensors.numbers(values, shape, "X", self._spec, self._count).tobytes()
+        self._count += len(words)
+
+
+def _check_words(
+    words: Sequence[str], pattern: re.Pattern[str], expected: str, shape: tuple[int, ...], first: int
+) -> None:
     for index, word in enumerate(words):
         if not pattern.fullmatch(word):
-            raise json_tensors.wrong_value(expected, word, "X", index, shape)
+            raise json_tensors.wrong_value(expected, word, "X", first + index, shape)

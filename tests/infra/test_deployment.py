@@ -84,7 +84,7 @@ def test_actions_are_pinned_by_commit():
 def test_the_image_holds_the_package_and_finds_its_libraries():
     lines = (PROJECT / "infra/Dockerfile").read_text(encoding="utf-8")
 
-    assert "azure-functions/python:4-python3.13\n" in lines
+    assert "ARG BASE_DIGEST\nFROM mcr.microsoft.com/azure-functions/python:4-python3.13@${BASE_DIGEST}\n" in lines
     assert f"COPY dist/{PACKAGE}/ /home/site/wwwroot/\n" in lines
     assert "PYTHONPATH=/home/site/wwwroot/.python_packages/lib/site-packages\n" in lines
     assert f"!dist/{PACKAGE}\n" in (PROJECT / ".dockerignore").read_text(encoding="utf-8")

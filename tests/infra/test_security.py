@@ -76,3 +76,30 @@ def test_the_identity_has_a_role_on_the_one_resource_only(file, resource, role):
     assert assignment["scope"] in ("account", "insights")
     assert assignment["properties"]["principalId"] == "principalId"
     assert f", {role})" in assignment["properties"]["roleDefinitionId"]
+
+
+def test_storage_takes_connections_from_the_apps_subnet_only_where_there_is_one():
+    rules = Bicep.read("storage.bicep").resource("account")["properties"]["networkAcls"]
+
+    assert rules["bypass"] == "None"
+    assert rules["defaultAction"] == "empty(subnetId) ? 'Allow' : 'Deny'"
+    assert Bicep.read("function-app.bicep").resource("app")["properties"]["virtualNetworkSubnetId"].endswith("subnetId")
+
+
+def test_a_container_cannot_write_to_its_own_files():
+    import yaml
+
+    deployment = yaml.safe_load((INFRA / "kubernetes/deployment.yaml").read_text(encoding="utf-8"))
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert {mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")} == {
+        "/tmp",
+        "/home/LogFiles",
+    }
+
+
+def test_how_instances_are_replaced_is_a_parameter():
+    config = Bicep.read("function-app.bicep").resource("app")["properties"]["functionAppConfig"]
+
+    assert config["siteUpdateStrategy"] == {"type": "siteUpdateStrategy"}

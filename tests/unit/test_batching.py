@@ -1,12 +1,15 @@
 """Requests that wait for the same model run as one batch; each gets its own answer or its own error, no other's."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 
 import numpy as np
 import pytest
 
 from serving.engines.session import RunClock
+from serving.models import batching
 from serving.models.batching import Batcher
 
 
@@ -280,3 +283,46 @@ def test_a_batch_counts_by_the_size_of_all_its_requests(run):
     # The first alone on the event loop; the two others together would take 0.8 ms.
     assert run.shapes == [(1, 1), (2, 1)]
     assert len(run.threads) == 2
+
+
+@pytest.mark.parametrize("bound", [0, 64])
+def test_a_run_that_takes_too_long_is_left_in_its_thread_and_too_many_of_them_refuse_others(run, monkeypatch, bound):
+    monkeypatch.setattr(batching, "_MOST_RUNS", 2)
+    run.gate.clear()
+    clock = RunClock()
+    clock.record(float("inf"), 4)
+    runner = Batcher(run, clock, bound, seconds=0.01)
+
+    async def ask_three_times():
+        answers = [await asyncio.gather(runner.run(rows(value)), return_exceptions=True) for value in (1, 2, 3)]
+        run.gate.set()
+        while runner._overdue:
+            await asyncio.sleep(0.01)
+        runner._seconds = 30
+        return [type(answer) for [answer] in answers], await runner.run(rows(4))
+
+    errors, answer = asyncio.run(ask_three_times())
+
+    assert errors == [TimeoutError] * 3
+    assert len(run.shapes) == 3  # the third request was refused without a run
+    assert values(answer) == [8]
+
+
+def test_a_run_whose_time_its_size_does_not_bound_is_never_made_on_the_event_loop(run):
+    clock = RunClock()
+    clock.is_bounded = False
+    clock.record(0.0, 1000)
+
+    ask(Batcher(run, clock, 0), rows(1))
+    ask(Batcher(run, clock, 64), rows(1))
+
+    assert threading.get_ident() not in run.threads
+
+
+def test_threads_that_never_return_do_not_keep_the_interpreter():
+    code = (
+        "import time; from serving.models.threads import DaemonThreads\n"
+        "threads = DaemonThreads('run'); assert threads.submit(int, '3').result() == 3\n"
+        "threads.submit(time.sleep, 1000)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

@@ -20,6 +20,7 @@ FROM_PACKAGE = {"WEBSITE_RUN_FROM_PACKAGE": "1"}
 TWO_PROCESSES = {"FUNCTIONS_WORKER_PROCESS_COUNT": "2"}
 UNWRITABLE = {"SERVING_CACHE_PATH": "{app}/file/cache"}  # below a file, where root can't write either
 FLEX = {"plan": "flex"}
+WITHOUT, UNBUILT = {"packaged": False}, {"packaged": None}
 
 
 @pytest.fixture
@@ -30,13 +31,13 @@ def app(tmp_path):
     return tmp_path
 
 
-def check(root, environ, plan="premium", has_library=True, is_slim=False, by_rows=True):
+def check(root, environ, plan="premium", has_library=True, is_slim=False, by_rows=True, packaged=True):
     environ = {"SERVING_MODEL_PATH": "{app}/model", **environ}
     environ = {name: value.format(app=root) for name, value in environ.items()}
     found = models.find(root / "model")
     for version in found:
         version.loaded = Loaded(0.3, 0.1, 300.0, 50.0, "tensorflow", by_rows, "")
-    app = App(root, PLANS[plan], found, has_library, is_slim, can_export=True)
+    app = App(root, PLANS[plan], found, has_library, is_slim, can_export=True, packaged=packaged)
     return app_settings.check(app, Settings.from_environment(environ), environ)
 
 
@@ -71,6 +72,11 @@ def test_telemetry_without_its_packages_is_a_warning(app, monkeypatch):
         ({"SERVING_ENGINE": "python"}, {}, WARNING, "starts slower"),
         ({"SERVING_ENGINE": "python"}, {"is_slim": True}, PROBLEM, "no TensorFlow for Python"),
         ({"SERVING_ENGINE": "c"}, {"has_library": False}, PROBLEM, "C library is missing"),
+        ({"SERVING_ENGINE": "litert"}, {}, WARNING, "litert, so TensorFlow in the package is never used"),
+        ({"SERVING_ENGINE": "tensorflow"}, WITHOUT, PROBLEM, "no TensorFlow: it serves no model.*WITH_TENSORFLOW=1"),
+        ({"SERVING_ENGINE": "c"}, WITHOUT, PROBLEM, "c, but a package has no TensorFlow"),
+        ({"SERVING_ENGINE": "python"}, WITHOUT, PROBLEM, "python, but a package has no TensorFlow"),
+        ({"SERVING_ENGINE": "tensorflow"}, UNBUILT, WARNING, "leaves TensorFlow out.*WITH_TENSORFLOW=1"),
         ({"SERVING_CACHE_PATH": "cache"}, {}, WARNING, "relative path 'cache'"),
         (UNWRITABLE, {}, WARNING, "nothing needs it now"),
         ({"PYTHON_THREADPOOL_THREAD_COUNT": "8"}, {}, WARNING, "no effect on this app's HTTP functions"),
@@ -97,6 +103,9 @@ def test_a_setting_alone(app, environ, options, level, says):
         ({"SERVING_BATCH_ROWS": "xor=0"}, {"by_rows": False}),
         ({"WEBSITE_RUN_FROM_PACKAGE": "https://store/app.zip"}, {"plan": "consumption"}),
         ({"SERVING_POLL_SECONDS": "0"}, FLEX),
+        ({"SERVING_ENGINE": "tensorflow"}, {}),
+        ({"SERVING_ENGINE": "litert"}, WITHOUT),
+        ({"SERVING_ENGINE": "auto"}, WITHOUT),
     ],
 )
 def test_nothing_is_said_of_what_is_right(app, environ, options):
@@ -107,6 +116,7 @@ def test_nothing_is_said_of_what_is_right(app, environ, options):
     ("missing", "environ", "options", "level", "says"),
     [
         ("export.json", BATCHED, {}, WARNING, "has not shown that its rows are independent"),
+        ("export.json", {}, WITHOUT, PROBLEM, "xor/1 needs TensorFlow, which a package does not have"),
         ("saved_model.pb", FROM_PACKAGE, {}, WARNING, "each instance exports xor/1 again"),
         ("saved_model.pb", {"SERVING_CACHE_PATH": "{app}/cache"}, FLEX, PROBLEM, "read-only"),
         ("saved_model.pb", UNWRITABLE, {}, PROBLEM, "is not writable; xor/1 would be exported there"),

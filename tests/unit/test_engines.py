@@ -1,12 +1,13 @@
 """What every engine does, compared with TensorFlow's Python API."""
 
 from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
 
 import numpy as np
 import pytest
 
 from serving.engines import errors
-from serving.engines.session import load_session
+from serving.engines.session import RunClock, load_session
 
 KEY = "serving_default"
 
@@ -83,19 +84,32 @@ def test_any_shape_passes_unchanged(load, saved_model, shape, dtype):
     fetched = session.run(KEY, {"x": values})["y"]
 
     assert session.signatures[KEY].inputs["x"].shape is None
-    assert fetched.shape == shape
+    assert (fetched.shape, fetched.dtype) == (shape, values.dtype)
     assert fetched.tolist() == values.tolist()
 
 
 @pytest.mark.parametrize(
     "values",
-    [np.arange(12, dtype=np.float32).reshape(3, 4).T, np.arange(12, dtype=np.float32)[::2].reshape(3, 2)],
-    ids=["transposed", "strided"],
+    [
+        np.arange(12, dtype=np.float32).reshape(3, 4).T,
+        np.arange(12, dtype=np.float32)[::2].reshape(3, 2),
+        np.arange(4096, dtype=np.float32).reshape(64, 64),  # 16 KiB: the C engine copies it another way
+        np.arange(10_000, dtype=np.float32).reshape(200, 50).T,
+    ],
+    ids=["transposed", "strided", "large", "large and transposed"],
 )
-def test_arrays_that_are_not_contiguous_are_read_in_c_order(load, saved_model, values):
+def test_arrays_are_read_in_c_order_whatever_their_size_and_strides(load, saved_model, values):
     session = load(saved_model(lambda x: {"y": x}, x=([None, None], "float32")))
 
     np.testing.assert_array_equal(session.run(KEY, {"x": values})["y"], values)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "string"])
+def test_what_the_c_engine_returns_is_read_only(saved_model, dtype):
+    session = load_session(saved_model(lambda x: {"y": x}, x=([None], dtype)), "c")
+    values = np.array([b"a"], object) if dtype == "string" else np.ones(1, np.float32)
+
+    assert not session.run(KEY, {"x": values})["y"].flags.writeable
 
 
 def test_several_inputs_and_outputs_are_matched_by_name(load, saved_model, tf):
@@ -118,6 +132,7 @@ def test_several_inputs_and_outputs_are_matched_by_name(load, saved_model, tf):
 
     fetches = session.run(KEY, feeds)
 
+    assert session.signatures[KEY].method_name == "tensorflow/serving/predict"
     assert {name: value.tolist() for name, value in fetches.items()} == {
         "sum": [1.5, 7],
         "difference": [-0.5, 3],
@@ -168,6 +183,29 @@ def test_sixteen_threads_get_the_answers_that_one_gets(load, saved_model, tf):
         np.testing.assert_array_equal(one["y"], other["y"])
 
 
+def test_a_run_is_expected_to_take_as_long_as_the_latest_and_more_than_its_share_for_more_bytes():
+    clock = RunClock()
+
+    clock.record(9.0, 1)
+    clock.record(2.0, 100)
+
+    assert [clock.expected_seconds(size) for size in (0, 50, 100, 300)] == [2, 2, 2, 12]
+    clock.record(2.0, 0)
+    assert clock.expected_seconds(3) == 12
+
+
+def test_a_run_is_timed(load, saved_model):
+    session = load(saved_model(lambda x: {"y": x}, x=([None], "float32")))
+    values = np.ones(4, np.float32)
+    assert session.clocks[KEY].expected_seconds(values.nbytes) == np.inf
+
+    start = perf_counter()
+    session.run(KEY, {"x": values})
+    around = perf_counter() - start
+
+    assert 0 < session.clocks[KEY].expected_seconds(values.nbytes) <= around
+
+
 def test_a_failed_run_raises_tensorflows_error_and_leaves_the_session_usable(load, saved_model, tf):
     session = load(saved_model(lambda x: {"y": tf.gather([10, 20], x)}, x=([None], "int32")))
 
@@ -189,6 +227,21 @@ def test_a_corrupt_saved_model_raises_a_tensorflow_error(load, saved_model, cont
 
     with pytest.raises(errors.TensorFlowError):
         load(folder)
+
+
+@pytest.mark.parametrize("side", ["inputs", "outputs"])
+@pytest.mark.parametrize("tensor", ["{}", "{}:1", "{}:99", "{}:-1", "{}:one", "absent:0", "{}:0:0", ""])
+def test_the_c_engine_passes_tensors_of_the_graph_only_to_tensorflow(saved_model, side, tensor):
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    folder = saved_model(lambda x: {"y": x}, x=([None], "float32"))
+    changed = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    [info] = getattr(changed.meta_graphs[0].signature_def[KEY], side).values()
+    info.name = tensor.format(info.name.partition(":")[0])
+    (folder / "saved_model.pb").write_bytes(changed.SerializeToString())
+
+    with pytest.raises(ValueError, match=f"the signature names the tensor {info.name!r}, which is not in the graph"):
+        load_session(folder, "c")
 
 
 def test_missing_variables_raise_a_tensorflow_error(load, saved_model, tf):

@@ -1,13 +1,21 @@
 """A request's parts: where they are run, and what is counted of them."""
 
 import asyncio
+import gzip
 import threading
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from serving.errors import BodyTooLargeError, MethodNotAllowedError, UnsupportedMediaTypeError
+from serving.budget import Budget, Share
+from serving.errors import (
+    BadRequestError,
+    BodyTooLargeError,
+    BusyError,
+    MethodNotAllowedError,
+    UnsupportedMediaTypeError,
+)
 from serving.exchange import Exchange
 from serving.preprocessing import NONE
 from serving.stopwatch import Stopwatch
@@ -19,11 +27,11 @@ def exchange(body=b"", models=None):
     return Exchange("POST", "", {}, body, models)
 
 
-def model(batch_rows):
+def model(batch_rows, preprocessing=NONE):
     async def predict(feeds, signature):
         return {signature: feeds["x"]}, batch_rows
 
-    return SimpleNamespace(predict=predict, version=7, engine="litert", preprocessing=NONE)
+    return SimpleNamespace(predict=predict, version=7, engine="litert", preprocessing=preprocessing)
 
 
 @pytest.mark.parametrize(
@@ -36,9 +44,9 @@ def model(batch_rows):
             "Method POST is not allowed; use GET or HEAD.",
             {},
         ),
-        (lambda one: one.limit_body(5), None, "", {}),
+        (lambda one: one.accept_body(5), None, "", {}),
         (
-            lambda one: one.limit_body(4),
+            lambda one: one.accept_body(4),
             BodyTooLargeError,
             "The request body is 5 bytes; the limit is 4.",
             {"limit": 4},
@@ -55,6 +63,63 @@ def test_a_method_and_a_size_are_allowed_or_refused(ask, kind, says, members):
         ask(one)
     assert (str(caught.value), caught.value.extra) == (says, members)
     assert getattr(caught.value, "allow", "GET, HEAD") == "GET, HEAD"
+
+
+MEMBERS = gzip.compress(b"one") + gzip.compress(b"two")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "limit", "expected"),
+    [
+        ("gzip", gzip.compress(b"content"), 100, b"content"),
+        (" X-GZIP ", gzip.compress(b"content"), 100, b"content"),
+        ("gzip", MEMBERS, 100, b"onetwo"),
+        ("identity", b"content", 100, b"content"),
+        ("gzip", gzip.compress(bytes(1000)), 1000, bytes(1000)),
+        ("gzip", gzip.compress(bytes(1001)), 1000, BodyTooLargeError),
+        ("gzip", gzip.compress(bytes(600)) * 2, 1000, BodyTooLargeError),
+        ("gzip", gzip.compress(b"content")[:-1], 100, BadRequestError),
+        ("gzip", b"content", 100, BadRequestError),
+        ("br", b"content", 100, UnsupportedMediaTypeError),
+        ("gzip, gzip", gzip.compress(gzip.compress(b"content")), 100, UnsupportedMediaTypeError),
+    ],
+)
+def test_a_compressed_body_is_read_up_to_the_limit(encoding, body, limit, expected):
+    one = exchange(body)
+
+    if isinstance(expected, bytes):
+        asyncio.run(one.undo_encoding(encoding, limit))
+        assert one.body == expected
+        return
+    with pytest.raises(expected):
+        asyncio.run(one.undo_encoding(encoding, limit))
+
+
+def test_a_large_body_and_a_large_answer_take_memory_until_they_are_answered():
+    budget = Budget(10_000_000)
+    one, other = exchange(bytes(1_000_000)), exchange(bytes(2_000_000))
+    one.share, other.share = Share(budget), Share(budget)
+
+    one.accept_body(2**30)
+    with pytest.raises(BusyError) as caught:
+        other.accept_body(2**30)
+    assert caught.value.retry_after_seconds == 1
+    one.share.release()
+    other.accept_body(2**30)
+    with pytest.raises(BodyTooLargeError, match=r"needs 14 MB of memory; the limit is 10 MB\."):
+        asyncio.run(other.encode(lambda _: b"", {"y": np.zeros(1_000_000, np.uint8)}))
+    other.share.release()
+    assert budget.take(budget.total)
+
+
+def test_what_curl_sends_by_default_is_taken_if_it_is_json():
+    one = exchange(b' {"X": "1 0"}')
+    one.headers = {"content-type": "application/x-www-form-urlencoded"}
+
+    one.expect_json()
+    one.body = b"X=1+0"
+    with pytest.raises(UnsupportedMediaTypeError):
+        one.expect_json()
 
 
 @pytest.mark.parametrize(
@@ -150,3 +215,16 @@ def test_only_a_model_that_is_not_loaded_is_loaded_and_timed():
     assert (first.facts, list(first.stopwatch.laps)) == ({"model": "a", "version": 7, "engine": "litert"}, [])
     assert (second.facts, list(second.stopwatch.laps)) == ({"model": "b", "version": 7, "engine": "litert"}, ["load"])
     assert asked == [("b", 3)]
+
+
+def test_a_body_for_a_model_of_pictures_is_decoded_in_a_thread():
+    taken = model(1, SimpleNamespace(picture=object()))
+    one = exchange(b"x", SimpleNamespace(loaded=lambda name, version: taken))
+
+    async def run():
+        before = await one.decode(threading.get_ident)
+        await one.model("shade")
+        return before, await one.decode(threading.get_ident)
+
+    before, after = asyncio.run(run())
+    assert before == threading.get_ident() != after

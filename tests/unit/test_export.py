@@ -11,8 +11,9 @@ import h5py
 import numpy as np
 import pytest
 
-from export import safety, saved_model
+from export import load, safety, saved_model
 from export.__main__ import main
+from export.safety import Trust
 from serving.engines import litert_library
 from serving.engines.session import load_session
 from serving.models import export_record
@@ -280,7 +281,8 @@ def test_any_keras_model_exports_and_is_checked_against_keras(
 
     assert main([str(tmp_path)]) == 0, capsys.readouterr().err
 
-    assert "the largest difference is" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert printed.index("  comparing its answers with those of Keras ...\n") < printed.index("largest difference is")
     assert export_record.is_fresh(tmp_path)
 
 
@@ -301,6 +303,30 @@ def test_operations_of_keras_3_in_hdf5_are_known_by_their_names(tmp_path: Path, 
     x = np.array([[1, 2, 3, 0, 0], [3, 0, 0, 0, 0]], np.int32)
 
     np.testing.assert_allclose(export_and_serve(tmp_path, x), model.predict_on_batch(x), atol=1e-6)
+
+
+def test_operations_of_keras_3_may_call_functions_that_only_compute(tmp_path: Path, keras: Any) -> None:
+    a = keras.Input((2,))
+    rectified = keras.ops.map(keras.ops.relu, a)
+    model = keras.Model(a, keras.ops.switch(keras.ops.size(a), [keras.ops.relu, keras.ops.tanh], rectified))
+    model.save(tmp_path / "model.keras")
+
+    np.testing.assert_allclose(export_and_serve(tmp_path, ROWS), np.tanh(ROWS), atol=1e-6)
+
+
+def doubled(x: Any) -> Any:
+    return x * 2
+
+
+def test_operations_of_keras_3_call_functions_of_the_owner_only_if_told_so(
+    tmp_path: Path, keras: Any, capsys: Capture
+) -> None:
+    a = keras.Input((2,))
+    keras.Model(a, keras.ops.map(doubled, a)).save(tmp_path / "model.keras")
+
+    assert "uses the custom object 'doubled'" in refuse(tmp_path, capsys)
+    model, _ = load.load_model([tmp_path / "model.keras"], Trust(custom_objects={"doubled": doubled}))
+    assert np.asarray(model.predict_on_batch(ROWS)).tolist() == (ROWS * 2).tolist()
 
 
 def test_the_feature_columns_of_keras_2_are_known(tmp_path: Path, tf: Any, tf_keras: Any) -> None:
@@ -414,6 +440,21 @@ def test_an_output_folder_of_its_own_leaves_the_models_folder_alone(tmp_path: Pa
 
     assert files_of(folder) == before
     assert (tmp_path / "out" / "saved_model.pb").exists()
+
+
+@pytest.mark.parametrize(
+    ("at", "says"),
+    [("wine/1", "Serve it with: make start"), ("wine", "such as models/wine/1/: move the folder there")],
+)
+def test_what_to_do_next_depends_on_where_the_model_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], at: str, says: str
+) -> None:
+    monkeypatch.setenv("SERVING_MODEL_PATH", str(tmp_path / "models"))
+    folder = keras_files.write_xor_of_2017(tmp_path / "models" / at)
+
+    assert main([str(folder)]) == 0
+
+    assert says in capsys.readouterr().out
 
 
 def test_a_new_export_replaces_all_of_an_old_one(tmp_path: Path, keras: Any) -> None:

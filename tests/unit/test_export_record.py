@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.engines.options import LiteRtProof
+from serving.engines.options import LiteRtProof, LoadOptions
 from serving.models import export_record
 from serving.models.export_record import ExportRecord
 
@@ -68,6 +68,44 @@ def test_an_unreadable_record_makes_it_stale(folder, content):
     (folder / "export.json").write_text(content)
 
     assert not export_record.is_fresh(folder)
+
+
+@pytest.mark.parametrize("member", ["sources", "keras", "engine", "independent_rows", "saved_model"])
+def test_only_the_proof_of_litert_may_be_null(folder, member):
+    content = json.loads((folder / "export.json").read_bytes())
+    assert content["litert"] is None
+    assert ExportRecord.read(folder) != ExportRecord({}, "", "")
+
+    (folder / "export.json").write_text(json.dumps(content | {member: None}))
+
+    assert ExportRecord.read(folder) == ExportRecord({}, "", "")
+
+
+def test_an_engine_learns_what_the_export_has_found_out_and_only_the_operator_allows_any_operation():
+    proof = LiteRtProof("hash", "2.1.6", parallel=True)
+    record = ExportRecord({}, "", "", is_optimized=True, litert=proof)
+
+    assert record.load_options() == LoadOptions(is_optimized=True, any_op=False, litert=proof)
+    assert record.load_options(any_op=True) == LoadOptions(is_optimized=True, any_op=True, litert=proof)
+    assert ExportRecord({}, "", "").load_options() == LoadOptions()
+
+
+def test_a_saved_model_beside_sources_is_unrecorded_without_a_record(folder):
+    assert not export_record.is_unrecorded(folder)
+
+    (folder / "export.json").unlink()
+    assert export_record.is_unrecorded(folder)
+
+    (folder / "model.h5").unlink()
+    assert not export_record.is_unrecorded(folder)
+
+
+def test_the_hash_of_litert_is_that_of_its_file(folder):
+    assert export_record.litert_hash(folder) == ""
+
+    (folder / "model.tflite").write_bytes(b"flat buffer")
+
+    assert export_record.litert_hash(folder) == hashlib.sha256(b"flat buffer").hexdigest()
 
 
 def test_hashes_are_sha_256(folder):
@@ -134,6 +172,14 @@ def test_a_record_with_another_type_is_as_good_as_none(folder, change):
     ExportRecord({"model.h5": "0"}, "keras", "2.21.0").write(folder)
     content = json.loads((folder / "export.json").read_text()) | change
     (folder / "export.json").write_text(json.dumps(content))
+
+    assert ExportRecord.read(folder) == ExportRecord({}, "", "")
+
+
+def test_a_record_of_a_size_that_no_export_writes_is_as_good_as_none(folder):
+    ExportRecord({"model.h5": "0"}, "keras", "2.21.0").write(folder)
+    with (folder / "export.json").open("a") as file:
+        file.write(" " * 2**20)
 
     assert ExportRecord.read(folder) == ExportRecord({}, "", "")
 

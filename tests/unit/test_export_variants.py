@@ -9,8 +9,11 @@ import h5py
 import numpy as np
 import pytest
 
-from export import load
+from export import load, saved_model
+from export.__main__ import main
 from export.safety import Trust
+from serving.engines.session import load_session
+from serving.models.export_record import SourceError
 from tests.unit import keras_files
 
 RANDOM = np.random.default_rng(0)
@@ -147,3 +150,90 @@ def test_the_numbers_that_keras_2_12_to_2_14_gave_layers_are_read(tmp_path: Path
     loaded, _ = load.load_model([tmp_path / "model.keras"], Trust())
 
     np.testing.assert_allclose(loaded.predict_on_batch(x), model.predict_on_batch(x), atol=1e-6)
+
+
+# --- the numbers that Keras 3.0 to 3.2 gave calls ---
+
+
+def renumbered(value: Any) -> Any:
+    """Number calls as if other models had called each layer before: once, then once between any two calls."""
+    if isinstance(value, list):
+        return [renumbered(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "keras_history" in value:
+        name, node, tensor = value["keras_history"]
+        return {**value, "keras_history": [name, 2 * node + 1, tensor]}
+    return {key: renumbered(item) for key, item in value.items()}
+
+
+def test_calls_are_found_of_layers_that_other_models_called_too(tmp_path: Path) -> None:
+    import keras
+
+    a, b = keras.Input((2,), name="a"), keras.Input((2,), name="b")
+    shared, once = keras.layers.Dense(3, name="shared"), keras.layers.Dense(2, name="once")
+    inner = keras.Input((3,))
+    inside = keras.Model(inner, keras.layers.ReLU()(keras.layers.Dense(3)(inner)))
+    joined = keras.layers.subtract([inside(shared(a)), shared(once(b))])
+    model = keras.Model([a, b], [keras.layers.Dense(1)(joined), joined])
+    (tmp_path / "model.json").write_text(json.dumps(renumbered(json.loads(model.to_json()))))
+    model.save_weights(tmp_path / "model.weights.h5")
+    x = [RANDOM.standard_normal((4, 2)).astype(np.float32) for _ in "ab"]
+
+    loaded, _ = load.load_model([tmp_path / "model.json", tmp_path / "model.weights.h5"], Trust())
+
+    for got, expected in zip(loaded.predict_on_batch(x), model.predict_on_batch(x), strict=True):
+        np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+def test_calls_that_the_file_does_not_tell_apart_are_refused(tmp_path: Path) -> None:
+    import keras
+
+    a, b = keras.Input((2,), name="a"), keras.Input((2,), name="b")
+    shared = keras.layers.Dense(3, name="shared")
+    model = keras.Model([a, b], [keras.layers.ReLU()(shared(a)), shared(b)])  # nothing refers to the second call
+    model.save(tmp_path / "model.keras")
+    load.load_model([tmp_path / "model.keras"], Trust())  # today's Keras numbers them right
+    with zipfile.ZipFile(tmp_path / "model.keras") as saved, zipfile.ZipFile(tmp_path / "old.keras", "w") as old:
+        for name in saved.namelist():
+            old.writestr(name, '{"keras_version": "3.0.5"}' if name == "metadata.json" else saved.read(name))
+
+    with pytest.raises(SourceError, match=r"old\.keras: layer 'shared' is shared, and Keras 3\.0 did not write"):
+        load.load_model([tmp_path / "old.keras"], Trust())
+
+
+# --- what Keras 3 computes otherwise in a graph ---
+
+
+@pytest.mark.parametrize("shape", [(2, 7, 3), (7, 2, 3), (1, 1, 3)], ids=str)
+def test_a_layer_is_applied_to_every_step_of_any_number(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    import keras
+
+    kernel, bias = (RANDOM.standard_normal(size).astype(np.float32) for size in ((3, 2), (2,)))
+    dense = keras.layers.TimeDistributed(keras.layers.Dense(2))
+    model = keras.Sequential([keras.Input((None, 3)), keras.layers.Masking(), dense])
+    model.set_weights([kernel, bias])
+    model.save(tmp_path / "model.keras")
+    assert main([str(tmp_path)]) == 0
+    x = RANDOM.standard_normal(shape).astype(np.float32)
+
+    session = load_session(tmp_path, "c")
+    [signature] = session.signatures.values()
+    [got] = session.run("serving_default", dict.fromkeys(signature.inputs, x)).values()
+    np.testing.assert_allclose(got, x @ kernel + bias, atol=1e-5)
+    session.close()
+
+
+def test_the_shapes_of_a_layer_applied_to_images_may_be_open(tmp_path: Path) -> None:
+    import keras
+    import tensorflow as tf
+
+    inner = keras.Sequential([keras.Input((None, None, 1)), keras.layers.MaxPooling2D()])
+    model = keras.Sequential([keras.Input((None, None, None, 1)), keras.layers.TimeDistributed(inner)])
+    model.save(tmp_path / "model.keras")
+    loaded, _ = load.load_model([tmp_path / "model.keras"], Trust())
+    x = RANDOM.standard_normal((2, 3, 4, 6, 1)).astype(np.float32)
+
+    function = saved_model.trace(tf, loaded, None)
+    [got] = function(**dict.fromkeys(function.structured_input_signature[1], tf.constant(x))).values()
+    np.testing.assert_array_equal(got, x.reshape(2, 3, 2, 2, 3, 2, 1).max((3, 5)))

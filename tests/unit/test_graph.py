@@ -251,24 +251,83 @@ def field(number: int, content: bytes) -> bytes:
     return bytes([number << 3 | 2, *encoded, size]) + content
 
 
+TAGS = field(1, field(4, SERVE_TAG.encode()))
+
+
 @pytest.mark.parametrize(
     "more",
     [
-        pytest.param(field(1, field(4, b"other")), id="a second list of tags"),
-        pytest.param(field(3, field(1, b"filename")), id="a second saver"),
+        pytest.param(TAGS, id="tags"),
+        pytest.param(2 * field(2, b""), id="graph"),
+        pytest.param(field(2, 2 * field(2, b"")), id="functions"),
         pytest.param(
-            field(2, field(1, field(1, b"n") + field(2, b"ReadFile") + field(2, b"Identity"))), id="operation"
+            field(2, field(2, field(1, field(1, field(1, b"f")) + field(1, field(1, b"g"))))),
+            id="signature of a function",
+        ),
+        pytest.param(field(2, field(2, field(1, field(1, 2 * field(1, b"f"))))), id="name of a function"),
+        pytest.param(field(2, field(1, 2 * field(1, b"n"))), id="name of a node"),
+        pytest.param(field(2, field(1, field(1, b"n") + 2 * field(2, b"NoOp"))), id="operation"),
+        pytest.param(field(2, field(1, field(5, 2 * field(1, b"f")))), id="name of an attribute"),
+        pytest.param(field(2, field(1, field(5, field(1, b"f") + 2 * field(2, b"")))), id="attribute"),
+        pytest.param(
+            field(2, field(1, field(5, field(1, b"shared_name") + field(2, 2 * field(2, b"v"))))), id="shared name"
+        ),
+        pytest.param(
+            field(2, field(1, field(5, field(1, b"f") + field(2, field(10, 2 * field(1, b"f")))))), id="called function"
+        ),
+        pytest.param(2 * field(3, b""), id="saver"),
+        pytest.param(field(3, 2 * field(3, b"restore")), id="restoring operation"),
+        pytest.param(field(5, field(1, b"s") + field(2, field(2, field(2, 2 * field(1, b"y:0"))))), id="output"),
+        pytest.param(field(6, 2 * field(1, field(1, b"a"))), id="tensor of an asset"),
+        pytest.param(field(6, field(1, 2 * field(1, b"a"))), id="name of an asset's tensor"),
+        pytest.param(field(6, field(1, field(1, b"a")) + 2 * field(2, b"a.txt")), id="file of an asset"),
+        pytest.param(
+            field(4, field(1, b"saved_model_assets") + field(2, field(5, field(1, 2 * field(2, b""))))),
+            id="asset of TensorFlow 1",
         ),
     ],
 )
-def test_fields_that_occur_twice_are_refused(saved_model: Save, more: bytes) -> None:
-    folder = saved_model(lambda x: {"y": x}, x=([None], "float32"))
-    with changed(folder) as read:
-        content = read.meta_graphs[0].SerializeToString()
-    (folder / "saved_model.pb").write_bytes(field(2, content + more))
+def test_fields_that_occur_twice_are_refused(tmp_path: Path, more: bytes) -> None:
+    (tmp_path / "saved_model.pb").write_bytes(field(2, TAGS + more))
 
-    with pytest.raises(ValueError, match="occurs twice"):
-        check(folder)
+    with pytest.raises(ValueError, match=r"field \d of a protocol buffer occurs twice"):
+        check(tmp_path)
+
+
+def test_an_attribute_may_lack_its_value_as_protocol_buffers_may(tmp_path: Path) -> None:
+    attribute = field(2, field(1, field(5, field(1, b"f"))))
+    (tmp_path / "saved_model.pb").write_bytes(field(2, TAGS + attribute))
+
+    check(tmp_path)
+
+
+@pytest.mark.parametrize("tag", [b"\x80\x80\x80\x80\x10", b"\x80\x80\x80\x80\x20"])
+def test_a_field_number_beyond_those_of_protocol_buffers_is_refused(tmp_path: Path, tag: bytes) -> None:
+    (tmp_path / "saved_model.pb").write_bytes(tag + b"\0")
+
+    with pytest.raises(ValueError, match="unknown protocol buffer field"):
+        check(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "keys", [(b"legacy_init_op", b"saved_model_main_op"), (b"saved_model_main_op", b"legacy_init_op")]
+)
+def test_one_initializer_does_not_hide_another(tmp_path: Path, keys: tuple[bytes, bytes]) -> None:
+    nodes = field(1, field(1, b"reads") + field(2, b"ReadFile")) + field(1, field(1, b"nothing") + field(2, b"NoOp"))
+    named = zip(keys, (b"reads", b"nothing"), strict=True)
+    collections = (field(4, field(1, key) + field(2, field(1, field(1, node)))) for key, node in named)
+    (tmp_path / "saved_model.pb").write_bytes(field(2, TAGS + field(2, nodes) + b"".join(collections)))
+
+    with pytest.raises(UnsafeGraphError, match="operation ReadFile"):
+        check(tmp_path)
+
+
+def test_two_functions_of_one_name_are_refused(tmp_path: Path) -> None:
+    functions = 2 * field(1, field(1, field(1, b"f")))
+    (tmp_path / "saved_model.pb").write_bytes(field(2, TAGS + field(2, field(2, functions))))
+
+    with pytest.raises(ValueError, match="the function f occurs twice"):
+        check(tmp_path)
 
 
 def test_a_field_in_another_wire_type_is_passed_over_as_tensorflow_does(two: tuple[Path, Any]) -> None:
@@ -296,6 +355,286 @@ def test_functions_that_are_passed_to_functions_are_checked(saved_model: Save, t
 
     with pytest.raises(UnsafeGraphError, match="operation ReadFile"):
         check(good)
+
+
+# --- graphs that are written node by node ---
+
+
+def add_nodes(message: Any, nodes: dict[str, str]) -> None:
+    """Add nodes to a graph or function: ``{"name": "Operation input input attribute=value"}``."""
+    for name, words in nodes.items():
+        op, *rest = words.split()
+        node = message.add(name=name, op=op, input=[word for word in rest if "=" not in word])
+        for key, value in (word.split("=") for word in rest if "=" in word):
+            if key == "shared_name":
+                node.attr[key].s = value.encode()
+            elif key == "branches":
+                node.attr[key].list.func.add(name=value)
+            elif key == "passed":
+                node.attr["f"].func.attr["passed"].func.name = value
+            else:
+                node.attr[key].func.name = value
+
+
+@pytest.fixture
+def write(tf: Any, tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes a SavedModel with these nodes, and returns its folder."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    def save(
+        nodes: dict[str, str],
+        functions: dict[str, dict[str, str]] | None = None,
+        outputs: tuple[str, ...] = ("y:0",),
+        init: tuple[str, ...] = (),
+        restore: str = "",
+        assets: dict[str, str] | None = None,
+    ) -> Path:
+        saved_model = saved_model_pb2.SavedModel()
+        meta_graph = saved_model.meta_graphs.add(meta_info_def={"tags": [SERVE_TAG]})
+        add_nodes(meta_graph.graph_def.node, nodes)
+        for name, body in (functions or {}).items():
+            function = meta_graph.graph_def.library.function.add(signature={"name": name})
+            add_nodes(function.node_def, body)
+        for number, output in enumerate(outputs):
+            meta_graph.signature_def[f"signature {number}"].outputs["y"].name = output
+        meta_graph.collection_def["saved_model_main_op"].node_list.value.extend(init)
+        if restore:
+            meta_graph.saver_def.restore_op_name = restore
+        for tensor, file in (assets or {}).items():
+            meta_graph.asset_file_def.add(tensor_info={"name": f"{tensor}:0"}, filename=file)
+        (tmp_path / "saved_model.pb").write_bytes(saved_model.SerializeToString())
+        return tmp_path
+
+    return save
+
+
+READS = "InitializeTableFromTextFileV2"
+
+
+@pytest.mark.parametrize(
+    "graph_parts",
+    [
+        pytest.param({"nodes": {"y": "ReadFile"}}, id="an output"),
+        pytest.param({"nodes": {"y": "Identity x:0", "x": "ReadFile"}}, id="an input"),
+        pytest.param({"nodes": {"y": "Add a b", "a": "Const", "b": "ReadFile"}}, id="another input"),
+        pytest.param({"nodes": {"y": "NoOp ^x", "x": "ReadFile"}}, id="a control input"),
+        pytest.param({"nodes": {"y": "Add x y", "x": "ReadFile"}}, id="an input of a node in a loop"),
+        pytest.param({"nodes": {"y": "Add x absent", "x": "ReadFile"}}, id="beside a node that is absent"),
+        pytest.param({"nodes": {"y": "NoOp", "z": "ReadFile"}, "outputs": ("z:0", "y:0")}, id="the first signature"),
+        pytest.param({"nodes": {"y": "NoOp", "z": "ReadFile"}, "outputs": ("y:0", "z:0")}, id="the last signature"),
+        pytest.param({"nodes": {"y": "f"}, "functions": {"f": {"a": "ReadFile"}}}, id="a function"),
+        pytest.param({"nodes": {"y": "f"}, "functions": {"f": {"a": "NoOp", "b": "ReadFile"}}}, id="its last node"),
+        pytest.param({"nodes": {"y": "f"}, "functions": {"f": {"a": "f", "b": "ReadFile"}}}, id="one that recurs"),
+        pytest.param(
+            {"nodes": {"y": "f x", "x": "f z", "z": "ReadFile"}, "functions": {"f": {"a": "NoOp"}}}, id="called twice"
+        ),
+        pytest.param({"nodes": {"y": "While body=f"}, "functions": {"f": {"a": "ReadFile"}}}, id="a loop's body"),
+        pytest.param({"nodes": {"y": "Case branches=f"}, "functions": {"f": {"a": "ReadFile"}}}, id="a branch"),
+        pytest.param({"nodes": {"y": "If passed=f"}, "functions": {"f": {"a": "ReadFile"}}}, id="a passed function"),
+        pytest.param(
+            {"nodes": {"y": "If then=f else=g"}, "functions": {"f": {"a": "NoOp"}, "g": {"a": "ReadFile"}}},
+            id="the other branch",
+        ),
+        pytest.param(
+            {"nodes": {"y": "f"}, "functions": {"f": {"a": "g"}, "g": {"a": "ReadFile"}}}, id="a function's function"
+        ),
+        pytest.param({"nodes": {"y": "NoOp", "i": "ReadFile"}, "init": ("i",)}, id="what initializes"),
+        pytest.param({"nodes": {"y": "NoOp", "r": "ReadFile"}, "restore": "r"}, id="what restores"),
+    ],
+)
+def test_an_operation_is_found_wherever_tensorflow_runs_it(write: Save, graph_parts: dict[str, Any]) -> None:
+    folder = write(**graph_parts)
+
+    with pytest.raises(UnsafeGraphError, match="its graph has the operation ReadFile, which may do more than compute"):
+        check(folder)
+
+
+@pytest.mark.parametrize("key", ["saved_model_main_op", "legacy_init_op", "__saved_model_init_op"])
+def test_whatever_names_the_initializer_is_followed(write: Save, key: str) -> None:
+    folder = write({"y": "NoOp", "i": "RestoreV2"})
+    with changed(folder) as saved_model:
+        meta_graph = saved_model.meta_graphs[0]
+        if key.startswith("__"):
+            meta_graph.signature_def[key].outputs[key].name = "i"
+        else:
+            meta_graph.collection_def[key].node_list.value.append("i")
+
+    with pytest.raises(UnsafeGraphError, match="operation RestoreV2"):
+        check(folder)
+
+
+def test_the_signature_of_tensorflow_2_that_initializes_may_read_assets(write: Save) -> None:
+    folder = write(TABLE | {"i": f"{READS} t asset"}, assets={"asset": "words.txt"})
+    with changed(folder) as saved_model:
+        saved_model.meta_graphs[0].signature_def["__saved_model_init_op"].outputs["op"].name = "i"
+
+    check(folder)
+
+
+@pytest.mark.parametrize(
+    ("where", "op", "is_allowed"),
+    [
+        *(("outputs", op, False) for op in ("RestoreV2", READS)),
+        *(("init", op, False) for op in ("RestoreV2", "ShardedFilename")),
+        *(("restore", op, True) for op in ("RestoreV2", "Restore", "RestoreSlice", "ShardedFilename", "NoOp")),
+        ("restore", READS, False),
+        ("nobody", "ReadFile", True),
+    ],
+)
+def test_files_are_read_where_tensorflow_itself_reads_them(write: Save, where: str, op: str, is_allowed: bool) -> None:
+    parts: dict[str, Any] = {"outputs": ("n:0",), "init": ("n",), "restore": "n"}
+    folder = write({"y": "NoOp", "n": op}, **{key: value for key, value in parts.items() if key == where})
+
+    if is_allowed:
+        check(folder)
+    else:
+        with pytest.raises(UnsafeGraphError, match=f"operation {op}"):
+            check(folder)
+
+
+TABLE = {"y": "LookupTableFindV2 t", "t": "HashTableV2", "asset": "Const", "other": "Const"}
+VARIABLE = {"v": "VarHandleOp shared_name=v", "a": "AssignVariableOp v asset", "path": "ReadVariableOp v"}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "function", "is_allowed"),
+    [
+        pytest.param({"i": f"{READS} t asset:0"}, {}, True, id="an asset"),
+        pytest.param({"i": "InitializeTableFromTextFile t asset"}, {}, True, id="an asset, by the older operation"),
+        pytest.param({"i": f"{READS} t asset ^j", "j": "NoOp"}, {}, True, id="an asset, after something else"),
+        pytest.param({"i": f"{READS} t other"}, {}, False, id="a constant"),
+        pytest.param({"i": f"{READS} t absent"}, {}, False, id="a node that is absent"),
+        pytest.param({"i": f"{READS} t p", "p": "Identity asset"}, {}, True, id="an asset, passed on"),
+        pytest.param({"i": f"{READS} t p", "p": "Identity other"}, {}, False, id="a constant, passed on"),
+        pytest.param({"i": f"{READS} t p", "p": "Placeholder"}, {}, False, id="an input"),
+        pytest.param({"i": f"{READS} t p", "p": "Identity p"}, {}, False, id="nothing"),
+        pytest.param({"i": f"{READS} t p", "p": "Identity asset other"}, {}, False, id="one of two"),
+        pytest.param({"i": f"{READS} t p ^p", "p": "Add asset asset"}, {}, False, id="computed of assets"),
+        pytest.param({"i": f"{READS} t asset ^j", "j": f"{READS} t other"}, {}, False, id="a second one's constant"),
+        pytest.param(VARIABLE | {"i": f"{READS} t path ^a"}, {}, True, id="a variable that has the asset"),
+        pytest.param(
+            VARIABLE | {"i": f"{READS} t path", "b": "AssignVariableOp v other"}, {}, False, id="a variable set twice"
+        ),
+        pytest.param(
+            VARIABLE | {"i": f"{READS} t path", "w": "VarHandleOp shared_name=v", "b": "AssignVariableOp w other"},
+            {},
+            False,
+            id="a variable set by another node of it",
+        ),
+        pytest.param(
+            VARIABLE | {"i": f"{READS} t path ^a", "w": "VarHandleOp shared_name=w", "b": "AssignVariableOp w other"},
+            {},
+            True,
+            id="beside another variable",
+        ),
+        pytest.param(
+            {"i": f"{READS} t path", "path": "ReadVariableOp v", "v": "VarHandleOp shared_name=v"},
+            {},
+            False,
+            id="a variable that nothing sets",
+        ),
+        pytest.param({"i": "f t asset"}, {"i": f"{READS} t path"}, True, id="a function of an asset"),
+        pytest.param({"i": "f asset"}, {"t": "HashTableV2", "i": f"{READS} t path"}, True, id="one with its own table"),
+        pytest.param({"i": "f t other"}, {"i": f"{READS} t path"}, False, id="a function of a constant"),
+        pytest.param({"i": "f t asset other"}, {"i": f"{READS} t path"}, False, id="a function of both"),
+        pytest.param({"i": "f asset asset"}, {"i": f"{READS} t p:output:0", "p": "Const"}, False, id="in a function"),
+        pytest.param({"i": "f t asset"}, {"i": f"{READS} t path", "g": "f t path"}, False, id="called in a function"),
+        pytest.param(
+            {"i": "f t asset"}, {"i": f"{READS} t path", "v": "VarHandleOp"}, False, id="beside a function's variable"
+        ),
+        pytest.param({"i": "f other"}, {"n": "NoOp"}, True, id="a function that reads nothing"),
+        pytest.param({"i": "f other"}, {"v": "VarHandleOp"}, True, id="a function's variable, and nothing reads"),
+    ],
+)
+def test_a_vocabulary_is_an_asset_on_every_way_to_it(
+    write: Save, nodes: dict[str, str], function: dict[str, str], is_allowed: bool
+) -> None:
+    nodes = TABLE | {"init": "NoOp ^i ^t"} | nodes
+    folder = write(nodes, {"f": function} if function else {}, init=("init",), assets={"asset": "words.txt"})
+
+    if is_allowed:
+        check(folder)
+    else:
+        with pytest.raises(UnsafeGraphError, match="its graph reads a file that is not among its assets"):
+            check(folder)
+
+
+@pytest.mark.parametrize("name", ["../saved_model.pb", "/etc/passwd", "deeper/words.txt", "", "."])
+def test_an_asset_is_a_file_of_the_assets_folder(write: Save, name: str) -> None:
+    folder = write(TABLE, init=("t",), assets={"other": "words.txt", "asset": name})
+
+    with pytest.raises(UnsafeGraphError, match=f"^its asset {re.escape(name)} lies outside of its folder$"):
+        check(folder)
+
+
+@pytest.mark.parametrize(
+    ("named", "file", "is_allowed"), [("asset:0", "words.txt", True), ("other:0", "words.txt", False)]
+)
+def test_assets_of_tensorflow_1_are_those_of_a_collection(write: Save, named: str, file: str, is_allowed: bool) -> None:
+    from tensorflow.core.protobuf import meta_graph_pb2
+
+    folder = write(TABLE | {"i": f"{READS} t asset"}, init=("i",))
+    with changed(folder) as saved_model:
+        asset = meta_graph_pb2.AssetFileDef(tensor_info={"name": named}, filename=file)
+        saved_model.meta_graphs[0].collection_def["saved_model_assets"].any_list.value.add().Pack(asset)
+
+    if is_allowed:
+        check(folder)
+    else:
+        with pytest.raises(UnsafeGraphError, match="not among its assets"):
+            check(folder)
+
+
+def test_the_collection_of_assets_does_not_count_beside_those_of_tensorflow_2(write: Save) -> None:
+    from tensorflow.core.protobuf import meta_graph_pb2
+
+    folder = write(TABLE | {"i": f"{READS} t other"}, init=("i",), assets={"asset": "words.txt"})
+    with changed(folder) as saved_model:
+        asset = meta_graph_pb2.AssetFileDef(tensor_info={"name": "other:0"}, filename="words.txt")
+        saved_model.meta_graphs[0].collection_def["saved_model_assets"].any_list.value.add().Pack(asset)
+
+    with pytest.raises(UnsafeGraphError, match="not among its assets"):
+        check(folder)
+
+
+def test_a_collection_of_assets_that_is_another_list_is_refused(write: Save) -> None:
+    folder = write({"y": "NoOp"})
+    with changed(folder) as saved_model:
+        saved_model.meta_graphs[0].collection_def["saved_model_assets"].bytes_list.value.append(b"")
+
+    with pytest.raises(ValueError, match="the collection saved_model_assets has no list of assets"):
+        check(folder)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "missing"),
+    [
+        ({"y": "ReadVariableOp v", "v": "VarHandleOp shared_name=w"}, "variable 'w'"),
+        ({"y": "ReadVariableOp v", "v": "VarHandleOp"}, "variable ''"),
+        ({"y": "Identity v", "v": "VariableV2"}, "variable 'v'"),
+        ({"y": "Identity v", "v": "Variable shared_name=w"}, "variable 'w'"),
+        ({"y": "LookupTableFind v", "v": "HashTable"}, "table 'v'"),
+        ({"y": "LookupTableFindV2 v", "v": "HashTableV2 shared_name=w"}, "table 'w'"),
+        ({"y": "Add v i", "v": "VariableV2"}, "variable 'v'"),
+        ({"y": "LookupTableFindV2 v", "v": "MutableHashTableV2"}, ""),
+        ({"y": "ReadVariableOp v", "v": "VarHandleOp shared_name=set"}, ""),
+        ({"y": "Identity v", "v": "VariableV2 shared_name=restored"}, ""),
+        ({"y": "Assign v x", "v": "VariableV2", "x": "Placeholder"}, ""),
+        ({"y": "ReadVariableOp v ^a", "a": "AssignVariableOp v x", "v": "VarHandleOp", "x": "Placeholder"}, ""),
+    ],
+)
+def test_a_run_needs_what_loading_sets(write: Save, nodes: dict[str, str], missing: str) -> None:
+    loads = {
+        "i": "VarHandleOp shared_name=set",
+        "r": "VariableV2 shared_name=restored",
+    }
+    folder = write(nodes | loads, init=("i",), restore="r")
+
+    if missing:
+        with pytest.raises(errors.FailedPreconditionError, match=f"restores or initializes its {missing}; save the"):
+            check(folder)
+    else:
+        check(folder)
 
 
 # --- operations ---

@@ -17,6 +17,12 @@ def double(x):
     return x * 2
 
 
+@pytest.fixture
+def details(monkeypatch):
+    """The operator wants probes to name the models."""
+    monkeypatch.setenv("SERVING_HEALTH_DETAILS", "1")
+
+
 def send(path="", method="GET"):
     request = func.HttpRequest(method=method, url="https://app/api/health", route_params={"path": path}, body=b"")
     return asyncio.run(Health.main(request))
@@ -27,13 +33,24 @@ def get(path="", method="GET"):
     return response.status_code, json.loads(response.get_body())
 
 
-def test_live_touches_no_model(put):
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_live_touches_no_model(put, method):
     put("model", double)
 
-    assert get("live") == (200, {"status": "live"})
+    assert get("live", method) == (200, {"status": "live"})
     assert repository.shared().loaded("model") is None
 
 
+@pytest.mark.usefixtures("models")
+def test_a_probe_without_a_key_gets_no_name(put, models):
+    assert get() == (503, {"status": "not ready"})
+    put("secret", double)
+    assert get() == (200, {"status": "ready"})
+    (models / "secret" / "2").mkdir()
+    assert get() == (200, {"status": "ready"})
+
+
+@pytest.mark.usefixtures("details")
 @pytest.mark.parametrize("path", ["", "ready"])
 def test_ready_once_the_default_model_has_answered(put, path):
     put("a_model", double)
@@ -46,6 +63,7 @@ def test_ready_once_the_default_model_has_answered(put, path):
     assert repository.shared().loaded("a_model").has_answered
 
 
+@pytest.mark.usefixtures("details")
 def test_the_default_model_is_a_setting(put, monkeypatch):
     monkeypatch.setenv("SERVING_DEFAULT_MODEL", "b_model")
     put("a_model", double)
@@ -56,6 +74,7 @@ def test_the_default_model_is_a_setting(put, monkeypatch):
     assert (status, body["model"]) == (200, "b_model/1")
 
 
+@pytest.mark.usefixtures("details")
 def test_not_ready_without_a_model(models):
     status, body = get()
 
@@ -67,6 +86,7 @@ def test_no_cache_keeps_an_answer_and_one_that_is_not_ready_says_when_to_ask_aga
     assert dict(send("live").headers) == {"Cache-Control": "no-store"}
 
 
+@pytest.mark.usefixtures("details")
 def test_not_ready_while_the_model_cannot_be_loaded_and_ready_once_it_can(put, models):
     put("model", double)
     graph = (models / "model" / "1" / "saved_model.pb").read_bytes()
@@ -107,11 +127,17 @@ def test_a_warm_up_suits_any_signature(put, tf, function, shape, dtype):
     assert get()[0] == 200
 
 
-@pytest.mark.parametrize(("path", "method", "status"), [("nothing", "GET", 404), ("", "POST", 405)])
-def test_a_request_that_is_not_a_probe_is_a_problem(models, path, method, status):
+@pytest.mark.parametrize(
+    ("path", "method", "status", "detail"),
+    [
+        ("nothing", "GET", 404, "There is no probe 'nothing'; use live or ready."),
+        ("", "POST", 405, "Method POST is not allowed; use GET or HEAD."),
+    ],
+)
+def test_a_request_that_is_not_a_probe_is_a_problem(models, path, method, status, detail):
     answered, body = get(path, method)
 
-    assert (answered, body["status"]) == (status, status)
+    assert (answered, body["status"], body["detail"]) == (status, status, detail)
 
 
 def test_the_warm_up_trigger_loads_the_default_model_and_has_it_answer(put):

@@ -67,7 +67,7 @@ def test_json_content_types_and_a_missing_one_are_taken(content_type):
 
 
 @pytest.mark.usefixtures("adder")
-@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/jsonp"])
+@pytest.mark.parametrize("content_type", ["text/plain", "multipart/form-data", "application/jsonp"])
 def test_another_content_type_is_415(content_type):
     response = post(content_type=content_type)
 

@@ -1,11 +1,13 @@
 """Large bodies of numbers are read in pieces, with the same values and errors as small ones, which are read whole."""
 
+import gc
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 
-from serving.errors import BadRequestError
+from serving.errors import BadRequestError, BodyTooLargeError
 from serving.wire import json_rows, tf_serving, x_labels
 from tests.unit.specs import refused, signature, spec
 
@@ -25,20 +27,109 @@ def decode(body, shape=(None, 3), dtype="float32"):
 @pytest.mark.parametrize("rows", [ROWS, CUBE, ROWS.ravel()], ids=["table", "cube", "line"])
 def test_large_bodies_are_read_exactly(rows, dumps):
     body, shape = large(rows.tolist(), **dumps), (None, *rows.shape[1:])
-    in_pieces = json_rows.parse(body)["X"].to_tensor(spec("float32", shape))
 
-    for array in (in_pieces, decode(body, shape)):
-        np.testing.assert_array_equal(array, rows)
-        assert array.dtype == np.float32
+    assert isinstance(json_rows.parse(body)["X"], json_rows.NumberRows)
+    array = decode(body, shape)
+    np.testing.assert_array_equal(array, rows)
+    assert array.dtype == np.float32
 
 
-def test_only_large_bodies_of_numbers_are_read_in_pieces():
+def test_only_large_bodies_are_read_in_pieces_and_none_that_has_objects():
     assert json_rows.parse(large([[1, 2, 3]])) is None
-    assert json_rows.parse(large([["1"]] * 9000)) is None
-    assert json_rows.parse(large([[True]] * 9000)) is None
-    assert json_rows.parse(large([[None]] * 9000)) is None
+    assert json_rows.parse(large([{"x": 1}] * 9000)) is None
     rows = json_rows.parse(large(ROWS.tolist()))["X"]
     assert isinstance(rows, json_rows.NumberRows)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("[[1,2],[3]]", "[[1],[2,3]]", "[[1,2],[3,4],5]", "[[1,2]]]", "[[[1,2]]", "[1],[2]", "[[1,2],]", "[[]]"),
+        *("[]", "[[],[]]", "[1[2,3],[4,5]]", "[[1,2]3,[4,5]]", "[-[1]]", "[1 2]", "[1,,2]", "[1,]", "[01]"),
+        *('["a b"]', '["a[",1]', '["]"]', "[" * 65 + "1" + "]" * 65),
+    ],
+)
+def test_lists_that_may_be_anything_else_are_left_to_the_caller(text):
+    def convert(leaves, shape, first):
+        return np.array([leaf if type(leaf) in (int, float) else 0 for leaf in leaves], np.float32)
+
+    rows = json_rows.NumberRows(text.encode())
+    assert rows.to_tensor(spec(shape=None), convert, pytest.fail) is None
+
+
+@pytest.mark.parametrize("shape", [(1,), (7,), (1, 1), (1, 5), (5, 1), (2, 3, 4), (1, 1, 1), (3, 1, 2, 2)])
+def test_the_shape_is_that_of_the_lists(shape):
+    array = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    rows = json_rows.NumberRows(json.dumps(array.tolist(), indent=1).encode())
+
+    found = rows.to_tensor(spec(shape=None), lambda leaves, *_: np.array(leaves, np.float32), pytest.fail)
+    np.testing.assert_array_equal(found, array)
+
+
+WRONG = {
+    "a string": [[1, 2, "x"]],
+    "NaN": [[1, 2, float("nan")]],
+    "null": [[1, 2, None]],
+    "columns": [[1, 2]],
+    "levels": [[[1, 2, 3]]],
+}
+
+
+@pytest.mark.parametrize("member", ["X", "instances"])
+@pytest.mark.parametrize("row", WRONG)
+def test_an_error_takes_no_more_memory_than_an_answer(member, row):
+    body = json.dumps({member: ([[1, 2, 3]] * 9000 if row in ("NaN", "null", "a string") else []) + WRONG[row] * 9000})
+    one, reserve = signature(X=spec(shape=(None, 3))), partial(pytest.fail, "memory was asked for")
+
+    if member == "X":
+        with refused("X: expected"):
+            x_labels.decode(body.encode(), one, reserve)
+    elif row == "NaN":  # which TensorFlow Serving takes
+        tf_serving.decode_predict(body.encode(), {"serving_default": one}, reserve)
+    else:
+        with refused("X: "):
+            tf_serving.decode_predict(body.encode(), {"serving_default": one}, reserve)
+
+
+def test_a_wrong_word_in_a_text_takes_no_more_memory_than_an_answer():
+    body = json.dumps({"X": "1 2 3|" * 90_000 + "1 2 x"}).encode()
+
+    with refused('got "x", in row 90001, column 3.'):
+        x_labels.decode(body, signature(X=spec(shape=(None, 3))), partial(pytest.fail, "memory was asked for"))
+
+
+def test_what_is_not_read_in_pieces_asks_for_its_memory_and_has_a_limit_of_lists():
+    asked: list[int] = []
+    body = large([["a"]] * 9000)
+
+    decode_strings = x_labels.decode(body, signature(X=spec("string", (None, 1))), asked.append)
+    assert decode_strings["X"].shape == (9000, 1)
+    assert 100 * 9000 < sum(asked) < 400 * 9000
+    with pytest.raises(BodyTooLargeError, match="has 1000003 lists and objects"):
+        decode(b'{"X": [' + b"[]," * 1_000_000 + b'["x", 1]]}')
+    assert gc.isenabled()
+
+
+def test_nan_in_a_large_body_that_is_not_read_in_pieces_is_a_mistake_with_its_place():
+    body = json.dumps({"X": ["a" * 1_100_000, float("nan")]}).encode()
+
+    with refused("The body is not JSON: unexpected character, expected a JSON value: line 1 column 1100012"):
+        x_labels.decode(body, signature(X=spec("string", (None,))))
+
+
+@pytest.mark.parametrize("shape", [(None, None), None])
+def test_a_long_row_of_text_is_read_in_pieces(shape):
+    text = "1.5 " * 100_000
+
+    array = decode(json.dumps({"X": text}).encode(), shape)
+    assert array.shape == (1, 100_000)
+    assert (array == 1.5).all()
+    with refused("expected 100000 columns, got 1, in row 2."):
+        decode(json.dumps({"X": text + "|1"}).encode(), shape)
+    with refused('expected a number, got "x", in row 1, column 100001.'):
+        decode(json.dumps({"X": text + "x"}).encode(), shape)
+    with refused("expected 3 columns, got 100000, in row 1."):
+        decode(json.dumps({"X": text + "|1 2 3"}).encode())
 
 
 def test_whole_numbers_and_floats_may_be_mixed():

@@ -361,6 +361,46 @@ print(rss() - before)
     assert int(printed.stdout) < 4096  # KiB
 
 
+def test_memory_that_runs_out_is_no_mistake_of_the_client(put, tf):
+    kernel = np.ones((3, 3, 3, 32), np.float32)
+    folder, proof = put(
+        lambda x: {
+            "y": tf.nn.conv2d(tf.nn.conv2d(x, kernel, 1, "SAME"), tf.transpose(kernel, [0, 1, 3, 2]), 1, "SAME")
+        },
+        x=([None, 64, 64, 3], "float32"),
+    )
+    code = f"""
+import resource
+from pathlib import Path
+import numpy as np
+from serving.engines.errors import ResourceExhaustedError
+from serving.engines.options import LiteRtProof, LoadOptions
+from serving.engines.session import load_session
+
+session = load_session(Path({str(folder)!r}), "litert", LoadOptions(litert={proof!r}))
+used = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmData"))
+resource.setrlimit(resource.RLIMIT_DATA, (used * 1024 + 200 * 2**20,) * 2)
+image, images = np.ones((1, 64, 64, 3), np.float32), np.ones((1500, 64, 64, 3), np.float32)
+expected = session.run("serving_default", {{"x": image}})["y"]
+try:
+    session.run("serving_default", {{"x": images}})
+except ResourceExhaustedError as error:
+    print(error.message)
+assert np.array_equal(session.run("serving_default", {{"x": image}})["y"], expected)
+"""
+    command = [sys.executable, "-c", code]
+    printed = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=True).stdout
+    assert printed.startswith("no memory for inputs of these shapes")
+
+
+def test_shapes_that_the_model_can_not_take_stay_a_mistake_of_the_client(load, tf):
+    session = load(lambda x: {"y": tf.reshape(x, [-1, 2, 3])}, x=([None, None], "float32"))
+
+    for rows in (1, 5):
+        with pytest.raises(InvalidArgumentError):
+            session.run(KEY, {"x": np.ones((rows, 5), np.float32)})
+
+
 @pytest.mark.parametrize("name", litert_library.PROTOTYPES)
 def test_the_library_has_the_functions(name):
     assert getattr(litert_library.load_library(), name)

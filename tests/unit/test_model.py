@@ -2,6 +2,7 @@
 
 import asyncio
 import weakref
+from threading import Event
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,7 @@ from serving.engines.errors import InternalError, InvalidArgumentError, Resource
 from serving.engines.session import RunClock
 from serving.engines.signature import Signature
 from serving.errors import BadRequestError, PredictionError
+from serving.models import model as model_module
 from serving.models import trial
 from serving.models.model import Model
 from tests.unit.specs import refused, signature, spec
@@ -43,7 +45,16 @@ def test_a_prediction_is_the_sessions_answer():
     fetches, rows = predict(model, {"x": ROWS})
 
     assert (fetches["labels"].tolist(), rows) == ([[2, 2]], 1)
-    assert (str(model), model.name, model.version, model.has_answered) == ("m/3", "m", 3, True)
+    assert (str(model), model.name, model.version, model.engine) == ("m/3", "m", 3, "litert")
+    assert model.has_answered
+
+
+def test_shapes_are_the_graphs_business_where_they_may_be_any():
+    one = session()
+
+    predict(Model("m", 3, one, any_shape=True), {"x": ROWS.T})
+
+    assert one.asked == [("serving_default", (2, 1))]
 
 
 def test_a_signature_is_chosen_by_its_name():
@@ -60,21 +71,22 @@ def test_a_signature_is_chosen_by_its_name():
 
 
 @pytest.mark.parametrize(
-    ("feeds", "says"),
+    ("feeds", "says", "place"),
     [
-        ({}, "Model m/3 expects the inputs x; got none."),
-        ({"z": ROWS, "x": ROWS}, "Model m/3 expects the inputs x; got x, z."),
-        ({"x": ROWS.astype(int)}, "Input 'x' of model m/3 has dtype int64; expected float32."),
-        ({"x": ROWS.T}, "Input 'x' of model m/3 has shape [2, 1]; expected [?, 2]."),
+        ({}, "Model m/3 expects the inputs x; got none.", {}),
+        ({"z": ROWS, "x": ROWS}, "Model m/3 expects the inputs x; got x, z.", {}),
+        ({"x": ROWS.astype(int)}, "Input 'x' of model m/3 has dtype int64; expected float32.", {"input": "x"}),
+        ({"x": ROWS.T}, "Input 'x' of model m/3 has shape [2, 1]; expected [?, 2].", {"input": "x"}),
     ],
 )
-def test_feeds_that_do_not_fit_the_signature_never_reach_the_session(feeds, says):
+def test_feeds_that_do_not_fit_the_signature_never_reach_the_session(feeds, says, place):
     one = session()
     model = Model("m", 3, one)
 
-    with refused(says):
+    with refused(says) as caught:
         predict(model, feeds)
 
+    assert caught.value.extra == place
     assert one.asked == []
     assert not model.has_answered
 
@@ -113,6 +125,24 @@ def test_a_warm_up_runs_the_default_or_the_first_signature_on_zeros(error, answe
 
     assert one.asked == [(key, (1, 2))]
     assert model.has_answered is answered
+
+
+def test_a_first_run_that_does_not_end_is_awaited_for_a_while_and_goes_on(monkeypatch):
+    monkeypatch.setattr(model_module, "FIRST_RUN_SECONDS", 0)
+    one, may_end = session(), Event()
+    answers = one.run
+    one.run = lambda key, feeds: may_end.wait(10) and answers(key, feeds)
+    model = Model("m", 3, one)
+
+    with pytest.raises(PredictionError, match=r"^Model m/3 did not answer within 0 s\.$"):
+        model.warm_up()
+    assert not model.has_answered
+    monkeypatch.setattr(model_module, "FIRST_RUN_SECONDS", 60)
+    may_end.set()
+    model.warm_up()
+
+    assert model.has_answered
+    assert len(one.asked) == 1
 
 
 def test_a_graph_that_rejects_the_values_of_a_trial_says_why_in_one_line():

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from serving.engines.signature import Signature, TensorSpec
-from serving.errors import BadRequestError, PredictionError
+from serving.errors import BadRequestError
+from serving.wire import json_tensors, tf_serving
+from serving.wire import open_inference_tensors as tensors
 from serving.wire.open_inference import InferRequest, decode_infer, encode_infer, header_length
 from tests.unit.specs import refused, signature, spec
 
@@ -346,8 +348,8 @@ def test_a_bad_input_is_refused_with_its_place(members, detail):
 @pytest.mark.parametrize(
     ("of", "datatype", "data", "detail"),
     [
-        ("int32", "INT32", [1, 0.5], "expected a whole number, got 0.5, in row 2"),
-        ("int32", "INT32", [1, 2**31], "expected an int32, got 2147483648, in row 2"),
+        ("int32", "INT32", [1, 0.5], "x: expected a whole number, got 0.5, in row 2"),
+        ("int32", "INT32", [1, 2**31], "x: expected an int32, got 2147483648, in row 2"),
         ("uint8", "UINT8", [256, 1], "expected a uint8, got 256, in row 1"),
         ("uint64", "UINT64", [1, -1], "expected a uint64, got -1, in row 2"),
         ("int64", "INT64", [1, 2**63], "expected an int64, got 9223372036854775808, in row 2"),
@@ -356,7 +358,7 @@ def test_a_bad_input_is_refused_with_its_place(members, detail):
         ("bfloat16", "BF16", [1, 10**400], "expected a bfloat16, got 1000"),
         ("bool", "BOOL", [True, 1], "expected true or false, got 1, in row 2"),
         ("string", "BYTES", ["a", 1], "expected a string, got 1, in row 2"),
-        ("string", "BYTES", ["a", "\ud800"], "expected a valid Unicode string"),
+        ("string", "BYTES", ["a", "\ud800"], 'x: expected a valid Unicode string, got "\ud800", in row 2'),
     ],
 )
 def test_a_value_that_the_datatype_cannot_hold_is_refused(of, datatype, data, detail):
@@ -376,6 +378,18 @@ def test_a_value_that_the_datatype_cannot_hold_is_refused(of, datatype, data, de
 def test_a_bad_input_of_another_signature_is_refused(of, members, detail):
     with refused(detail):
         decode_x(of=of, **members)
+
+
+@pytest.mark.parametrize("shape", [(1,) * 64, (0, 2**31 - 1)])
+def test_a_shape_at_the_limits_is_accepted(shape):
+    size = int(np.prod(shape))
+
+    assert decode_x(of=spec(shape=None), shape=list(shape), data=[1] * size).shape == shape
+
+
+def test_a_shape_beyond_the_limits_is_quoted():
+    with refused("Input 'x' has shape [0, 2147483648]; the limit is"):
+        decode_x(of=spec(shape=None), shape=[0, 2**31], data=[])
 
 
 def test_a_missing_input_is_named():
@@ -542,7 +556,7 @@ def test_every_float32_reads_back_exactly():
 def test_an_output_that_json_cannot_represent_is_an_error_that_suggests_binary_data(dtype, values, detail):
     array = np.array(values, spec(dtype).dtype)
 
-    with pytest.raises(PredictionError) as caught:
+    with pytest.raises(BadRequestError) as caught:
         encode_y(array, dtype)
 
     assert detail in str(caught.value)
@@ -668,3 +682,12 @@ def test_no_hostile_body_raises_anything_but_a_bad_request(seed):
 
     assert 100 < len(details) < 250  # some bodies stay valid
     assert max(map(len, details)) < 400
+
+
+def test_many_strings_are_written_in_pieces():
+    texts = np.array([b"one", b'"two"', "drei ü".encode()] * 20_000, object).reshape(-1, 3)
+
+    assert json.loads(tensors.to_json(texts, "y")) == ["one", '"two"', "drei ü"] * 20_000
+    assert json.loads(json_tensors.to_json(texts, "y")) == [["one", '"two"', "drei ü"]] * 20_000
+    rows = json.loads(tf_serving.encode_predict({"y": texts}, by_rows=True))
+    assert rows == {"predictions": [["one", '"two"', "drei ü"]] * 20_000}

@@ -1,6 +1,7 @@
 """The Open Inference Protocol from end to end: server, model and index, inference in JSON and in binary, errors."""
 
 import asyncio
+import gzip
 import json
 
 import azure.functions as func
@@ -82,17 +83,19 @@ def test_server_and_models_are_described(path, method, answer):
 
 
 @pytest.mark.usefixtures("scales")
-def test_a_models_metadata_have_its_versions_and_tensors():
+def test_a_models_metadata_have_its_versions_and_tensors(put):
+    put("other", lambda x: x, version=7)
+
     status, answer = call("models/scale/versions/1", method="GET")
 
-    assert (status, answer["versions"]) == (200, ["1", "3"])
+    assert (status, answer["name"], answer["versions"]) == (200, "scale", ["1", "3"])
     assert answer["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}]
 
 
 @pytest.mark.usefixtures("scales")
 @pytest.mark.parametrize("method", ["POST", "GET", "HEAD"])
 def test_the_index_has_every_version_or_only_those_that_are_ready(method):
-    call("models/scale/versions/1/ready", method="GET")
+    assert call("models/scale/versions/1/infer", BODY)[0] == 200
 
     def states(body):
         return {entry["version"]: entry["state"] for entry in call("repository/index", body, method)[1]}
@@ -110,6 +113,8 @@ def test_the_index_has_every_version_or_only_those_that_are_ready(method):
         ("models/nothing/ready", "GET", 404, "There is no model 'nothing'."),
         ("models/nothing", "GET", 404, "There is no model 'nothing'."),
         ("models/scale/versions/2/infer", "POST", 404, "no version 2; it has: 1, 3."),
+        ("models/scale/versions/2", "GET", 404, "no version 2; it has: 1, 3."),
+        ("models/scale/versions/2/ready", "GET", 404, "no version 2; it has: 1, 3."),
         ("models/scale/infer", "POST", 400, "not JSON"),
         ("models/scale/infer", "GET", 405, "use POST"),
         ("repository/index", "PUT", 405, "use POST or GET or HEAD"),
@@ -126,10 +131,11 @@ def test_errors_have_the_protocols_form(path, method, status, says):
 
 
 @pytest.mark.usefixtures("scales")
-def test_a_compressed_body_is_refused():
-    status, body = call("models/scale/infer", BODY, content_encoding="gzip")
+def test_a_body_is_unzipped_and_another_encoding_is_refused():
+    assert call("models/scale/infer", gzip.compress(BODY), content_encoding="gzip")[0] == 200
+    status, body = call("models/scale/infer", BODY, content_encoding="br")
 
-    assert (status, body) == (415, {"error": "The Content-Encoding is gzip; expected none."})
+    assert (status, body) == (415, {"error": "The Content-Encoding is br; expected gzip or none."})
 
 
 @pytest.mark.parametrize("model", ["", "broken"])

@@ -1,6 +1,8 @@
 """The OpenAPI document is valid for signatures of every kind, and has each model's shapes and types."""
 
 import json
+import re
+import subprocess
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from serving.openapi import examples, schemas
 from serving.openapi.document import ServedSignature
 from serving.preprocessing.recipe import Image, Recipe
 from serving.wire import open_inference, tf_serving, uploads, x_labels
+from serving.wire.json_tensors import free
 from tests.unit.picture_files import signature as pictured
 from tests.unit.specs import signature, spec
 
@@ -47,8 +50,19 @@ FUNCTIONS = [
 ]
 
 
-def document(one):
-    return openapi.document([ServedSignature("model", 3, one)], FUNCTIONS, ".")
+def document(one, **others):
+    models = [ServedSignature(name, 3, signature) for name, signature in {"model": one, **others}.items()]
+    return openapi.document(models, FUNCTIONS, ".")
+
+
+def resolved(value, content):
+    """Return a part of a document with what its references stand for."""
+    if isinstance(value, dict) and "$ref" in value:
+        [component] = [content["components"][kind][name] for kind, name in [value["$ref"].split("/")[2:]]]
+        return resolved(component, content)
+    if isinstance(value, dict):
+        return {key: resolved(member, content) for key, member in value.items()}
+    return [resolved(member, content) for member in value] if isinstance(value, list) else value
 
 
 @pytest.mark.parametrize("name", SIGNATURES)
@@ -83,7 +97,7 @@ IN, A, B = (
 )
 COLUMNS = f"{{instances: {X}, signature_name?: string}} | {{inputs: {X}, signature_name?: string}}"
 PREDICTED = f"{{predictions: [{{a: [number]*2, b: string}}]}} | {{outputs: {MEMBERS}}}"
-STATE, TYPES = "{status: string}", {"Problem": "application/problem+json", "Error": "application/json", "": None}
+STATE, TYPES = "{status: string}", {"Problem": "application/problem+json", "Error": "application/json"}
 
 # The id, the body of a request, the answer and the form of errors of each operation.
 OPERATIONS = {
@@ -103,8 +117,8 @@ OPERATIONS = {
         f"{{model_name: 'model', model_version: string, outputs: [{{{A}}} | {{{B}}}]}}",
         "Error",
     ),
-    "get /v2/models/model": ("model_metadata_model", None, "{name: 'model', platform: string}", "Error"),
-    "get /v2/models/model/ready": ("model_ready_model", None, "{name: 'model', ready: boolean}", "Error"),
+    "get /v2/models/model": ("model_metadata_model", None, "{name: string, platform: string}", "Error"),
+    "get /v2/models/model/ready": ("model_ready_model", None, "{name: string, ready: boolean}", "Error"),
     "get /health": ("probe_ready_default", None, STATE, "Problem"),
     "get /health/ready": ("probe_ready", None, STATE, "Problem"),
     "get /health/live": ("probe_live", None, STATE, "Problem"),
@@ -114,29 +128,29 @@ OPERATIONS = {
 
 
 def test_every_operation_has_its_schemas():
-    found = {}
-    for path, operations in document(SIGNATURES["several outputs"])["paths"].items():
-        for method, operation in operations.items():
+    found, content = {}, document(SIGNATURES["several outputs"])
+    for path, operations in content["paths"].items():
+        for method, described in operations.items():
+            errors = described["responses"].get("404", {"$ref": ""})["$ref"].rpartition("/")[2].removesuffix("404")
+            operation = resolved(described, content)
             body = operation.get("requestBody")
             assert body is None or body["required"] is True
             request = body and brief(body["content"]["application/json"]["schema"])
             [(media_type, answer)] = operation["responses"]["200"]["content"].items()
             assert media_type == ("text/html" if path == "/playground" else "application/json")
-            errors = operation["responses"].get("404", {"content": {None: {"schema": {"$ref": "/"}}}})["content"]
-            [(media_type, error)] = errors.items()
-            form = error["schema"]["$ref"].rpartition("/")[2]
-            assert media_type == TYPES[form]
-            found[f"{method} {path}"] = (operation["operationId"], request, brief(answer["schema"]), form)
+            if errors:
+                assert list(operation["responses"]["404"]["content"]) == [TYPES[errors]]
+            found[f"{method} {path}"] = (operation["operationId"], request, brief(answer["schema"]), errors)
 
     assert found == OPERATIONS
 
 
 def test_every_operation_has_the_errors_that_it_can_answer():
-    codes = {"400", "404", "405", "413", "500", "503"}
-    for path, operations in document(SIGNATURES["one input"])["paths"].items():
-        for operation in operations.values():
+    codes, content = {"400", "404", "405", "413", "415", "500", "503"}, document(SIGNATURES["one input"])
+    for path, operations in content["paths"].items():
+        for operation in resolved(operations, content).values():
             errors = operation["responses"].keys() - {"200"}
-            assert errors == {"/playground": set(), "/PredictIt": codes | {"415"}}.get(path, codes)
+            assert errors == (set() if path == "/playground" else codes)
             if path.startswith("/health"):
                 not_ready = operation["responses"]["503"]["content"]["application/json"]["schema"]
                 assert brief(not_ready) == STATE
@@ -157,10 +171,75 @@ def test_the_document_says_where_it_is_served_and_by_which_key():
         if [one.get("security") for one in operations.values()] == [[]]
     }
     assert without_key == {"/health", "/health/ready", "/health/live", "/playground", "/openapi.json"}
-    assert {name: brief(schema) for name, schema in content["components"]["schemas"].items()} == {
-        "Problem": "{type: string, title: string, status: integer, detail: string}",
-        "Error": "{error: string}",
-    }
+
+
+def test_schemas_have_names_and_models_share_those_that_are_equal():
+    content = document(SIGNATURES["one input"], other=SIGNATURES["one input"])
+
+    schemas = content["components"]["schemas"]
+    assert brief(schemas["Problem"]) == "{type: string, title: string, status: integer, detail: string}"
+    assert brief(schemas["tensor.float32.Nx2"]) == "[[number]*2]"
+    assert brief(schemas["tensor.float32.1"]) == "[number]*1"
+    own = {name.partition("_")[2] for name in schemas if name.startswith("other")}
+    assert own == {"predict_request", "predict_response", "infer_request", "infer_response"}
+    media_types = [
+        media_type
+        for operations in content["paths"].values()
+        for operation in operations.values()
+        for part in (operation.get("requestBody", {}), operation["responses"]["200"])
+        for media_type in part.get("content", {}).values()
+        if media_type["schema"] != {"type": "string"}  # of the page
+    ]
+    assert all(list(media_type["schema"]) == ["$ref"] for media_type in media_types)
+
+
+IMAGES = Signature({"image": spec(shape=(None, 224, 224, 3))}, {"scores": spec(shape=(None, 1000))}, "")
+
+
+def test_a_document_of_twelve_image_models_is_small():
+    content = document(IMAGES, **{f"model{number}": IMAGES for number in range(11)})
+
+    validate(content)
+    assert len(json.dumps(content)) < 128 * 1024
+    infer = content["paths"]["/v2/models/model/infer"]["post"]
+    assert list(infer["requestBody"]["content"]) == ["application/json", "application/octet-stream"]
+    assert [parameter["name"] for parameter in infer["parameters"]] == [open_inference.HEADER_LENGTH]
+
+
+@pytest.mark.parametrize("shape", [(None, 10**9), (10**9, 10**9), (1,) * 100_000, (0, 10**12)])
+def test_no_shape_makes_a_large_document(shape):
+    content = document(signature(x=spec(shape=shape)))
+
+    assert len(json.dumps(content)) < 32 * 1024
+
+
+@pytest.mark.parametrize("one", [IMAGES, signature(a=spec(shape=(None, 300)), b=spec("string", (300,)))])
+def test_a_command_makes_what_is_too_long_to_be_written(one):
+    for wire_format in examples.FORMATS:
+        command = examples.command(wire_format, one, "http://localhost/api")
+        if command is None:
+            assert wire_format.path == "Predict{Name}"
+            assert len(one.inputs) == 2
+            continue
+        assert len(command) < 400
+        made = subprocess.run(["bash", "-c", command.rpartition(" | ")[0]], capture_output=True, check=True).stdout
+        length = re.findall(f"{open_inference.HEADER_LENGTH}: ([0-9]+)", command)
+        feeds = decode(wire_format.path, made, int(length[0]) if length else None, one)
+        assert {name: array.shape for name, array in feeds.items()} == {
+            name: examples.example_shape(spec, 1) for name, spec in one.inputs.items()
+        }
+
+
+def decode(path, body, length, one):
+    if path.startswith("v1"):
+        return tf_serving.decode_predict(body, {"serving_default": one}).feeds
+    return open_inference.decode_infer(body, length, one).feeds if path.startswith("v2") else x_labels.decode(body, one)
+
+
+def test_a_request_that_is_too_large_to_be_sent_has_no_command():
+    for wire_format in examples.FORMATS:
+        command = examples.command(wire_format, signature(x=spec(shape=(None, 10**9))), "http://localhost/api")
+        assert command.startswith("# One row is over ")
 
 
 @pytest.mark.parametrize(
@@ -208,7 +287,7 @@ def test_a_model_that_takes_pictures_has_a_path_for_them():
     content = operation["requestBody"]["content"]
     assert list(content) == ["application/json", "image/*", "multipart/form-data"]
     body = json.dumps(content["application/json"]["example"]).encode()
-    assert takes_pictures.picture.decode(uploads.decode(body, "application/json")).shape == (1, 8, 8, 1)
+    assert takes_pictures.picture.decode(uploads.decode(body, "application/json"), free).shape == (1, 8, 8, 1)
     assert "/models/model/classify" not in document(pictured((8, 8, 1)))["paths"]
     validate(json.loads(json.dumps(document(described))))
 
@@ -231,7 +310,9 @@ def test_a_model_without_a_datatype_has_no_open_inference_paths():
 
 
 def schema(path, one=SIGNATURES["one input"]):
-    return document(one)["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    content = document(one)
+    body = content["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    return resolved(body, content)
 
 
 def test_the_2017_format_takes_rows_as_lists_or_text():

@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,12 @@ from serving.models.operations import Operations
 REQUEST = ContextVar("request", default="none")
 
 
+def done(result):
+    future: Future = Future()
+    future.set_result(result)
+    return future
+
+
 class Repository:
     """Records each call with its thread, what marks that, and the request's context."""
 
@@ -21,6 +28,7 @@ class Repository:
         self.marked = []
         self.calls = []
         self.answered = False
+        self.evicted_version = None
 
     def record(self, *call):
         self.calls.append(call)
@@ -43,13 +51,27 @@ class Repository:
     def has_answered(self):
         return self.answered
 
-    def warm_up(self):
-        self.record("warm_up")
-        self.answered = True
+    def __str__(self):
+        return "default/1"
 
-    def get(self, name, version):
-        self.name_of_the_thread = self.record("get", name, version)
-        return self
+    def first_run(self):
+        self.calls.append(("first_run",))
+        self.answered = True
+        return done("")
+
+    def failures_of_first_run(self):
+        return nullcontext()
+
+    def start(self, name, version, in_thread):
+        assert in_thread == self.mark
+        self.record("start", name, version)
+        return done(self)
+
+    def evicted(self, name):
+        return self.evicted_version
+
+    def check_loadable(self, name, version):
+        self.record("check_loadable", name, version)
 
     def default_name(self):
         self.record("default_name")
@@ -98,28 +120,34 @@ def test_the_repository_is_asked_in_a_thread(repository, operation, arguments, a
     assert repository.calls == calls
 
 
-def test_loads_have_threads_of_their_own_so_that_waiting_ones_leave_the_others_free(repository):
+def test_a_load_is_awaited(repository):
     assert ask(repository, "load", "m", 3) is repository
 
-    assert repository.calls == [("get", "m", 3)]
-    assert repository.name_of_the_thread.startswith("load")
+    assert repository.calls == [("start", "m", 3)]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "calls"),
-    [
-        ((), [("default_name",), ("get", "default", None), ("warm_up",)]),
-        (("m", 3), [("get", "m", 3), ("warm_up",)]),
-        (("loaded", 4), [("warm_up",)]),
-    ],
-)
-def test_a_model_is_ready_once_it_is_loaded_and_has_answered(repository, arguments, calls):
-    assert ask(repository, "ready", *arguments) is repository
-    assert repository.calls == calls
+def test_the_default_model_is_ready_once_it_is_loaded_and_has_answered(repository):
+    assert ask(repository, "ready") == "default/1"
+    assert repository.calls == [("default_name",), ("start", "default", None), ("first_run",)]
 
     repository.calls.clear()
-    ask(repository, "ready", *arguments)
-    assert ("warm_up",) not in repository.calls
+    ask(repository, "ready")
+    assert ("first_run",) not in repository.calls
+
+
+def test_an_evicted_default_model_is_ready_without_a_load(repository):
+    repository.evicted_version = 4
+
+    assert ask(repository, "ready") == "default/4"
+    assert repository.calls == [("default_name",)]
+
+
+def test_a_loaded_model_is_loadable_and_another_one_is_looked_at(repository):
+    ask(repository, "check_loadable", "loaded", 4)
+    assert repository.calls == []
+
+    ask(repository, "check_loadable", "m", 3)
+    assert repository.calls == [("check_loadable", "m", 3)]
 
 
 def test_a_folder_need_not_exist(tmp_path):

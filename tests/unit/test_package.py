@@ -250,6 +250,21 @@ def test_a_package_that_is_not_proven_replaces_nothing_and_leaves_nothing(quick_
     assert [path.name for path in quick_build.iterdir()] == [before.name]
 
 
+def test_tensorflow_that_was_asked_for_is_what_is_proven(quick_build, monkeypatch):
+    settings = []
+
+    def prove(package, target, *given):
+        settings.append(given)
+        return proof.Proof("a runtime", 0.5, [])
+
+    monkeypatch.setattr(proof, "prove", prove)
+    monkeypatch.setattr(package, "_choose_engines", lambda folder, pins, python, with_tensorflow: (pins, ""))
+    for with_tensorflow in (False, True):
+        package.build(TARGET, quick_build, with_tensorflow)
+
+    assert settings == [(), ("SERVING_ENGINE=tensorflow",)]
+
+
 def test_a_build_that_is_interrupted_leaves_nothing(quick_build, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
@@ -346,7 +361,7 @@ def test_tensorflow_is_left_out_where_litert_serves_every_model(tmp_path, litert
     put_export(tmp_path, "xor/1", litert=litert_proof)
     (tmp_path / "xor/1/model.tflite").write_bytes(TFLITE)
 
-    assert package._choose_engines(tmp_path, PINS, "3.13") == (
+    assert package._choose_engines(tmp_path, PINS, "3.13", False) == (
         PINS[:2],
         "TensorFlow is not in the package: LiteRT serves every model.",
     )
@@ -357,20 +372,35 @@ def test_a_model_that_needs_tensorflow_is_named_with_its_reason(tmp_path, litert
     (tmp_path / "xor/1/model.tflite").write_bytes(TFLITE)
     put_export(tmp_path, "video/2", engine="LiteRT: it has no operation for MaxPool3D: served by TensorFlow")
 
-    pins, line = package._choose_engines(tmp_path, PINS, "3.13")
+    pins, line = package._choose_engines(tmp_path, PINS, "3.13", False)
 
     assert pins == PINS
     assert "TensorFlow is in the package: model/video/2 (LiteRT: it has no operation for MaxPool3D" in line
     assert "xor" not in line
 
 
-def test_a_python_that_tensorflow_has_no_wheel_for_needs_litert(tmp_path):
-    put_export(tmp_path, "video/2")
+@pytest.mark.parametrize("put", [True, False])
+def test_tensorflow_can_be_asked_for_where_litert_serves_every_model(tmp_path, litert_proof, put):
+    if put:
+        put_export(tmp_path, "xor/1", litert=litert_proof)
+        (tmp_path / "xor/1/model.tflite").write_bytes(TFLITE)
 
-    with pytest.raises(
-        PackageError, match=r"no wheel for Python 3\.14: model/video/2 \(it was made elsewhere.*TARGET=3\.13"
-    ):
-        package._choose_engines(tmp_path, PINS[:2], "3.14")
+    assert package._choose_engines(tmp_path, PINS, "3.13", True) == (
+        PINS,
+        "TensorFlow is in the package: it was asked for.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("with_tensorflow", "proof", "reason"),
+    [(False, None, r"model/video/2 \(it was made elsewhere"), (True, True, "it was asked for")],
+)
+def test_a_python_that_tensorflow_has_no_wheel_for_needs_litert(tmp_path, litert_proof, with_tensorflow, proof, reason):
+    put_export(tmp_path, "video/2", litert=proof and litert_proof)
+    (tmp_path / "video/2/model.tflite").write_bytes(TFLITE)
+
+    with pytest.raises(PackageError, match=rf"no wheel for Python 3\.14: {reason}.*TARGET=3\.13"):
+        package._choose_engines(tmp_path, PINS[:2], "3.14", with_tensorflow)
 
 
 def test_a_model_must_be_proven_with_the_version_of_litert_that_is_packed(tmp_path, litert_proof):
@@ -378,7 +408,7 @@ def test_a_model_must_be_proven_with_the_version_of_litert_that_is_packed(tmp_pa
     (tmp_path / "xor/1/model.tflite").write_bytes(TFLITE)
 
     with pytest.raises(PackageError, match=r"model/xor/1 was proven with LiteRT 2\.2\.0, and the package has 2\.3\.0"):
-        package._choose_engines(tmp_path, PINS, "3.13")
+        package._choose_engines(tmp_path, PINS, "3.13", False)
 
 
 @pytest.mark.parametrize("content", [b"damaged", None])
@@ -388,8 +418,8 @@ def test_a_model_of_litert_must_be_there(tmp_path, litert_proof, content):
         (tmp_path / "xor/1/model.tflite").write_bytes(content)
 
     with pytest.raises(PackageError, match=r"model/xor/1/model\.tflite is missing or damaged"):
-        package._choose_engines(tmp_path, PINS, "3.13")
+        package._choose_engines(tmp_path, PINS, "3.13", False)
 
 
 def test_without_models_the_package_can_serve_any(tmp_path):
-    assert package._choose_engines(tmp_path, PINS, "3.13")[0] == PINS
+    assert package._choose_engines(tmp_path, PINS, "3.13", False)[0] == PINS

@@ -1,6 +1,7 @@
 """What a package is built for, and which wheels the locks pin for it."""
 
 import argparse
+import re
 import tomllib
 
 import pytest
@@ -11,7 +12,7 @@ from tests.unit.package_files import sha256_of
 from tools.package import lock
 from tools.package.errors import PackageError
 from tools.package.lock import Pin
-from tools.package.targets import Target, parse_arguments
+from tools.package.targets import Target, parser
 
 TARGETS = ("3.11", "3.12", "3.13", "3.13-aarch64")
 
@@ -37,8 +38,8 @@ def test_another_target_is_refused_with_the_valid_ones(text):
 
 
 def test_a_build_is_for_python_3_13_by_default(tmp_path):
-    assert parse_arguments("a", None, []).target == Target("3.13", "x86_64")
-    options = parse_arguments("a", None, ["--target", "3.11-aarch64", "--dist", str(tmp_path)])
+    assert parser("a", None).parse_args([]).target == Target("3.13", "x86_64")
+    options = parser("a", None).parse_args(["--target", "3.11-aarch64", "--dist", str(tmp_path)])
     assert (options.target, options.dist) == (Target("3.11", "aarch64"), tmp_path)
 
 
@@ -82,9 +83,9 @@ def test_what_is_not_a_lock_is_refused(tmp_path, text):
 
 
 @pytest.mark.parametrize("target", [Target.parse(text) for text in TARGETS])
-def test_the_locks_agree_with_requirements_txt_and_with_each_other(target):
+def test_the_locks_agree_with_production_txt_and_with_each_other(target):
     production, package = (lock.read(path, target) for path in (lock.PRODUCTION, lock.PACKAGE))
-    lines = (lock.PRODUCTION.parents[1] / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    lines = (lock.PRODUCTION.with_name("production.txt")).read_text(encoding="utf-8").splitlines()
     required = [Requirement(line) for line in lines if line and not line.startswith("#")]
     wanted = {
         f"{one.name}{one.specifier}" for one in required if not one.marker or one.marker.evaluate(target.environment)
@@ -110,3 +111,30 @@ def test_microsofts_runtime_is_for_python_3_13():
 
 def test_pins_are_written_as_pip_and_uv_read_them():
     assert lock.requirements([Pin("a", "1", "0" * 64)]) == f"a==1 --hash=sha256:{'0' * 64}\n"
+
+
+def pinned(path):
+    """Return the lines of a lock file for pip: ``name==version`` with its hashes."""
+    text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def test_a_remote_build_installs_what_the_lock_has_and_every_line_of_it_has_a_hash():
+    production = tomllib.loads(lock.PRODUCTION.read_text())["packages"]
+    lines = pinned(lock.PRODUCTION.parents[1] / "requirements.txt")
+
+    assert {line.split()[0] for line in lines} == {f"{one['name']}=={one['version']}" for one in production}
+    assert all("--hash=sha256:" in line for line in lines)
+
+
+@pytest.mark.parametrize("name", ["dev", "contract", "clients", "infra", "keras2"])
+def test_each_environment_of_development_has_a_lock_with_what_it_asks_for(name):
+    lines = pinned(lock.PRODUCTION.with_name(f"{name}.lock.txt"))
+    asked = pinned(lock.PRODUCTION.with_name(f"{name}.txt"))
+
+    assert all("--hash=sha256:" in line for line in lines)
+    wanted = {re.split(r"[\[;]", line)[0].split("==")[0].strip().lower() for line in asked if line[0] != "-"}
+    assert wanted <= {line.split("==")[0] for line in lines}, "run `make lock`"
+    makefile = (lock.PRODUCTION.parents[1] / "Makefile").read_text(encoding="utf-8")
+    assert f"-r requirements/{name}.lock.txt" in makefile
+    assert "--require-hashes" in makefile

@@ -9,6 +9,9 @@ import azure.functions as func
 import numpy as np
 import pytest
 
+from serving import http
+from serving.budget import Share
+from serving.endpoints.classify import Classify
 from serving.endpoints.open_inference import OpenInference
 from serving.endpoints.predict_x import PredictX
 from serving.endpoints.tf_serving import TfServing
@@ -72,6 +75,30 @@ def test_numbers_are_still_taken():
 
     assert call(TfServing(), "shade:predict", {"instances": rows}) == (200, {"predictions": [[0.5]]})
     assert infer({"inputs": [tensor]})[1]["outputs"][0]["data"] == [0.5]
+
+
+def test_a_picture_takes_memory_of_the_requests_in_work(monkeypatch):
+    monkeypatch.setenv("SERVING_WORK_BYTES", "4000000")
+    text = base64.b64encode(encoded(np.zeros((700, 700), np.uint8))).decode()
+    tensor = {**BYTES, "shape": [1], "data": [text]}
+    requests = [
+        (Classify(), "shade/classify", {"image": text}),
+        (TfServing(), "shade:predict", {"instances": [{"b64": text}]}),
+        (TfServing(), "shade:classify", {"examples": [{"image": {"b64": text}}]}),
+        (OpenInference(), "models/shade/infer", {"inputs": [tensor]}),
+    ]
+
+    for endpoint, path, body in requests:
+        status, problem = call(endpoint, path, body, content_type="application/json")
+        assert (status, "needs 4 MB of memory; the limit is 4 MB" in str(problem)) == (413, True), path
+
+    share = Share(http._budget(4_000_000))
+    for taken_by_others, status in [(3_999_000, 200), (500, 503)]:  # a picture of 9 x 9 pixels takes 985 bytes
+        share.reserve(taken_by_others)
+        for endpoint, path, body in requests:
+            small = json.dumps(body).replace(text, B64[0]["b64"]).encode()
+            assert call(endpoint, path, small, content_type="application/json")[0] == status, path
+    share.release()
 
 
 def test_a_large_picture_is_taken():

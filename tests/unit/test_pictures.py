@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import json
 import pkgutil
 import struct
 import subprocess
@@ -12,10 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from serving.errors import BadRequestError
+from serving.errors import BadRequestError, BusyError
 from serving.preprocessing import pictures
 from serving.preprocessing.pictures import PictureInput
 from serving.preprocessing.recipe import APPLICATIONS, COLOR_MODES, INTERPOLATIONS, Image
+from serving.wire.json_tensors import free
 from tests.unit.picture_files import FORMATS, encoded, pixels, spec
 
 
@@ -40,7 +42,7 @@ def test_pixels_are_those_of_load_img(load_img, color_mode, interpolation, keep_
         for file_format in FORMATS:
             content = encoded(pixels(23, 17), file_format)
             expected = load_img(content, target_size=(height, width), **options)
-            np.testing.assert_array_equal(taken.decode([content]), expected[np.newaxis], err_msg=file_format)
+            np.testing.assert_array_equal(taken.decode([content], free), expected[np.newaxis], err_msg=file_format)
 
 
 @pytest.mark.parametrize("color_mode", COLOR_MODES)
@@ -49,7 +51,7 @@ def test_a_picture_of_any_mode_is_converted_as_by_load_img(load_img, mode, color
     file = io.BytesIO()
     Pillow.fromarray(pixels()).convert(mode).save(file, "jpeg" if mode in ("CMYK", "YCbCr") else "png")
 
-    array = picture_input((7, 5, COLOR_MODES[color_mode])).decode([file.getvalue()])
+    array = picture_input((7, 5, COLOR_MODES[color_mode])).decode([file.getvalue()], free)
 
     np.testing.assert_array_equal(array[0], load_img(file.getvalue(), color_mode=color_mode))
 
@@ -63,7 +65,7 @@ def test_orientation_and_further_frames_are_ignored_as_by_load_img(load_img):
     first.save(frames, "gif", save_all=True, append_images=[second])
 
     for content in (turned, frames.getvalue()):
-        np.testing.assert_array_equal(picture_input((7, 5, 3)).decode([content])[0], load_img(content))
+        np.testing.assert_array_equal(picture_input((7, 5, 3)).decode([content], free)[0], load_img(content))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +80,7 @@ def test_values_are_those_of_every_preprocess_input_of_keras(name):
         expected = {name: module.preprocess_input(pixels(8, 8).astype(np.float32))}
 
     for preprocess_input, values in expected.items():
-        array = picture_input((8, 8, 3), preprocess_input=preprocess_input).decode([content])
+        array = picture_input((8, 8, 3), preprocess_input=preprocess_input).decode([content], free)
         np.testing.assert_array_equal(array[0], values)
 
 
@@ -100,7 +102,7 @@ def test_every_module_of_the_table_is_one_of_keras():
     ],
 )
 def test_values_are_scaled_then_centred_then_divided(members, expected):
-    array = picture_input((7, 5, 3), **members).decode([encoded(pixels())])
+    array = picture_input((7, 5, 3), **members).decode([encoded(pixels())], free)
 
     assert array.dtype == np.float32
     np.testing.assert_allclose(array[0], expected(pixels().astype(np.float64)), rtol=1e-5, atol=1e-6)
@@ -124,7 +126,7 @@ def test_values_are_scaled_then_centred_then_divided(members, expected):
 def test_rows_are_laid_out_as_the_input_wants_them(row, members, expected, dtype):
     content = encoded(pixels(channels=1 if expected.size == 35 else 3))
 
-    array = picture_input(row, dtype, **members).decode([content, content])
+    array = picture_input(row, dtype, **members).decode([content, content], free)
 
     assert array.dtype == dtype
     np.testing.assert_array_equal(array, [expected, expected])
@@ -184,7 +186,7 @@ def test_a_bad_picture_is_refused_with_its_number(content, problem):
     taken = picture_input((2, 2, 1))
 
     with pytest.raises(BadRequestError) as caught:
-        taken.decode([encoded(pixels()), content])
+        taken.decode([encoded(pixels()), content], free)
 
     assert str(caught.value).startswith(problem)
     assert caught.value.extra == {"picture": 2}
@@ -194,21 +196,77 @@ def test_the_limit_of_pixels_is_for_the_whole_request(monkeypatch):
     monkeypatch.setattr(pictures, "MAX_PIXELS", 100)
     taken, content = picture_input((2, 2, 3)), encoded(pixels(5, 10))
 
-    assert taken.decode([content, content]).shape == (2, 2, 2, 3)
+    assert taken.decode([content, content], free).shape == (2, 2, 2, 3)
     with pytest.raises(BadRequestError, match="Picture 3 is 10 x 5 pixels"):
-        taken.decode([content, content, content])
+        taken.decode([content, content, content], free)
 
 
 def test_the_number_of_pictures_is_limited():
     content = encoded(pixels(1, 1))
 
     with pytest.raises(BadRequestError, match="Expected 1 to 256 pictures, got 257"):
-        picture_input((1, 1, 3)).decode([content] * 257)
+        picture_input((1, 1, 3)).decode([content] * 257, free)
+
+
+def test_memory_is_asked_for_before_a_picture_is_decoded():
+    taken = picture_input((2, 2, 3))
+    asked: list[int] = []
+    with pytest.raises(BadRequestError, match="Picture 3 is damaged"):  # so the third has been asked for too
+        taken.decode([encoded(pixels(30, 20)), encoded(pixels(20, 20)), png_that_claims(30, 30)], asked.append)
+
+    row = 2 * 2 * 3 * 16
+    assert asked == [600 * 9 + row, row, 300 * 9 + row]  # a decoder's memory is free for the next picture
+
+    def refuse(size):
+        raise BusyError("no memory", 1)
+
+    with pytest.raises(BusyError, match="no memory"):
+        taken.decode([png_that_claims(30, 30)], refuse)
+
+
+MEASURE = """
+import json, resource, sys
+from pathlib import Path
+from serving.engines.signature import TensorSpec
+from serving.preprocessing import pictures
+from serving.preprocessing.recipe import Image
+import numpy as np
+
+def memory(key):
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(key)) * 1024
+
+shape = json.loads(sys.argv[2])
+spec = TensorSpec("x:0", 1, np.dtype("float32"), "float32", (None, *shape))
+taken, asked = pictures.PictureInput.of("x", spec, Image()), []
+content = Path(sys.argv[1]).read_bytes()
+pictures._open(content, pictures.MAX_PIXELS)  # imports Pillow
+open("/proc/self/clear_refs", "w").write("5")
+before = memory("VmRSS")
+array, = taken.decode([content], asked.append)
+print(json.dumps([memory("VmHWM") - before, sum(asked)]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="measures memory as Linux has it")
+@pytest.mark.parametrize("shape", [(64, 64, 3), (None, None, 4)])
+@pytest.mark.parametrize(
+    ("file_format", "options"),
+    [("jpeg", {"progressive": True, "subsampling": 0}), ("png", {}), ("gif", {}), ("bmp", {}), ("webp", {})],
+)
+def test_decoding_takes_no_more_memory_than_was_asked_for(tmp_path, file_format, options, shape):
+    file = tmp_path / "picture"
+    file.write_bytes(encoded(np.tile(pixels(10, 10), (100, 200, 1)), file_format, **options))
+
+    out = subprocess.run([sys.executable, "-c", MEASURE, file, json.dumps(shape)], check=True, capture_output=True)
+
+    taken, asked = json.loads(out.stdout)
+    assert taken <= asked + 2_000_000
+    assert taken > 4 * 2_000_000  # that many pixels were decoded
 
 
 def test_pictures_of_an_open_size_must_have_the_same_one():
     with pytest.raises(BadRequestError, match="Picture 2 is 6 x 7 pixels, unlike the first, which is 5 x 7"):
-        picture_input((None, None, 3)).decode([encoded(pixels()), encoded(pixels(7, 6))])
+        picture_input((None, None, 3)).decode([encoded(pixels()), encoded(pixels(7, 6))], free)
 
 
 def test_damaged_pictures_of_every_format_are_refused_or_read():
@@ -219,13 +277,13 @@ def test_damaged_pictures_of_every_format_are_refused_or_read():
             content = original.copy()
             content[random.integers(0, len(content), 5)] = random.integers(0, 256, 5)
             try:
-                assert picture_input((4, 4, 3)).decode([content.tobytes()]).shape == (1, 4, 4, 3)
+                assert picture_input((4, 4, 3)).decode([content.tobytes()], free).shape == (1, 4, 4, 3)
             except BadRequestError as error:
                 assert str(error).startswith("Picture 1 ")  # noqa: PT017
 
 
 def test_what_the_model_sees_can_be_shown():
-    shown = pictures.png(picture_input((3, 4, 1)).pixels([encoded(pixels())])[0])
+    shown = pictures.png(picture_input((3, 4, 1)).pixels([encoded(pixels())], free)[0])
 
     assert Pillow.open(io.BytesIO(shown)).size == (4, 3)
 
@@ -236,7 +294,7 @@ import sys
 from serving.preprocessing import pictures
 import serving.endpoints.classify, serving.http
 assert "PIL" not in sys.modules and "python_multipart" not in sys.modules
-pictures._open(bytes.fromhex("{}"))
+pictures._open(bytes.fromhex("{}"), 100)
 assert "PIL" in sys.modules
 """
     subprocess.run([sys.executable, "-c", script.format(encoded(pixels()).hex())], check=True)

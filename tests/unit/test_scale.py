@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmarks.report import fill
 from benchmarks.scale import assumptions, report
 from benchmarks.scale.simulation import Fleet, Load, simulate
 
@@ -98,8 +99,19 @@ def test_the_tables_go_between_their_markers_and_the_text_stays(tmp_path):
     path = tmp_path / "scale.md"
     path.write_text("before <!-- answer -->old<!-- end of answer --> after")
 
-    report.fill(path, {"answer": "new"})
+    fill(path, {"answer": "new"})
 
     assert path.read_text() == "before <!-- answer -->\n\nnew\n\n<!-- end of answer --> after"
     with pytest.raises(SystemExit, match="has no markers"):
-        report.fill(path, {"other": "x"})
+        fill(path, {"other": "x"})
+
+
+def test_an_app_that_fits_is_simulated_on_small_instances_which_are_slower_and_cheaper():
+    rare, _, small = assumptions.sizes(assumptions.OURS)
+
+    assert small.memory_mb * 4 == rare.memory_mb
+    assert small.fleet.service_seconds == pytest.approx(4 * rare.fleet.service_seconds)
+    quarter, whole = (report.cost_per_million((one, simulate(one.load, one.fleet, seed=0))) for one in (small, rare))
+    fixed = assumptions.PER_MILLION_EXECUTIONS
+    assert (quarter - fixed) == pytest.approx((whole - fixed) / 4, rel=0.02)  # each request is billed a second
+    assert [one.memory_mb for one in assumptions.sizes(assumptions.NAIVE)] == [assumptions.MEMORY_MB]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import azure.functions as func
@@ -93,6 +94,34 @@ def test_a_request_is_a_span_with_its_parts_in_their_order_below_it(on: Recorded
         "serving.engine": "tensorflow",
         "serving.rows": 3,
     }
+
+
+def test_metrics_are_counted_by_model_and_a_batch_by_its_rows(on: Recorded) -> None:
+    _, reader = on
+    facts = {"model": "m", "version": 3, "rows": 2, "batch_rows": 8}
+    exchange: Any = SimpleNamespace(facts=facts, stopwatch=SimpleNamespace(laps={"load": 500.0, "predict": 250.0}))
+
+    telemetry.shared().record(exchange, 200)
+
+    of_model = {"serving.model": "m", "serving.version": 3}
+    for name, value in (("cold_starts", 1), ("rows", 2)):
+        [point] = points(reader, f"serving.{name}")
+        assert (point.value, point.attributes) == (value, of_model)
+    [batch] = points(reader, "serving.batch_rows")
+    assert (batch.sum, batch.attributes) == (8, of_model)
+    durations = {point.attributes["serving.part"]: point.sum for point in points(reader, "serving.duration")}
+    assert durations == {"load": 0.5, "predict": 0.25}
+
+
+@pytest.mark.parametrize(("status", "says"), [(500, "PredictionError"), (499, None)])
+def test_an_error_of_the_app_has_its_name(on: Recorded, status: int, says: str | None) -> None:
+    spans, _ = on
+    exchange: Any = SimpleNamespace(facts={"error": "PredictionError"}, stopwatch=SimpleNamespace(laps={}))
+
+    telemetry.shared().record(exchange, status)
+
+    [request] = spans.get_finished_spans()
+    assert request.status.description == says
 
 
 def test_a_span_belongs_to_the_worker_s_invocation(on: Recorded, adder: None) -> None:

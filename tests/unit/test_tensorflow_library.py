@@ -7,6 +7,7 @@ import pytest
 
 from serving.engines import tensorflow_library
 from serving.engines.errors import EngineNotFoundError
+from serving.engines.native import Library
 
 HEADERS = tensorflow_library.find_library().parent / "include" / "tensorflow" / "c"
 
@@ -40,6 +41,24 @@ def test_every_prototype_is_that_of_the_header(name, declarations):
         )
         if "size_t" in declaration:
             assert argument is c_size_t
+
+
+def test_only_calls_that_take_long_release_the_gil():
+    api = tensorflow_library.load_api()
+    keeping = [name for name in tensorflow_library.PROTOTYPES if type(getattr(api, name))._flags_ & 4]  # PYTHONAPI
+
+    assert tensorflow_library.PROTOTYPES.keys() - keeping == {
+        *("TF_LoadSessionFromSavedModel", "TF_CloseSession", "TF_DeleteSession", "TF_SessionRun")
+    }
+    assert type(api.quick_session_run)._flags_ & 4
+    assert api.quick_session_run.argtypes == api.TF_SessionRun.argtypes
+
+
+def test_a_file_that_is_no_library_is_refused_with_the_linkers_reason(tmp_path):
+    (tmp_path / "broken.so").write_text("no library")
+
+    with pytest.raises(EngineNotFoundError, match=r"^broken\.so can't be loaded: .*broken\.so: "):
+        Library(tmp_path / "broken.so", {}, ())
 
 
 def test_the_library_is_loaded_once_a_process():

@@ -65,7 +65,7 @@ def feed(dtype, value, shape=(None,), key="instances"):
 def test_a_request_goes_by_rows_or_by_columns(signatures, members, by_rows, expected):
     request = decode(signatures, **members)
 
-    assert request.by_rows == by_rows
+    assert (request.signature, request.by_rows) == ("serving_default", by_rows)
     assert {name: array.tolist() for name, array in request.feeds.items()} == expected
 
 
@@ -87,11 +87,13 @@ def test_a_signature_is_chosen_by_its_name():
         (ONE, b"[[1, 2]]", "a list of 1 Is not object"),
         (ONE, b"{}", "Missing 'inputs' or 'instances' key"),
         (ONE, body(instances=[[1, 2]], inputs=[[1, 2]]), "only one of"),
-        (ONE, body(signature_name=5, instances=[[1, 2]]), "'signature_name' key must be a string value"),
-        (ONE, body(signature_name="no", instances=[]), '"no" not found in signature def'),
-        (ONE, body(instances={"x": 1}), "Expecting 'instances' to be an list/array"),
+        (ONE, body(signature_name=5, instances=[[1, 2]]), "JSON Value: 5: 'signature_name' key must be a string value"),
+        (ONE, body(signature_name="no", instances=[]), '"no" not found in signature def; it has: serving_default.'),
+        ({}, body(signature_name="no", instances=[]), '"no" not found in signature def; it has: none.'),
+        (ONE, body(instances={"x": 1}), "Expecting 'instances' to be an list/array; got {\"x\": 1}."),
         (ONE, body(instances=[]), "No values in 'instances'"),
-        (TWO, body(instances=[1, 2]), "instances is a plain list, but expecting list of objects"),
+        (TWO, body(instances=[1, 2]), "instances is a plain list, but expecting list of objects with the inputs a, b."),
+        (TWO, body(instances=[{"a": "x", "b": ["p", "q"]}]), 'a: JSON Value: "x" Type: String is not of expected type'),
         (
             TWO,
             body(instances=[{"a": 1}]),
@@ -101,7 +103,7 @@ def test_a_signature_is_chosen_by_its_name():
         (ONE, body(instances=[[1, 2], {"x": [1, 2]}]), "Expecting value/list but got object at item 1"),
         (ONE, body(instances=[{"x": [1, 2]}, ["x"]]), "Expecting object but got list at item 1"),
         (ONE, body(instances=[{"x": [1, 2]}, 5]), "Expecting object but got value at item 1"),
-        (TWO, body(inputs=[1, 2]), "inputs is a plain value/list, but expecting an object"),
+        (TWO, body(inputs=[1, 2]), "inputs is a plain value/list, but expecting an object with the inputs a, b."),
         (TWO, body(inputs={"a": [1]}), "Missing named input: b in 'inputs' object"),
         (ONE, body(instances=[[1, 2], [3]]), "x: expected 2 columns, got 1, in row 2"),
         (
@@ -125,6 +127,10 @@ def test_a_signature_is_chosen_by_its_name():
 def test_a_request_that_is_not_formatted_correctly_is_refused(signatures, content, says):
     with refused(says):
         tf_serving.decode_predict(content, signatures)
+
+
+def test_lists_may_be_nested_as_deep_as_numpy_can():
+    assert decode(ANY_SHAPE, inputs=nested(64)).feeds["x"].shape == (1,) * 64
 
 
 # --- types ---

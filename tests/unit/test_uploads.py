@@ -85,6 +85,11 @@ def test_a_bad_body_is_refused_with_the_reason(body, content_type, problem):
     assert str(caught.value).startswith(problem)
 
 
+def test_a_form_has_at_most_as_many_pictures_as_are_taken():
+    with pytest.raises(BadRequestError, match="Expected 1 to 256 pictures, got more"):
+        uploads.decode(part(ONE) * 257 + b"--XX--", FORM)
+
+
 def test_another_content_type_is_not_supported():
     with pytest.raises(UnsupportedMediaTypeError, match="The Content-Type is text/csv; expected image/"):
         uploads.decode(ONE, "text/csv")

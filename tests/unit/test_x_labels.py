@@ -93,14 +93,16 @@ def test_lists_may_have_any_rank_that_the_signature_has(shape, x):
         pytest.param(b"null", "must be a JSON object", {}, id="null"),
         pytest.param(b"{}", 'no member "X"', {}, id="no X"),
         pytest.param(b'{"x": "1 0"}', 'no member "X"', {}, id="x in lower case"),
-        pytest.param(b'{"X": 5}', "must be a string or a list", {}, id="a number"),
-        pytest.param(b'{"X": null}', "must be a string or a list", {}, id="X is null"),
-        pytest.param(b'{"X": {"a": 1}}', "must be a string or a list", {}, id="an object"),
-        pytest.param(b'{"X": ""}', "empty", {}, id="empty text"),
-        pytest.param(b'{"X": "  "}', "empty", {}, id="blank text"),
-        pytest.param(b'{"X": []}', "empty", {}, id="no rows"),
+        pytest.param(b'{"X": 5}', "must be a string or a list", {"input": "X"}, id="a number"),
+        pytest.param(b'{"X": null}', "must be a string or a list", {"input": "X"}, id="X is null"),
+        pytest.param(b'{"X": {"a": 1}}', "must be a string or a list", {"input": "X"}, id="an object"),
+        pytest.param(b'{"X": ""}', "empty", {"input": "X"}, id="empty text"),
+        pytest.param(b'{"X": "  "}', "empty", {"input": "X"}, id="blank text"),
+        pytest.param(b'{"X": []}', "empty", {"input": "X"}, id="no rows"),
         pytest.param(b'{"X": [[]]}', "expected 2 columns, got 0, in row 1", {"row": 1}, id="an empty row"),
-        pytest.param(b'{"X": "1 0|1"}', "expected 2 columns, got 1, in row 2", {"row": 2}, id="ragged text"),
+        pytest.param(
+            b'{"X": "1 0|1"}', "X: expected 2 columns, got 1, in row 2", {"row": 2, "input": "X"}, id="ragged text"
+        ),
         pytest.param(b'{"X": [[1, 0], [1]]}', "X: expected 2 columns", {"row": 2, "input": "X"}, id="ragged lists"),
         pytest.param(
             b'{"X": "1 0|1 0|1 0|1 0|1 0 1"}',
@@ -111,7 +113,9 @@ def test_lists_may_have_any_rank_that_the_signature_has(shape, x):
         pytest.param(b'{"X": "1 0|"}', "got 0, in row 2", {"row": 2}, id="a trailing bar"),
         pytest.param(b'{"X": [1, 0]}', "expected 2 levels of lists, got 1, in row 1", {"row": 1}, id="a bare row"),
         pytest.param(b'{"X": [[[1, 0], [1, 1]]]}', "expected a number, got [1, 0]", {"row": 1}, id="too deep"),
-        pytest.param(b'{"X": "1 0|1 x"}', 'got "x", in row 2, column 2', {"row": 2, "column": 2}, id="text: letter"),
+        pytest.param(
+            b'{"X": "1 0|1 x"}', 'got "x", in row 2, column 2', {"row": 2, "column": 2, "input": "X"}, id="text: letter"
+        ),
         pytest.param(b'{"X": "1,0"}', "got 1, in row 1", {"row": 1}, id="comma for a space"),
         pytest.param(
             b'{"X": "1_0 1"}', 'X: expected a number, got "1_0", in row 1, column 1', {"column": 1}, id="underscore"
@@ -121,7 +125,7 @@ def test_lists_may_have_any_rank_that_the_signature_has(shape, x):
         pytest.param(b'{"X": [[1, "0"]]}', 'got "0", in row 1, column 2', {"column": 2}, id="lists: string"),
         pytest.param(b'{"X": [[1, null]]}', "got null, in row 1, column 2", {"column": 2}, id="lists: null"),
         pytest.param(b'{"X": [[true, 1]]}', "got true, in row 1, column 1", {"column": 1}, id="lists: true"),
-        pytest.param(b'{"X": "1 nan"}', "finite", {"row": 1, "column": 2}, id="text: nan"),
+        pytest.param(b'{"X": "1 nan"}', "X: expected a finite", {"row": 1, "column": 2}, id="text: nan"),
         pytest.param(b'{"X": "1 0|inf 0"}', "finite", {"row": 2, "column": 1}, id="text: inf"),
         pytest.param(b'{"X": [[1, NaN]]}', "finite", {"row": 1, "column": 2}, id="lists: NaN"),
         pytest.param(b'{"X": [[-Infinity, 1]]}', "finite", {"column": 1}, id="lists: -Infinity"),
@@ -161,8 +165,10 @@ def test_a_value_that_the_dtype_cannot_hold_is_refused(dtype, x, detail):
 
 def test_text_is_a_table():
     np.testing.assert_array_equal(decode({"X": "1 2|3 4"}, shape=None), [[1, 2], [3, 4]])
-    with refused("nested lists; a string can only be a table"):
+    with refused("X must be nested lists; a string can only be a table") as caught:
         decode({"X": "1 2"}, shape=(None, 1, 2))
+    assert str(caught.value).startswith("X must")
+    assert caught.value.extra == {"input": "X"}
 
 
 def test_an_error_repeats_only_the_beginning_of_a_long_value():

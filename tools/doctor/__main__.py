@@ -55,7 +55,9 @@ def examine(root: Path, environ: Mapping[str, str], options: argparse.Namespace)
         on_package += package.check(made, plan, root, found)
     yield "Package", on_package
     is_slim = tensorflow.is_slim or any(made.is_slim for made in packages)
-    app = app_settings.App(root, plan, found, tensorflow.library is not None, is_slim, can_export)
+    built = [made.has_tensorflow for made in packages if made.is_built]
+    packaged = all(built) if built else None
+    app = app_settings.App(root, plan, found, tensorflow.library is not None, is_slim, can_export, packaged)
     yield "App settings", [*on_settings, *app_settings.check(app, settings, environ)]
 
 

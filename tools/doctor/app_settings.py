@@ -52,6 +52,7 @@ class App:
     has_library: bool  # TensorFlow's C library is installed
     is_slim: bool  # there is no TensorFlow for Python, here or in the package
     can_export: bool
+    packaged: bool | None  # every package that is built has TensorFlow; None where none is built
 
     @property
     def names(self) -> set[str]:
@@ -117,22 +118,40 @@ def _batch_rows(app: App, settings: Settings) -> list[Finding]:
 def _telemetry(settings: Settings) -> list[Finding]:
     if not settings.telemetry or importlib.util.find_spec("opentelemetry"):
         return []
-    todo = "add the packages that docs/operating.md names to requirements.txt, then: make lock and make package"
+    todo = "add the packages that docs/operating.md names to requirements/production.txt, then: make lock package"
     return [warning("Telemetry is on, but OpenTelemetry is not installed: no effect", todo)]
 
 
+_KEEP_TENSORFLOW = "make package WITH_TENSORFLOW=1"
+
+
 def _engine(app: App, settings: Settings) -> list[Finding]:
+    """Check what the engine means for this machine and for the package."""
+    engine = f"SERVING_ENGINE is {settings.engine}"
+    if settings.engine == "auto":
+        return _needs_tensorflow(app)
+    if settings.engine == "litert":
+        todo = "make package without WITH_TENSORFLOW, and only with models that LiteRT serves"
+        return [warning(f"{engine}, so TensorFlow in the package is never used", todo)] if app.packaged else []
+    if app.packaged is False:
+        return [problem(f"{engine}, but a package has no TensorFlow: it serves no model", _KEEP_TENSORFLOW)]
+    if app.packaged is None and app.found and all(version.record.litert for version in app.found):
+        return [warning(f"{engine}, but `make package` leaves TensorFlow out of a package like this", _KEEP_TENSORFLOW)]
     if settings.engine == "c" and not app.has_library:
-        return [
-            problem("SERVING_ENGINE is c, but TensorFlow's C library is missing", "install requirements.txt on Linux")
-        ]
+        return [problem(f"{engine}, but TensorFlow's C library is missing", "install requirements.txt on Linux")]
     if settings.engine == "python" and app.is_slim:
-        return [
-            problem("SERVING_ENGINE is python, but the package has no TensorFlow for Python", "set it to auto or c")
-        ]
+        return [problem(f"{engine}, but the package has no TensorFlow for Python", "set it to auto or c")]
     if settings.engine == "python" and app.has_library:
-        return [warning("SERVING_ENGINE is python, which starts slower than TensorFlow's C library", "set it to auto")]
+        return [warning(f"{engine}, which starts slower than TensorFlow's C library", "set it to auto")]
     return []
+
+
+def _needs_tensorflow(app: App) -> list[Finding]:
+    """Find models that a package can't serve: `make package` knows those of the project only."""
+    names = [str(version) for version in app.found if version.is_ready and not version.record.litert]
+    if not names or app.packaged is not False:
+        return []
+    return [problem(f"{', '.join(names)} needs TensorFlow, which a package does not have", _KEEP_TENSORFLOW)]
 
 
 def _paths(app: App, settings: Settings, environ: Mapping[str, str]) -> list[Finding]:

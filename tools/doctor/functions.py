@@ -11,7 +11,7 @@ from serving.functions import Function, FunctionError
 from tools.doctor.finding import Finding, ok, problem, warning
 
 # Meant to be open: monitors and browsers send no key, and these endpoints answer no prediction.
-_MEANT_TO_BE_OPEN = ("Health", "OpenApi", "Page")
+_MEANT_TO_BE_OPEN = ("Health", "Page")
 
 
 def check(root: Path, model_names: Collection[str]) -> list[Finding]:

@@ -15,7 +15,7 @@ from tools.doctor.plans import Plan
 PROCESSES = "FUNCTIONS_WORKER_PROCESS_COUNT"
 
 # The Functions host and the data of requests live in the same memory, and Microsoft gives no figure for them.
-_TIGHT = 0.75
+TIGHT = 0.75
 
 # When to warn; this threshold is the doctor's own.
 _LONG_WAIT_SECONDS = 30
@@ -89,8 +89,8 @@ def _memory(plan: Plan, limit_mb: int | None, processes: int, together: Loaded |
     what += f" of an instance's {limit_mb} MB ({plan.title})"
     if need > limit_mb:
         return [problem(what, f"{_more_memory(plan, need)}, fewer models, or a lower {PROCESSES}")]
-    if need > _TIGHT * limit_mb:
-        return [warning(f"{what}; the Functions host and requests need the rest", _more_memory(plan, need / _TIGHT))]
+    if need > TIGHT * limit_mb:
+        return [warning(f"{what}; the Functions host and requests need the rest", _more_memory(plan, need / TIGHT))]
     return [ok(what)]
 
 

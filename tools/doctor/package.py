@@ -54,8 +54,13 @@ class Package:
 
     @property
     def is_slim(self) -> bool:
-        """Whether it has TensorFlow's C library, but not its Python."""
-        return _LIBRARY in self.files and not self._holds("tensorflow/python/")
+        """Whether it has libraries, but not TensorFlow's Python."""
+        return self.is_built and not self._holds("tensorflow/python/")
+
+    @property
+    def has_tensorflow(self) -> bool:
+        """Whether it contains TensorFlow's C library."""
+        return _LIBRARY in self.files
 
     @property
     def can_export(self) -> bool:
@@ -226,16 +231,17 @@ def _libraries(package: Package) -> list[Finding]:
         todo = "make package, which installs wheels for one Python on Linux"
         return [problem(f"{package.name} contains modules compiled for {kinds}; Azure runs one Python on Linux", todo)]
     [(major, minor, machine)] = [re.findall(r"cpython-(\d)(\d+)-(\w+)", tag)[0] for tag in tags]
-    kind = _KINDS[_LIBRARY in package.files, package.is_slim]
+    kind = _KINDS[package.has_tensorflow, package.is_slim]
     python = f"{major}.{minor}"
     return [
         ok(f"Built for Python {python} on Linux {machine}, with {kind}; create the app with --runtime-version {python}")
     ]
 
 
-# By whether TensorFlow's C library is there, and whether it is there without its Python.
+# By whether TensorFlow's C library is there, and whether its Python is not.
 _KINDS = {
-    (False, False): "LiteRT, without TensorFlow",
+    (False, True): "LiteRT, without TensorFlow",
+    (False, False): "TensorFlow without its C library",
     (True, True): "TensorFlow's C library without its Python",
     (True, False): "all of TensorFlow",
 }

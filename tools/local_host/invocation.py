@@ -4,7 +4,9 @@ import asyncio
 import inspect
 import threading
 import uuid
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,6 +34,29 @@ class Out:
         return self._value
 
 
+class Context:
+    """What ``azure.functions.Context`` has, made when it is asked for; HTTP functions are never retried."""
+
+    retry_context = SimpleNamespace(retry_count=0, max_retry_count=0, exception=None)
+    thread_local_storage = _thread_local
+
+    def __init__(self, function_name: str, function_directory: str, headers: Mapping[str, str]) -> None:
+        self.function_name = function_name
+        self.function_directory = function_directory
+        self._headers = headers
+
+    @cached_property
+    def invocation_id(self) -> str:
+        """A new id."""
+        return str(uuid.uuid4())
+
+    @cached_property
+    def trace_context(self) -> SimpleNamespace:
+        """The request's W3C trace headers."""
+        parent, state = (self._headers.get(name, "") for name in ("traceparent", "tracestate"))
+        return SimpleNamespace(trace_parent=parent, trace_state=state, attributes={})
+
+
 class HttpFunction:
     """An HTTP function that is loaded and can be called."""
 
@@ -55,13 +80,12 @@ class HttpFunction:
         An async function runs on the event loop, any other in the thread pool. Raises TypeError if the function
         returns a value that its bindings do not allow.
         """
-        arguments: dict[str, Any] = {self._request_parameter: request}
         outs = {name: Out() for name in self._out_parameters}
-        arguments.update(outs)
+        arguments: dict[str, Any] = {self._request_parameter: request, **outs}
         if self._takes_context:
-            arguments["context"] = self._context(request)
+            arguments["context"] = Context(self.name, self._directory, request.headers)
         if self._is_async:
-            result = await self._call(arguments)
+            result = await self._entry_point(**arguments)
         else:
             result = await asyncio.get_running_loop().run_in_executor(self._pool, self._call, arguments)
         return self._response(result, [out.get() for out in outs.values()])
@@ -70,21 +94,6 @@ class HttpFunction:
         if self._takes_context:
             _thread_local.invocation_id = arguments["context"].invocation_id
         return self._entry_point(**arguments)
-
-    def _context(self, request: func.HttpRequest) -> SimpleNamespace:
-        """Return an object with the attributes of ``azure.functions.Context``; HTTP functions are never retried."""
-        return SimpleNamespace(
-            invocation_id=str(uuid.uuid4()),
-            function_name=self.name,
-            function_directory=self._directory,
-            trace_context=SimpleNamespace(
-                trace_parent=request.headers.get("traceparent", ""),
-                trace_state=request.headers.get("tracestate", ""),
-                attributes={},
-            ),
-            retry_context=SimpleNamespace(retry_count=0, max_retry_count=0, exception=None),
-            thread_local_storage=_thread_local,
-        )
 
     def _response(self, result: Any, out_values: list[Any]) -> func.HttpResponse:
         if self._returns:

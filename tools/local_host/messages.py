@@ -3,7 +3,7 @@
 Pure functions that treat URLs, headers and parameters as the Functions host does.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
@@ -40,7 +40,7 @@ def routed_path(scope: Scope) -> str:
 
 def request_from(scope: Scope, body: bytes, route_params: dict[str, str]) -> func.HttpRequest:
     """Return the request that a function receives; its URL is absolute."""
-    headers = _joined((name.decode("ascii"), value.decode(errors="replace")) for name, value in scope["headers"])
+    headers = _joined([(name.decode("ascii"), value.decode(errors="replace")) for name, value in scope["headers"]])
     url = f"{scope['scheme']}://{headers.get('host', 'localhost')}{scope['raw_path'].decode('ascii')}"
     params: dict[str, str] = {}
     if query := scope["query_string"].decode("ascii", errors="replace"):
@@ -51,9 +51,12 @@ def request_from(scope: Scope, body: bytes, route_params: dict[str, str]) -> fun
     )
 
 
-def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+def _joined(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
     """Return the pairs as a dict; the values of a repeated name are joined by commas."""
-    values: dict[str, str] = {}
+    values = dict(pairs)
+    if len(values) == len(pairs):
+        return values
+    values = {}
     for name, value in pairs:
         values[name] = f"{values[name]},{value}" if name in values else value
     return values
@@ -64,12 +67,10 @@ def answer_from(response: func.HttpResponse) -> Answer:
     status = int(response.status_code)
     if not 200 <= status <= 599:
         raise ValueError(f"the status code is {status}; it must be from 200 to 599")
-    headers = [(name.lower().encode("ascii"), str(value).encode()) for name, value in response.headers.items()]
-    names = [name for name, _ in headers]
-    if b"content-length" in names:
-        # Replaced by the length of the body, because a wrong one would break the connection.
-        headers = [(name, value) for name, value in headers if name != b"content-length"]
-    if b"content-type" not in names:
+    given = [(name.lower().encode("ascii"), str(value).encode()) for name, value in response.headers.items()]
+    # Replaced by the length of the body, because a wrong one would break the connection.
+    headers = [pair for pair in given if pair[0] != b"content-length"]
+    if not any(name == b"content-type" for name, _ in headers):
         headers.append((b"content-type", _content_type(response).encode()))
     if status in (204, 304):
         return Answer(status, headers, b"")

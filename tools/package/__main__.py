@@ -20,19 +20,21 @@ from tools.package import archive, lock, proof, published, sbom, site_packages, 
 from tools.package.errors import NoInterpreterError, PackageError
 from tools.package.lock import Pin
 from tools.package.staging import staging
-from tools.package.targets import Target, parse_arguments
+from tools.package.targets import Target, parser
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 _NO_REASON = "it was made elsewhere, exported by an older version, or exported with --engine tensorflow"
 
 
-def build(target: Target, dist: Path) -> list[str]:
+def build(target: Target, dist: Path, with_tensorflow: bool = False) -> list[str]:
     """Build and prove the package of a target; return the lines to print.
 
-    Raises PackageError, and leaves what was in ``dist`` as it was.
+    TensorFlow is in it where a model needs it, or if it is asked for. Raises PackageError, and leaves what was in
+    ``dist`` as it was.
     """
-    pins, engines = _choose_engines(PROJECT / "model", lock.read(lock.PACKAGE, target), target.python)
+    pins = lock.read(lock.PACKAGE, target)
+    pins, engines = _choose_engines(PROJECT / "model", pins, target.python, with_tensorflow)
     with staging(dist, str(target)) as folder:
         app, package, bill = (folder / f"{target}{ending}" for ending in ("", ".zip", ".sbom.json"))
         _copy_app(app)
@@ -40,22 +42,24 @@ def build(target: Target, dist: Path) -> list[str]:
         sbom.write(parts, target, bill)
         compiled = _compile(app, target)
         table = sizes.table(app, parts, _zip(app, package))
-        proven = _prove(package, target)
+        # Where LiteRT serves every model, TensorFlow would not be run otherwise.
+        proven = _prove(package, target, *(["SERVING_ENGINE=tensorflow"] if with_tensorflow else []))
     notes = [engines, *filter(None, [remark]), compiled, proven]
     return [*table, "", *notes, f"Written: {dist / str(target)}/, .zip and .sbom.json beside it."]
 
 
-def _choose_engines(folder: Path, pins: list[Pin], python: str) -> tuple[list[Pin], str]:
-    """Leave TensorFlow out where LiteRT serves every model; return the pins that are left and a line that says so.
+def _choose_engines(folder: Path, pins: list[Pin], python: str, with_tensorflow: bool) -> tuple[list[Pin], str]:
+    """Leave TensorFlow out where nothing needs it; return the pins that are left and a line that says so.
 
     Raises PackageError where TensorFlow is needed, and is not among the pins.
     """
     litert = next((pin.version for pin in pins if pin.name == site_packages.LITERT), "")
     reasons = _reasons_for_tensorflow(folder, litert)
     left = [pin for pin in pins if pin.name not in site_packages.TENSORFLOW]
-    if versions.names(folder) and not reasons:
+    if versions.names(folder) and not reasons and not with_tensorflow:
         return left, "TensorFlow is not in the package: LiteRT serves every model."
-    because = "; ".join(f"{at} ({reason})" for at, reason in reasons.items()) or "there is no model in it yet"
+    because = "; ".join(f"{at} ({reason})" for at, reason in reasons.items())
+    because = because or ("it was asked for" if with_tensorflow else "there is no model in it yet")
     if left == pins:
         raise PackageError(f"TensorFlow is needed, but has no wheel for Python {python}: {because}. Use TARGET=3.13")
     return pins, f"TensorFlow is in the package: {because}."
@@ -111,9 +115,9 @@ def _zip(app: Path, package: Path) -> dict[str, int]:
         return archive.write(app, package, bar.update)
 
 
-def _prove(package: Path, target: Target) -> str:
+def _prove(package: Path, target: Target, *settings: str) -> str:
     try:
-        seen = proof.prove(package, target)
+        seen = proof.prove(package, target, *settings)
     except NoInterpreterError as error:
         return f"NOT PROVEN: {error} Elsewhere: python -m tools.package.proof {package.name}"
     return (
@@ -124,9 +128,16 @@ def _prove(package: Path, target: Target) -> str:
 
 def main() -> int:
     """Build the package; return 0, or 1 with a line that says what to do."""
-    options = parse_arguments("tools.package", __doc__)
+    arguments = parser("tools.package", __doc__)
+    arguments.add_argument(
+        "--with-tensorflow",
+        action="store_true",
+        help="keep TensorFlow where LiteRT serves every model: for SERVING_ENGINE=tensorflow, or for other models in "
+        "SERVING_MODEL_PATH",
+    )
+    options = arguments.parse_args()
     try:
-        print("\n".join(build(options.target, options.dist.resolve())))
+        print("\n".join(build(options.target, options.dist.resolve(), options.with_tensorflow)))
     except (PackageError, OSError) as error:
         print(f"No package was made. {error}", file=sys.stderr)
         return 1

@@ -35,15 +35,16 @@ class Proof:
     answers: list[dict[str, Any]]
 
 
-def prove(package: Path, target: Target) -> Proof:
-    """Run a package's zip and return what was seen; raises PackageError."""
+def prove(package: Path, target: Target, *settings: str) -> Proof:
+    """Run a package's zip with app settings, such as ``NAME=VALUE``; return what was seen. Raises PackageError."""
     interpreter = bare_interpreter(target)
     with TemporaryDirectory() as scratch:
         app, runtime = Path(scratch) / "wwwroot", Path(scratch) / "runtime"
         with zipfile.ZipFile(package) as archive:
             archive.extractall(app)
         has_runtime = install_runtime(runtime, target)
-        seen = run_bare(interpreter, app, runtime if has_runtime else None)
+        options = [option for setting in settings for option in ("--setting", setting)]
+        seen = run_bare(interpreter, app, runtime if has_runtime else None, *options)
     _check(seen["answers"])
     _check_article(seen["answers"][0])
     name = "Microsoft's worker runtime" if has_runtime else "main called directly"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,10 +75,10 @@ class Target:
         }
 
 
-def parse_arguments(module: str, description: str | None, arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the arguments that all builds have: ``target`` and ``dist``."""
-    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
+def parser(module: str, description: str | None) -> argparse.ArgumentParser:
+    """Return what reads the arguments that all builds have: ``target`` and ``dist``."""
+    made = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
     help_ = f"one of {', '.join(PYTHONS)}, with -aarch64 appended for arm64 (default: 3.13)"
-    parser.add_argument("--target", type=Target.parse, default=Target.parse("3.13"), help=help_)
-    parser.add_argument("--dist", type=Path, default=_DIST, help="the folder to write to (default: dist/)")
-    return parser.parse_args(arguments)
+    made.add_argument("--target", type=Target.parse, default=Target.parse("3.13"), help=help_)
+    made.add_argument("--dist", type=Path, default=_DIST, help="the folder to write to (default: dist/)")
+    return made

@@ -12,7 +12,7 @@ from pathlib import Path
 from tools.package import lock
 from tools.package.errors import PackageError
 from tools.package.staging import staging
-from tools.package.targets import Target, parse_arguments
+from tools.package.targets import Target, parser
 
 
 def build(target: Target, dist: Path) -> Path:
@@ -45,7 +45,7 @@ def _pip(house: Path, target: Target, *arguments: str) -> None:
 
 def main() -> int:
     """Build the wheelhouse; return 0, or 1 with a line that says why not."""
-    options = parse_arguments("tools.package.wheelhouse", __doc__)
+    options = parser("tools.package.wheelhouse", __doc__).parse_args()
     print(f"Fetching every wheel for {options.target} (about 0.4 GB) ...", file=sys.stderr)
     try:
         house = build(options.target, options.dist.resolve())

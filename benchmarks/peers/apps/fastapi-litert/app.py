@@ -12,6 +12,8 @@ MODELS = {
     name: Interpreter(str(Path(os.environ["MODELS"]) / f"{name}.tflite"), num_threads=os.cpu_count())
     for name in ("xor", "mlp")
 }
+for interpreter in MODELS.values():
+    interpreter.allocate_tensors()
 
 app = FastAPI()
 

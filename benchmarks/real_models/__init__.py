@@ -1,0 +1,1 @@
+"""Larger models in each engine, beside the naive app and ONNX Runtime."""
