@@ -19,8 +19,8 @@ from serving.models import trial
 from serving.models.backoff import Backoff
 from serving.models.batching import Batcher
 from serving.models.threads import DaemonThreads
-from serving.preprocessing import NONE, Preprocessing
 from serving.preprocessing.classification import Classifier
+from serving.preprocessing.fitting import NONE, Preprocessing
 
 Tensors = Mapping[str, np.ndarray]
 

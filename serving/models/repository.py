@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import BoundedSemaphore, Event, Lock, Thread
 from time import perf_counter
 
-from serving import instance, preprocessing
+from serving import instance
 from serving.engines.errors import EngineNotFoundError
 from serving.engines.session import engine_of, load_session
 from serving.engines.signature import Signature, signatures_of_file
@@ -22,6 +22,7 @@ from serving.models import export_record, fallback_export, memory, versions
 from serving.models.export_record import ExportRecord
 from serving.models.model import Model
 from serving.models.served_model import InThread, ServedModel
+from serving.preprocessing import fitting
 from serving.settings import ConfigurationError, Settings
 from serving.status import VersionStatus
 
@@ -135,7 +136,7 @@ class Repository:
             return model.version, model.signatures
         number, folder = self._looked_at(name).on_disk(version)
         signatures = signatures_of_file(folder / export_record.SAVED_MODEL)
-        return number, preprocessing.of(folder, signatures).described(signatures)
+        return number, fitting.of(folder, signatures).described(signatures)
 
     def describe(self, name: str, version: int | None = None) -> tuple[int, str, Mapping[str, Signature]]:
         """Return a model's version, the latest by default, the engine that serves it, and its signatures.
@@ -213,7 +214,7 @@ class Repository:
             any_shape=not record.sources,
             run_seconds=self.settings.run_seconds or None,
             size=size,
-            preprocessing=preprocessing.of(folder, session.signatures),
+            preprocessing=fitting.of(folder, session.signatures),
         )
         _logger.info("Loaded model %s with %s in %.0f ms", model, session.engine, (perf_counter() - start) * 1e3)
         return model

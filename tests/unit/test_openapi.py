@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from openapi_spec_validator import validate
 
-from serving import __version__, preprocessing
+from serving import __version__
 from serving.engines.signature import Signature, TensorSpec
 from serving.functions import Function
 from serving.openapi import document as openapi
 from serving.openapi import examples, schemas
 from serving.openapi.document import ServedSignature
+from serving.preprocessing import fitting
 from serving.preprocessing.recipe import Image, Recipe
 from serving.wire import open_inference, tf_serving, uploads, x_labels
 from serving.wire.json_tensors import free
@@ -279,7 +280,7 @@ def test_the_example_of_a_body_can_be_sent(name):
 
 
 def test_a_model_that_takes_pictures_has_a_path_for_them():
-    takes_pictures = preprocessing.fitted(Recipe(Image()), {"serving_default": pictured((8, 8, 1))})
+    takes_pictures = fitting.fitted(Recipe(Image()), {"serving_default": pictured((8, 8, 1))})
     described = takes_pictures.described({"serving_default": pictured((8, 8, 1))})["serving_default"]
 
     operation = document(described)["paths"]["/models/model/classify"]["post"]
