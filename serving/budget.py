@@ -37,7 +37,7 @@ class Share:
         self._taken = 0
 
     def reserve(self, size: int) -> None:
-        """Take so many bytes more.
+        """Take so many bytes more; a negative number gives bytes back.
 
         Raises BusyError while other requests have them, BodyTooLargeError if this request would need more than all.
         """

@@ -6,6 +6,7 @@ import asyncio
 import sys
 import zlib
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
@@ -33,6 +34,10 @@ _UNCOUNTED_BYTES = 16 * 1024
 
 # Of an array that is written as text, in pieces and then in one.
 _TEXT_COPIES = 6
+
+# Pictures are decoded one after the other. More threads would each keep memory of their largest pictures: glibc returns
+# little of what a thread frees.
+_picture_thread = ThreadPoolExecutor(1, "pictures")
 
 _GZIP = 16 + zlib.MAX_WBITS  # zlib's name for its format
 
@@ -66,7 +71,7 @@ class Exchange:
     share: Share = field(default_factory=lambda: Share(Budget(sys.maxsize)))
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     facts: dict[str, object] = field(default_factory=dict)
-    _inline_bytes: int = _LARGE_BYTES  # a body below that is decoded on the event loop
+    _takes_pictures: bool = False
 
     def accept_body(self, limit: int) -> None:
         """Reserve the memory that the body takes.
@@ -120,15 +125,18 @@ class Exchange:
             model = await self.models.load(name, version)
             self.stopwatch.lap("load")
         self.facts |= {"version": model.version, "engine": model.engine}
-        if model.preprocessing.picture is not None:
-            self._inline_bytes = 0  # a picture of a few bytes may take seconds to decode
+        self._takes_pictures = model.preprocessing.picture is not None
         return model
 
     async def decode(
         self, function: Callable[_Parameters, _Result], *args: _Parameters.args, **options: _Parameters.kwargs
     ) -> _Result:
         """Call a function that decodes the body, and time it; raises what it does."""
-        result = await _work(len(self.body), partial(function, *args, **options), self._inline_bytes)
+        call = partial(function, *args, **options)
+        if self._takes_pictures:  # one of a few bytes may take seconds to decode
+            result = await asyncio.get_running_loop().run_in_executor(_picture_thread, call)
+        else:
+            result = await _work(len(self.body), call)
         self.stopwatch.lap("parse")
         return result
 
@@ -161,9 +169,9 @@ class Exchange:
         return result
 
 
-async def _work(size: int, call: Callable[[], _Result], inline_bytes: int = _LARGE_BYTES) -> _Result:
+async def _work(size: int, call: Callable[[], _Result]) -> _Result:
     """Make a call on so many bytes: inline, or in a thread where that takes long."""
-    return call() if size < inline_bytes else await asyncio.to_thread(call)
+    return call() if size < _LARGE_BYTES else await asyncio.to_thread(call)
 
 
 def _decompressed(body: bytes, limit: int) -> bytes:

@@ -32,7 +32,8 @@ SERVE_TAG = "serve"
 # Prefix of signatures that SavedModel uses itself, such as the one that names the init op.
 INTERNAL_PREFIX = "__saved_model"
 
-# Asks for so many bytes of memory, for as long as the request is in work; raises ServingError if they can't be had.
+# Asks for so many bytes of memory, for as long as the request is in work; raises ServingError if they can't be had. A
+# negative number gives bytes back.
 Reserve = Callable[[int], None]
 
 

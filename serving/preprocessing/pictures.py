@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,10 +31,6 @@ _OTHER_PIXEL_BYTES = 9
 
 # What a value of a row takes: as uint8 twice, as float32, in the input's type, and as a PNG in base64.
 _VALUE_BYTES = 16
-
-# Pictures above this size are decoded one after the other.
-_LARGE_PIXELS = 4_000_000
-_one_large = Lock()
 
 _MODES = {"grayscale": "L", "rgb": "RGB", "rgba": "RGBA"}  # Pillow's names
 _DEPTHS = ("I", "I;16")  # grey pictures that load_img does not convert
@@ -92,8 +86,8 @@ class PictureInput:
     def pixels(self, pictures: Sequence[bytes], reserve: Reserve) -> np.ndarray:
         """Return pictures as the model sees them before scaling: uint8 [pictures, height, width, channels].
 
-        ``reserve`` is asked for the memory of each before it is decoded. Raises what it does, or BadRequestError with
-        the picture's number.
+        ``reserve`` is asked for the memory of each before it is decoded, and given back what only decoding took. Raises
+        what it does, or BadRequestError with the picture's number.
         """
         if not 0 < len(pictures) <= MAX_PICTURES:
             raise BadRequestError(f"Expected 1 to {MAX_PICTURES} pictures, got {len(pictures)}.", input=self.name)
@@ -111,6 +105,7 @@ class PictureInput:
             decoder_bytes = needed
             rows.append(row)
             _check_size(number, row, rows[0])
+        reserve(-decoder_bytes)
         return np.stack(rows)
 
     def _row_bytes(self, picture: Picture) -> int:
@@ -182,11 +177,10 @@ def _decoder_bytes(picture: Picture) -> int:
 
 def _read(picture: Picture, image: Image) -> np.ndarray:
     """Return a picture as uint8 [height, width, channels]; raises ValueError."""
-    with _one_large if picture.width * picture.height > _LARGE_PIXELS else nullcontext():
-        try:
-            picture = _resized(_converted(picture, str(image.color_mode)), image)
-        except Exception as error:  # Pillow's decoders raise many types
-            raise ValueError(f"is damaged: {_reason(error)}") from None
+    try:
+        picture = _resized(_converted(picture, str(image.color_mode)), image)
+    except Exception as error:  # Pillow's decoders raise many types
+        raise ValueError(f"is damaged: {_reason(error)}") from None
     pixels = np.asarray(picture)
     if pixels.dtype != np.uint8:
         raise ValueError(f"has {pixels.dtype.itemsize * 8} bits a channel; expected 8")
