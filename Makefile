@@ -30,7 +30,8 @@ $(VENV)/installed: requirements/dev.lock.txt requirements/keras2.lock.txt
 	@touch $@
 
 start: setup  ## serve on http://localhost:7071, by func where it is installed (PORT=8080 for another port)
-	@if command -v func >/dev/null; then . $(BIN)/activate && exec func start --port $(PORT); \
+	@if command -v func >/dev/null; then \
+		echo "Try the models on http://localhost:$(PORT)/api/playground"; . $(BIN)/activate && exec func start --port $(PORT); \
 	else exec $(BIN)/python -m tools.local_host --port $(PORT); fi
 
 test: suite contract  ## run all tests
@@ -55,11 +56,13 @@ contract:  ## run the function folders in Microsoft's own worker runtime
 	@.venv-clients/bin/$(INSTALL) -r requirements/clients.lock.txt
 	@touch $@
 
-train: setup  ## train the XOR model and plot it
-	$(BIN)/python -m training.train
+train: setup  ## train the XOR model and plot it (MODEL=digits: the model of handwritten digits)
+	$(BIN)/python -m training.$(if $(findstring digits,$(MODEL)),digits,train)
 
-export: setup  ## export a model for serving (MODEL=model/xor/1)
-	$(BIN)/python -m export $(MODEL)
+export: setup  ## export a model for serving (MODEL=model/xor/1; IMAGE=1 SCALE=-1..1 PREPROCESS= CLASSES= THRESHOLD= FLAGS=)
+	$(BIN)/python -m export $(MODEL) $(if $(IMAGE),--image) $(if $(SCALE),--scale=$(SCALE)) \
+		$(if $(PREPROCESS),--preprocess=$(PREPROCESS)) $(if $(CLASSES),--classes=$(CLASSES)) \
+		$(if $(THRESHOLD),--threshold=$(THRESHOLD)) $(FLAGS)
 
 package: setup  ## build the deployment package in dist/ and prove that it works (TARGET=3.13-aarch64, WITH_TENSORFLOW=1)
 	@$(BIN)/python -m tools.package --target $(TARGET) $(if $(WITH_TENSORFLOW),--with-tensorflow)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from export import bounded
+from export import bounded, recipe
 from export.safety import Trust
 from serving.models import export_record
 from serving.models.export_record import SourceError
@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         help="auto: LiteRT if it gives the same answers faster, else TensorFlow; tensorflow: never LiteRT",
     )
+    recipe.add_arguments(parser)
     parser.add_argument("--traceback", action="store_true", help="show the whole error of Keras or TensorFlow")
     return parser
 
@@ -118,6 +119,7 @@ def _folder(options: argparse.Namespace) -> Path:
 def _export(options: argparse.Namespace) -> None:
     folder = _folder(options)
     sources = _sources(folder, options.path)
+    preprocessing = recipe.of(options)
     trust = Trust(options.allow_lambda, _custom_objects(options.custom_objects))
     # Keras and TensorFlow take seconds to import: not before the arguments have proved right.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -131,9 +133,12 @@ def _export(options: argparse.Namespace) -> None:
         model, keras_version = load.load_model(copies, trust)
         folder = options.output or folder
         written = install.export(model, keras_version, copies, folder, options.engine, _print_step)
+    note = recipe.put(preprocessing, written.folder)
     print(f"Checked against {keras_version}: the largest difference is {written.difference:.2g}.")
     if written.engine:
         print(f"{written.engine}.")
+    if note:
+        print(note)
     print(f"Wrote {written.folder}: {', '.join(written.names)}. {_what_next(written.folder)}")
 
 

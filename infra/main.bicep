@@ -47,7 +47,7 @@ param siteUpdateStrategy string = 'Recreate'
 param subnetId string = ''
 
 @description('App settings of the app itself, as in {"SERVING_PRELOAD": "xor"}; the README lists them.')
-param servingSettings object = {}
+param servingSettings object = { SERVING_DEFAULT_MODEL: 'xor' }
 
 @minValue(30)
 @maxValue(730)

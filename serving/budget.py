@@ -37,7 +37,7 @@ class Share:
         self._taken = 0
 
     def reserve(self, size: int) -> None:
-        """Take so many bytes more.
+        """Take so many bytes more; a negative number gives bytes back.
 
         Raises BusyError while other requests have them, BodyTooLargeError if this request would need more than all.
         """
@@ -48,7 +48,7 @@ class Share:
         if needed > total:
             raise BodyTooLargeError(
                 f"The request needs {needed / 1e6:,.0f} MB of memory; the limit is {total / 1e6:,.0f} MB. "
-                "Send fewer rows at a time.",
+                "Send fewer rows, or smaller pictures, at a time.",
                 limit=total,
             )
         raise BusyError("The requests in work take all the memory that there is for them; try again.", 1)

@@ -6,6 +6,7 @@ import asyncio
 import sys
 import zlib
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
@@ -34,6 +35,10 @@ _UNCOUNTED_BYTES = 16 * 1024
 # Of an array that is written as text, in pieces and then in one.
 _TEXT_COPIES = 6
 
+# Pictures are decoded one after the other. More threads would each keep memory of their largest pictures: glibc returns
+# little of what a thread frees.
+_picture_thread = ThreadPoolExecutor(1, "pictures")
+
 _GZIP = 16 + zlib.MAX_WBITS  # zlib's name for its format
 
 _FORM = "application/x-www-form-urlencoded"
@@ -51,7 +56,7 @@ class Reply:
 
 @dataclass
 class Exchange:
-    """One request: its method, the rest of its path, its headers (by name in any case), its body and its whole URL.
+    """One request: its method, the rest of its path, its headers (by name in any case), its body, query and whole URL.
 
     ``facts`` and ``stopwatch`` collect what the log line and the response's headers report.
     """
@@ -61,10 +66,12 @@ class Exchange:
     headers: Mapping[str, str]
     body: bytes
     models: Operations
+    query: Mapping[str, str] = field(default_factory=dict)
     url: str = ""
     share: Share = field(default_factory=lambda: Share(Budget(sys.maxsize)))
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     facts: dict[str, object] = field(default_factory=dict)
+    _takes_pictures: bool = False
 
     def accept_body(self, limit: int) -> None:
         """Reserve the memory that the body takes.
@@ -118,13 +125,18 @@ class Exchange:
             model = await self.models.load(name, version)
             self.stopwatch.lap("load")
         self.facts |= {"version": model.version, "engine": model.engine}
+        self._takes_pictures = model.preprocessing.picture is not None
         return model
 
     async def decode(
         self, function: Callable[_Parameters, _Result], *args: _Parameters.args, **options: _Parameters.kwargs
     ) -> _Result:
         """Call a function that decodes the body, and time it; raises what it does."""
-        result = await _work(len(self.body), partial(function, *args, **options))
+        call = partial(function, *args, **options)
+        if self._takes_pictures:  # one of a few bytes may take seconds to decode
+            result = await asyncio.get_running_loop().run_in_executor(_picture_thread, call)
+        else:
+            result = await _work(len(self.body), call)
         self.stopwatch.lap("parse")
         return result
 

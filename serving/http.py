@@ -56,6 +56,7 @@ async def handle(
             headers=request.headers,
             body=request.get_body(),
             models=Operations(models, partial(_invocation_in_thread, context)),
+            query=request.params,
             url=request.url,
             share=Share(_budget(models.settings.work_bytes)),
         )

@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Train and write the model; return the exit code: 0, 1 after an error on standard error, 130 after Ctrl-C."""
     options = _parser().parse_args(arguments)
     try:
-        _prepare_keras()
+        prepare_keras()
         trained = _solve(options.seed, options.epochs)
         _write(trained, options.output, options.plot)
     except (NotSolvedError, OSError) as error:
@@ -40,8 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
         print("Interrupted; nothing was written.", file=sys.stderr)
         return 130
     _report(trained)
-    print(f"Wrote model.json and model.h5 to {_short(options.output)}, and the plot to {_short(options.plot)}.")
-    print(f"Next: python -m export {_short(options.output)}")
+    print(f"Wrote model.json and model.h5 to {short(options.output)}, and the plot to {short(options.plot)}.")
+    print(f"Next: python -m export {short(options.output)}")
     return 0
 
 
@@ -91,7 +91,8 @@ def _whole_number(allowed: range) -> Callable[[str], int]:
     return parse
 
 
-def _prepare_keras() -> None:
+def prepare_keras() -> None:
+    """Set what Keras and TensorFlow read when they are imported."""
     # Set before TensorFlow is imported, which reads them.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # oneDNN rounds differently on different processors, and prints a paragraph about it.
@@ -140,7 +141,7 @@ def _report(trained: Trained) -> None:
         print(f"  {x1:.0f} {x2:.0f}  {answer:.5f}")
 
 
-def _short(path: Path) -> Path:
+def short(path: Path) -> Path:
     """Return a path as a user would type it: relative if it is below the current folder."""
     path = path.resolve()
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

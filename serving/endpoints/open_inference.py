@@ -15,7 +15,7 @@ from serving.errors import (
     ServingError,
 )
 from serving.exchange import Exchange, Reply
-from serving.wire import open_inference
+from serving.wire import classes, npy, open_inference
 from serving.wire import open_inference_status as status
 from serving.wire.open_inference_status import Route
 
@@ -51,14 +51,28 @@ async def _infer(exchange: Exchange, route: Route) -> Reply:
     length = open_inference.header_length(exchange.headers.get(open_inference.HEADER_LENGTH))
     model = await exchange.model(route.model, route.version)
     signature = model.signature()
-    reserve = exchange.share.reserve
-    request = await exchange.decode(open_inference.decode_infer, exchange.body, length, signature, reserve)
+    if _media_type(exchange, "content-type") == npy.MEDIA_TYPE:
+        request = await exchange.decode(open_inference.decode_npy, exchange.body, signature)
+    else:
+        reserve = exchange.share.reserve
+        request = await exchange.decode(open_inference.decode_infer, exchange.body, length, signature, reserve)
+    classifiers = {name: model.classifier(name) for name in request.classes}  # before the model runs
     fetches = await exchange.run(model, DEFAULT_SIGNATURE, request.feeds)
+    if _media_type(exchange, "accept") == npy.MEDIA_TYPE:
+        return Reply(await exchange.encode(npy.encode, fetches, list(request.outputs)), content_type=npy.MEDIA_TYPE)
+    if classifiers:
+        named = {name: classes.as_tensor(fetches, one, request.classes[name]) for name, one in classifiers.items()}
+        fetches = {**fetches, **named}
+        signature = signature.with_strings(classifiers)
     encode = partial(open_inference.encode_infer, model.name, model.version, request)
     body, json_length = await exchange.encode(encode, fetches, signature)
     if json_length is None:
         return Reply(body)
     return Reply(body, 200, "application/octet-stream", {open_inference.HEADER_LENGTH: str(json_length)})
+
+
+def _media_type(exchange: Exchange, header: str) -> str:
+    return (exchange.headers.get(header) or "").partition(";")[0].strip().lower()
 
 
 async def _index(exchange: Exchange) -> Reply:

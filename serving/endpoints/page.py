@@ -11,7 +11,7 @@ from serving.endpoints.problem import ProblemEndpoint
 from serving.exchange import Exchange, Reply
 
 _POLICY = (
-    *("default-src 'none'", "connect-src 'self'", "base-uri 'none'", "form-action 'none'"),
+    *("default-src 'none'", "connect-src 'self'", "img-src data:", "base-uri 'none'", "form-action 'none'"),
     "frame-ancestors 'none'",  # a key is typed into the page
 )
 

@@ -27,7 +27,7 @@ class PredictX(ProblemEndpoint):
         signature = model.signature(x_labels.SIGNATURE)
         feeds = await exchange.decode(x_labels.decode, exchange.body, signature, exchange.share.reserve)
         fetches = await exchange.run(model, x_labels.SIGNATURE, feeds)
-        return Reply(await exchange.encode(x_labels.encode, fetches))
+        return Reply(await exchange.encode(x_labels.encode, fetches, model.preprocessing.classifier))
 
     async def _model(self, exchange: Exchange) -> Model:
         try:

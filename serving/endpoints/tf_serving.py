@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from serving.errors import BadRequestError, ModelNotFoundError, ServingError
 from serving.exchange import Exchange, Reply
 from serving.models.model import Model
-from serving.wire import tf_serving, tf_serving_status
+from serving.wire import classes, tf_serving, tf_serving_status
 from serving.wire.tf_serving_status import Route
 
 
@@ -41,6 +43,8 @@ async def _run_examples(exchange: Exchange, route: Route) -> Reply:
     encode = tf_serving.encode_classification if route.action == "classify" else tf_serving.encode_regression
     reserve = exchange.share.reserve
     request = await exchange.decode(tf_serving.decode_examples, exchange.body, model.signatures, reserve)
+    if route.action == "classify" and model.preprocessing.picture is not None:
+        encode = partial(classes.encode_results, classifier=model.classifier())
     fetches = await exchange.run(model, request.signature, request.feeds)
     return Reply(await exchange.encode(encode, fetches))
 

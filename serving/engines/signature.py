@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import mmap
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -32,6 +32,10 @@ SERVE_TAG = "serve"
 # Prefix of signatures that SavedModel uses itself, such as the one that names the init op.
 INTERNAL_PREFIX = "__saved_model"
 
+# Asks for so many bytes of memory, for as long as the request is in work; raises ServingError if they can't be had. A
+# negative number gives bytes back.
+Reserve = Callable[[int], None]
+
 
 @dataclass(frozen=True)
 class TensorSpec:
@@ -40,6 +44,7 @@ class TensorSpec:
     ``tensor`` is its name in the graph, such as ``"serving_default_X:0"``. ``dtype`` is NumPy's type, ``dtype_number``
     and ``dtype_name`` are TensorFlow's. A dimension of None may vary; a ``shape`` of None is of unknown rank. With
     ``any_shape`` the shape is only what the model's author stated, and TensorFlow decides what the graph takes.
+    ``decode`` makes the tensor of encoded pictures, where the model's owner says how, and asks for the memory before.
     """
 
     tensor: str
@@ -48,6 +53,7 @@ class TensorSpec:
     dtype_name: str
     shape: tuple[int | None, ...] | None
     any_shape: bool = False
+    decode: Callable[[Sequence[bytes], Reserve], np.ndarray] | None = None
 
     @property
     def accepted_shape(self) -> tuple[int | None, ...] | None:
@@ -75,6 +81,11 @@ class Signature:
         """Whether the first dimension of every input and output may vary, like that of a batch."""
         specs = (*self.inputs.values(), *self.outputs.values())
         return bool(self.inputs) and all(spec.shape and spec.shape[0] is None for spec in specs)
+
+    def with_strings(self, names: Collection[str]) -> Signature:
+        """Return the signature with strings as these outputs."""
+        outputs = {key: spec.typed(dtypes.STRING) if key in names else spec for key, spec in self.outputs.items()}
+        return replace(self, outputs=outputs)
 
     def with_any_shape(self) -> Signature:
         """Return the signature with inputs that need not have the stated shapes."""

@@ -19,6 +19,8 @@ from serving.models import trial
 from serving.models.backoff import Backoff
 from serving.models.batching import Batcher
 from serving.models.threads import DaemonThreads
+from serving.preprocessing.classification import Classifier
+from serving.preprocessing.fitting import NONE, Preprocessing
 
 Tensors = Mapping[str, np.ndarray]
 
@@ -44,11 +46,14 @@ class Model:
         any_shape: bool = False,
         run_seconds: float | None = None,
         size: int = 0,
+        preprocessing: Preprocessing = NONE,
     ) -> None:
         self.name = name
         self.version = version
+        self.preprocessing = preprocessing
         self.signatures = {  # by name
-            key: signature.with_any_shape() if any_shape else signature for key, signature in session.signatures.items()
+            key: signature.with_any_shape() if any_shape else signature
+            for key, signature in preprocessing.described(session.signatures).items()
         }
         self.engine = session.engine
         self.has_answered = False  # a prediction, since it was loaded
@@ -79,6 +84,16 @@ class Model:
             known = ", ".join(self.signatures)
             raise BadRequestError(f"Model {self} has no signature {key!r}; it has: {known}.", signature=key)
         return signature
+
+    def classifier(self, output: str | None = None) -> Classifier:
+        """Return what the scores of an output of the default signature mean; raises BadRequestError if it has none."""
+        own = self.preprocessing.classifier
+        if own is not None and output in (None, own.output):
+            return own
+        try:
+            return Classifier.of(self.signature().outputs, output)
+        except ValueError as error:
+            raise BadRequestError(f"Model {self} can't classify: {error}.") from None
 
     async def predict(self, feeds: Tensors, signature: str = DEFAULT_SIGNATURE) -> tuple[Tensors, int]:
         """Run a signature on arrays by input name, together with waiting requests where the model allows batches.

@@ -22,6 +22,7 @@ from serving.models import export_record, fallback_export, memory, versions
 from serving.models.export_record import ExportRecord
 from serving.models.model import Model
 from serving.models.served_model import InThread, ServedModel
+from serving.preprocessing import fitting
 from serving.settings import ConfigurationError, Settings
 from serving.status import VersionStatus
 
@@ -134,7 +135,8 @@ class Repository:
         if model is not None:
             return model.version, model.signatures
         number, folder = self._looked_at(name).on_disk(version)
-        return number, signatures_of_file(folder / export_record.SAVED_MODEL)
+        signatures = signatures_of_file(folder / export_record.SAVED_MODEL)
+        return number, fitting.of(folder, signatures).described(signatures)
 
     def describe(self, name: str, version: int | None = None) -> tuple[int, str, Mapping[str, Signature]]:
         """Return a model's version, the latest by default, the engine that serves it, and its signatures.
@@ -204,8 +206,16 @@ class Repository:
         if not session.signatures:
             raise ValueError(f"{saved_model} has no signature that can be served")
         batch_rows = self.settings.batch_rows.of(name, record.independent_rows)
-        version, any_shape, run_seconds = int(folder.name), not record.sources, self.settings.run_seconds or None
-        model = Model(name, version, session, batch_rows, any_shape, run_seconds, size)
+        model = Model(
+            name,
+            int(folder.name),
+            session,
+            batch_rows,
+            any_shape=not record.sources,
+            run_seconds=self.settings.run_seconds or None,
+            size=size,
+            preprocessing=fitting.of(folder, session.signatures),
+        )
         _logger.info("Loaded model %s with %s in %.0f ms", model, session.engine, (perf_counter() - start) * 1e3)
         return model
 

@@ -219,6 +219,33 @@ def _open_inference_server(base: str, components: Components) -> Paths:
     }
 
 
+def _classify(function: Function, models: Sequence[ServedSignature], components: Components) -> Paths:
+    return {
+        f"{_base(function)}/{model.name}/classify": {"post": _classify_operation(model, components)}
+        for model in models
+        if [spec.decode is not None for spec in model.signature.inputs.values()] == [True]
+    }
+
+
+def _classify_operation(model: ServedSignature, components: Components) -> Schema:
+    member = object_of({"class": {"type": "string"}, "index": {"type": "integer"}, "score": {"type": "number"}})
+    classes = {"type": "array", "items": {"type": "array", "items": member}}
+    answer = object_of({"predictions": classes, "model": {"const": model.name}, "version": {"type": "integer"}})
+    picture = components.add("picture", object_of({"image": {"type": "string", "contentEncoding": "base64"}}))
+    form = components.add("pictures_form", object_of({"image": {"type": "array", "items": _BINARY}}))
+    top = {"name": "top", "in": "query", "schema": {"type": "integer", "minimum": 1, "default": 5}}
+    body = _body(picture, examples.PICTURE)
+    body["content"] |= {"image/*": {"schema": _BINARY}, "multipart/form-data": {"schema": form}}
+    return {
+        "operationId": f"classify_{model.name}",
+        "tags": ["pictures"],
+        "summary": f"Classify pictures with model {model.name}",
+        "parameters": [{**top, "description": "how many classes to return for each picture"}],
+        "requestBody": body,
+        "responses": _responses(components.add(f"{model.name}_classify_response", answer), _problems()),
+    }
+
+
 def _health(function: Function, _: Sequence[ServedSignature], components: Components) -> Paths:
     state = components.add("health", object_of({"status": {"type": "string"}}))
     paths = {}
@@ -299,6 +326,7 @@ OPERATIONS: dict[str, Callable[[Function, Sequence[ServedSignature], Components]
     "PredictX": _predict_x,
     "TfServing": _tf_serving,
     "OpenInference": _open_inference,
+    "Classify": _classify,
     "Health": _health,
     "Page": _page,
     "OpenApi": _openapi,

@@ -19,6 +19,9 @@ from serving.wire.open_inference_tensors import DATATYPES
 _ROWS = 2  # for a first dimension that may vary
 _SIZE = 3  # for any other
 
+# A grey picture of one pixel, as PNG.
+PICTURE = {"image": "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNoAAAAggCB2kUIOwAAAABJRU5ErkJggg=="}
+
 _MOST_VALUES = 256  # in an example that is written out
 _MOST_BYTES = 16 * 1024 * 1024  # in a request that a command makes, so that the app takes it by default
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from serving.engines.signature import TensorSpec
+from serving.engines.signature import Reserve, TensorSpec
 from serving.errors import BadRequestError, BodyTooLargeError, PredictionError
 
 _LONGEST_QUOTE = 40  # characters of a client's value that an error message repeats
@@ -32,9 +32,6 @@ _COUNTED_BYTES = 16 * 1024
 
 # Nothing else runs while orjson makes them, for a tenth of a second, nor while they are freed.
 _MOST_LISTS = 1_000_000
-
-# Asks for so many bytes of memory, for as long as the request is in work; raises ServingError if they can't be had.
-Reserve = Callable[[int], None]
 
 
 def free(size: int) -> None:

@@ -12,16 +12,15 @@ import math
 import re
 import reprlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from serving.engines.signature import Signature, TensorSpec, shape_fits, shape_text
+from serving.engines.signature import Reserve, Signature, TensorSpec, shape_fits, shape_text
 from serving.errors import BadRequestError
-from serving.wire import json_tensors
+from serving.wire import json_tensors, npy, uploads
 from serving.wire import open_inference_tensors as tensors
-from serving.wire.json_tensors import Reserve
 
 # The header of a body with raw bytes: the number of bytes of JSON before them.
 HEADER_LENGTH = "Inference-Header-Content-Length"
@@ -33,19 +32,22 @@ _MAX_VALUES = 2**31 - 1
 _TYPE_NAMES = {bool: "true or false", int: "a whole number", str: "a string", list: "a list", dict: "a JSON object"}
 
 # Triton's other ways to send or return a tensor. They are refused, since ignoring them would change the answer.
-_UNSUPPORTED = ("shared_memory_region", "classification")
+_UNSUPPORTED = ("shared_memory_region",)
+_CLASSIFICATION = "classification"  # an output as its highest classes (extension_classification.md)
 
 
 @dataclass(frozen=True)
 class InferRequest:
     """A request: its ``id`` or None, arrays by input name, and the outputs to return.
 
-    ``outputs`` has the names requested, or all if none is, each with whether to return it as binary data.
+    ``outputs`` has the names requested, or all if none is, each with whether to return it as binary data. ``classes``
+    has those of which the highest classes are wanted, with their number.
     """
 
     id: str | None
     feeds: Mapping[str, np.ndarray]
     outputs: Mapping[str, bool]
+    classes: Mapping[str, int] = field(default_factory=dict)
 
 
 def header_length(text: str | None) -> int | None:
@@ -73,12 +75,22 @@ def decode_infer(
         document = json_tensors.parse(header, reserve)
         if type(document) is not dict:
             raise BadRequestError('The request must be a JSON object such as {"inputs": [...]}.')
-        feeds = _feeds(document, raw, signature.inputs)
+        feeds = _feeds(document, raw, signature.inputs, reserve)
         binary_by_default = _optional(_parameters(document, "the request"), "binary_data_output", bool, "the request")
         outputs = _outputs(document, bool(binary_by_default), signature.outputs)
-        return InferRequest(_optional(document, "id", str, "the request"), feeds, outputs)
+        return InferRequest(_optional(document, "id", str, "the request"), feeds, outputs, _classes(document))
     except RecursionError:  # from a value that could be parsed, but not quoted in an error message
         raise BadRequestError(json_tensors.TOO_DEEP) from None
+
+
+def decode_npy(body: bytes, signature: Signature) -> InferRequest:
+    """Return the request in a body that is the only input as a NumPy file; raises BadRequestError."""
+    if len(signature.inputs) != 1:
+        names = ", ".join(signature.inputs)
+        raise BadRequestError(f"{npy.MEDIA_TYPE} is for models with one input; this model has: {names}.")
+    [(name, spec)] = signature.inputs.items()
+    _check_datatypes(signature.outputs, signature.outputs)
+    return InferRequest(None, {name: npy.decode(body, name, spec)}, dict.fromkeys(signature.outputs, False))
 
 
 def encode_infer(
@@ -126,25 +138,60 @@ def _split(body: bytes, length: int | None) -> tuple[bytes, memoryview]:
     return body[:length], memoryview(body)[length:]
 
 
-def _feeds(document: Mapping[str, Any], raw: memoryview, specs: Mapping[str, TensorSpec]) -> dict[str, np.ndarray]:
+def _feeds(
+    document: Mapping[str, Any], raw: memoryview, specs: Mapping[str, TensorSpec], reserve: Reserve
+) -> dict[str, np.ndarray]:
     feeds: dict[str, np.ndarray] = {}
     for number, entry in enumerate(_required(document, "inputs", list, "the request"), 1):
         name = _name(entry, "input", number, specs, feeds)
-        _check_datatype(entry, name, specs[name])
-        shape = _shape(entry, name, specs[name])
+        spec = _sent(entry, specs[name])
+        _check_datatype(entry, name, spec)
+        shape = _shape(entry, name, spec)
         size = _binary_size(entry, name, len(raw))
         if size is None:
             data = _required(entry, "data", list, f"input {name!r}")
-            feeds[name] = tensors.from_json(data, shape, name, specs[name])
+            feeds[name] = tensors.from_json(data, shape, name, spec)
         else:
-            feeds[name] = tensors.from_binary(raw[:size], shape, name, specs[name])
+            feeds[name] = tensors.from_binary(raw[:size], shape, name, spec)
             raw = raw[size:]
+        if spec is not specs[name]:
+            feeds[name] = _pictures(feeds[name], name, specs[name], reserve, is_base64=size is None)
     missing = [name for name in specs if name not in feeds]
     if missing:
         raise BadRequestError(f"The model expects the inputs {', '.join(specs)}; missing: {', '.join(missing)}.")
     if raw:
         raise BadRequestError(f"{len(raw)} bytes are left after the last tensor; expected none.")
     return feeds
+
+
+def _sent(entry: Mapping[str, Any], spec: TensorSpec) -> TensorSpec:
+    """Return the spec of what is sent for an input: BYTES of any shape where that is pictures, else its own."""
+    if spec.decode is None or entry.get("datatype") != "BYTES":
+        return spec
+    return replace(spec, dtype=np.dtype(object), dtype_name="string", any_shape=True)
+
+
+def _pictures(array: np.ndarray, name: str, spec: TensorSpec, reserve: Reserve, is_base64: bool) -> np.ndarray:
+    contents: list[bytes] = array.ravel().tolist()
+    if is_base64:  # JSON can't carry the bytes themselves
+        contents = [
+            uploads.from_base64(content.decode(), name, index, array.shape) for index, content in enumerate(contents)
+        ]
+    assert spec.decode is not None
+    return spec.decode(contents, reserve)
+
+
+def _classes(document: Mapping[str, Any]) -> dict[str, int]:
+    """Return how many of the highest classes are wanted, by output; ``_outputs`` has checked the rest."""
+    wanted = {}
+    for entry in document.get("outputs") or ():
+        place = f"output {entry['name']!r}"
+        count = _optional(_parameters(entry, place), _CLASSIFICATION, int, place)
+        if count is not None and count < 1:
+            raise json_tensors.wrong_value("a whole number above 0", count, f"{_CLASSIFICATION} of {place}", 0, ())
+        if count is not None:
+            wanted[entry["name"]] = count
+    return wanted
 
 
 def _outputs(document: Mapping[str, Any], binary_by_default: bool, specs: Mapping[str, TensorSpec]) -> dict[str, bool]:
@@ -178,7 +225,8 @@ def _check_datatype(entry: Mapping[str, Any], name: str, spec: TensorSpec) -> No
     expected = tensors.datatype(name, spec)
     got = _required(entry, "datatype", str, f"input {name!r}")
     if got != expected:
-        raise BadRequestError(f"Input {name!r} has datatype {reprlib.repr(got)}; expected {expected!r}.")
+        hint = " or, for pictures, 'BYTES'" * (spec.decode is not None)
+        raise BadRequestError(f"Input {name!r} has datatype {reprlib.repr(got)}; expected {expected!r}{hint}.")
 
 
 def _shape(entry: Mapping[str, Any], name: str, spec: TensorSpec) -> tuple[int, ...]:
@@ -211,7 +259,7 @@ def _binary_size(entry: Mapping[str, Any], name: str, available: int) -> int | N
 
 def _parameters(owner: Mapping[str, Any], place: str) -> Mapping[str, Any]:
     parameters = _optional(owner, "parameters", dict, place) or {}
-    for key in _UNSUPPORTED:
+    for key in _UNSUPPORTED if place.startswith("output") else (*_UNSUPPORTED, _CLASSIFICATION):
         if key in parameters:
             raise BadRequestError(f"{key} of {place} is not supported.")
     return parameters

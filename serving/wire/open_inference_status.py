@@ -30,7 +30,7 @@ _STATES = {State.AVAILABLE: "READY", State.LOADING: "LOADING"}  # any other is U
 # Triton's ``<project>_<format>``.
 _PLATFORMS = {"tensorflow": "tensorflow_savedmodel", "litert": "litert_flatbuffer"}
 
-_EXTENSIONS = ["binary_tensor_data"]
+_EXTENSIONS = ["binary_tensor_data", "classification"]
 
 
 @dataclass(frozen=True)
@@ -115,8 +115,14 @@ def error_body(message: str) -> bytes:
 
 def _tensors(specs: Mapping[str, TensorSpec]) -> list[dict[str, Any]]:
     return [
-        {"name": name, "datatype": tensors.datatype(name, spec), "shape": _shape(spec)} for name, spec in specs.items()
+        {"name": name, "datatype": tensors.datatype(name, spec), "shape": _shape(spec), **_parameters(spec)}
+        for name, spec in specs.items()
     ]
+
+
+def _parameters(spec: TensorSpec) -> dict[str, Any]:
+    """Say that an input takes pictures too, by MLServer's name for what a tensor's content is."""
+    return {"parameters": {"content_type": "image"}} if spec.decode is not None else {}
 
 
 def _shape(spec: TensorSpec) -> list[int]:

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from serving.engines.signature import DEFAULT_SIGNATURE, Signature, TensorSpec, shape_fits, shape_text
+from serving.engines.signature import DEFAULT_SIGNATURE, Reserve, Signature, TensorSpec, shape_fits, shape_text
 from serving.errors import BadRequestError
 from serving.wire import json_rows, json_tensors, tf_example
 from serving.wire.json_rows import NumberRows
-from serving.wire.json_tensors import Reserve, quote
+from serving.wire.json_tensors import quote
 from serving.wire.tf_example import is_base64, to_bytes, type_name
 
 # The one input of a signature that takes examples, and its outputs (signature_constants.h).
@@ -71,9 +71,9 @@ def decode_predict(
     if "instances" in document and "inputs" in document:
         raise BadRequestError("Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist.")
     if "instances" in document:
-        return PredictRequest(key, _from_rows(document["instances"], inputs), by_rows=True)
+        return PredictRequest(key, _from_rows(document["instances"], inputs, reserve), by_rows=True)
     if "inputs" in document:
-        return PredictRequest(key, _from_columns(document["inputs"], inputs), by_rows=False)
+        return PredictRequest(key, _from_columns(document["inputs"], inputs, reserve), by_rows=False)
     raise BadRequestError("Missing 'inputs' or 'instances' key.")
 
 
@@ -119,14 +119,28 @@ def decode_examples(
 ) -> PredictRequest:
     """Return the request in a body with ``examples``, for a signature that takes them.
 
-    The only feed is a string tensor of shape [examples]; see ``tf_example.serialize``. Raises BadRequestError.
+    The only feed is a string tensor of shape [examples]; see ``tf_example.serialize``. A model that takes pictures has
+    them as the only feature of each example, in base64. Raises BadRequestError.
     """
     document, key = _document(body, reserve)
     signature = _signature(key, signatures)
+    if [spec.decode is not None for spec in signature.inputs.values()] == [True]:
+        return PredictRequest(key, _pictures(document, signature.inputs, reserve), by_rows=True)
     if [(name, spec.dtype_name) for name, spec in signature.inputs.items()] != [(_EXAMPLES, "string")]:
         got = ", ".join(f"{name} ({spec.dtype_name})" for name, spec in signature.inputs.items())
         raise BadRequestError(f"Expected signature {key!r} to have one input, {_EXAMPLES} (string); it has {got}.")
     return PredictRequest(key, {_EXAMPLES: tf_example.serialize(document)}, by_rows=True)
+
+
+def _pictures(document: Mapping[str, Any], inputs: Mapping[str, TensorSpec], reserve: Reserve) -> dict[str, np.ndarray]:
+    examples = document.get("examples")
+    for number, example in enumerate(examples if type(examples) is list and examples else [None]):
+        if type(example) is not dict or [is_base64(value) for value in example.values()] != [True]:
+            expected = 'a list of objects with one picture, such as {"image/encoded": {"b64": "..."}}'
+            raise BadRequestError(f"Expecting 'examples' to be {expected}; got {quote(example)} at item {number}.")
+    [(name, spec)] = inputs.items()
+    values = [value for example in document["examples"] for value in example.values()]
+    return {name: _to_tensor(values, name, spec, reserve)}
 
 
 def encode_classification(outputs: Mapping[str, np.ndarray]) -> bytes:
@@ -183,14 +197,15 @@ def _signature(key: str, signatures: Mapping[str, Signature]) -> Signature:
     return signatures[key]
 
 
-def _from_rows(instances: Any, inputs: Mapping[str, TensorSpec]) -> dict[str, np.ndarray]:
+def _from_rows(instances: Any, inputs: Mapping[str, TensorSpec], reserve: Reserve) -> dict[str, np.ndarray]:
     if type(instances) is not list:
         raise BadRequestError(f"Expecting 'instances' to be an list/array; got {quote(instances)}.")
     if not instances:
         raise BadRequestError("No values in 'instances' array.")
     if _is_named(instances[0]):
         _check_objects(instances, inputs)
-        return {name: _to_tensor([item[name] for item in instances], name, spec) for name, spec in inputs.items()}
+        columns = {name: [item[name] for item in instances] for name in inputs}
+        return {name: _to_tensor(columns[name], name, spec, reserve) for name, spec in inputs.items()}
     if len(inputs) > 1:
         names = ", ".join(inputs)
         raise BadRequestError(f"instances is a plain list, but expecting list of objects with the inputs {names}.")
@@ -199,7 +214,7 @@ def _from_rows(instances: Any, inputs: Mapping[str, TensorSpec]) -> dict[str, np
             if _is_named(item):
                 raise BadRequestError(f"Expecting value/list but got object at item {number} of input list.")
     [(name, spec)] = inputs.items()
-    return {name: _to_tensor(instances, name, spec)}
+    return {name: _to_tensor(instances, name, spec, reserve)}
 
 
 def _check_objects(instances: list[Any], inputs: Mapping[str, TensorSpec]) -> None:
@@ -217,7 +232,7 @@ def _check_objects(instances: list[Any], inputs: Mapping[str, TensorSpec]) -> No
             )
 
 
-def _from_columns(columns: Any, inputs: Mapping[str, TensorSpec]) -> dict[str, np.ndarray]:
+def _from_columns(columns: Any, inputs: Mapping[str, TensorSpec], reserve: Reserve) -> dict[str, np.ndarray]:
     if not _is_named(columns):
         if len(inputs) > 1:
             names = ", ".join(inputs)
@@ -226,7 +241,7 @@ def _from_columns(columns: Any, inputs: Mapping[str, TensorSpec]) -> dict[str, n
     for name in inputs:
         if name not in columns:
             raise BadRequestError(f"Missing named input: {name} in 'inputs' object.", input=name)
-    return {name: _to_tensor(columns[name], name, spec) for name, spec in inputs.items()}
+    return {name: _to_tensor(columns[name], name, spec, reserve) for name, spec in inputs.items()}
 
 
 def _is_named(value: Any) -> bool:
@@ -234,10 +249,12 @@ def _is_named(value: Any) -> bool:
     return type(value) is dict and not is_base64(value)
 
 
-def _to_tensor(value: Any, name: str, spec: TensorSpec) -> np.ndarray:
+def _to_tensor(value: Any, name: str, spec: TensorSpec, reserve: Reserve = json_tensors.free) -> np.ndarray:
     """Return nested lists of JSON values as an array of the spec's dtype; raises BadRequestError."""
     if spec.dtype.kind not in _JSON_TYPES:
         raise BadRequestError(f"{name}: no JSON value can be converted to type: {spec.dtype_name}.", input=name)
+    if spec.decode is not None and type(value) is list and value and all(map(is_base64, value)):
+        return spec.decode(_strings(value, (len(value),), name).tolist(), reserve)
     _check_shape(value, name, spec)
     leaves, shape = json_tensors.flatten(value, name, spec)
     if spec.dtype_name == "string":

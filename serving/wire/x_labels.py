@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from serving.engines.signature import DEFAULT_SIGNATURE, Signature, TensorSpec
+from serving.engines.signature import DEFAULT_SIGNATURE, Reserve, Signature, TensorSpec
 from serving.errors import BadRequestError
+from serving.preprocessing.classification import Classifier
 from serving.wire import json_rows, json_tensors
 from serving.wire.json_rows import NumberRows
-from serving.wire.json_tensors import Reserve
 
 SIGNATURE = DEFAULT_SIGNATURE
 
@@ -69,17 +69,20 @@ def _numbers(spec: TensorSpec, leaves: Sequence[Any], shape: tuple[int, ...], fi
     return json_tensors.numbers(leaves, shape, "X", spec, first)
 
 
-def encode(outputs: Mapping[str, np.ndarray]) -> bytes:
+def encode(outputs: Mapping[str, np.ndarray], classifier: Classifier | None = None) -> bytes:
     """Return ``{"labels": ...}``: nested lists for a single output, else an object of nested lists by output name.
 
-    Raises PredictionError for NaN and infinities, which JSON can't represent.
+    With a classifier, ``classes`` has the name of each row's class beside them. Raises PredictionError for NaN and
+    infinities, which JSON can't represent.
     """
     texts = {name: json_tensors.to_json(array, name) for name, array in outputs.items()}
     if len(texts) == 1:
         [labels] = texts.values()
     else:
         labels = b"{%b}" % b", ".join(b"%b: %b" % (json.dumps(name).encode(), text) for name, text in texts.items())
-    return b'{"labels": %b}' % labels
+    if classifier is None or not classifier.names:
+        return b'{"labels": %b}' % labels
+    return b'{"labels": %b, "classes": %b}' % (labels, json.dumps(classifier.names_of(outputs)).encode())
 
 
 def _member_x(document: Any) -> str | list:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end import keras_models
+from tests.end_to_end import keras_models, picture_models
 from tests.end_to_end.keras_models import KerasModel
 from tests.end_to_end.running_host import PATIENCE_SECONDS, AppFolder, Gate, RunningHost, running_host, under_test
 from tests.fixtures import lay_out_app
@@ -47,6 +47,15 @@ def models_host(models, app_root, tmp_path_factory):
     """A host that serves those models."""
     folder = tmp_path_factory.mktemp("models")
     keras_models.export(models, folder)
+    with running_host(app_root, SERVING_MODEL_PATH=folder) as host:
+        yield host
+
+
+@pytest.fixture(scope="session")
+def pictures_host(app_root, tmp_path_factory):
+    """A host that serves models of pictures."""
+    folder = tmp_path_factory.mktemp("pictures")
+    picture_models.export(folder)
     with running_host(app_root, SERVING_MODEL_PATH=folder) as host:
         yield host
 

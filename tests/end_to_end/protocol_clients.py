@@ -1,9 +1,11 @@
 """Real clients of the protocols asking the tests' own model: run in ``.venv-clients``, each prints its answers as JSON.
 
-``python protocol_clients.py triton|kserve_v2|kserve_v1|ovms http://localhost:7071``
+``python protocol_clients.py triton|kserve_v2|kserve_v1|ovms http://localhost:7071``, or ``triton_pictures`` with
+pictures in base64 after the URL.
 """
 
 import asyncio
+import base64
 import json
 import sys
 from typing import Any
@@ -40,6 +42,23 @@ def triton(url: str) -> Answers:
         client.infer("parity", [triton.InferInput("Y", [1, 2], "FP32")])
     except triton.InferenceServerException as error:
         answers["error"] = [error.status(), error.message()]
+    return answers
+
+
+def triton_pictures(url: str) -> Answers:
+    import tritonclient.http as triton
+
+    client = triton.InferenceServerClient(f"{url.removeprefix('http://')}/api")
+    pictures = np.array([base64.b64decode(text) for text in sys.argv[3:]], object)
+    answers: Answers = {}
+    for binary in (True, False):
+        wanted = triton.InferRequestedOutput("kind", binary_data=binary, class_count=2)
+        rows = triton.InferInput("picture", [len(pictures)], "BYTES")
+        rows.set_data_from_numpy(pictures, binary_data=True)
+        result = client.infer("shade", [rows], outputs=[wanted]).as_numpy("kind")
+        answers[f"classes {binary}"] = [
+            [one if isinstance(one, str) else one.decode() for one in row] for row in result
+        ]
     return answers
 
 

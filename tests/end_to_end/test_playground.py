@@ -8,8 +8,10 @@ from typing import Any, Literal
 
 import httpx
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.end_to_end.picture_models import DARK, LIGHT, in_base64
 from tests.end_to_end.running_host import RunningHost
 
 OpenPage = Callable[..., Any]
@@ -180,7 +182,7 @@ def test_another_range_is_drawn(open_page: OpenPage) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 768, 1600])
+@pytest.mark.parametrize("width", [320, 768, 1600])
 def test_text_fits_and_has_contrast_in_light_and_dark_narrow_and_wide(open_page, width, scheme):
     page = open_page(width, scheme)
     page.click("#predict")
@@ -206,6 +208,171 @@ def test_the_form_of_any_model_predicts_as_it_opens(browser, models_host, models
     page.locator("#answer table").first.wait_for()
     assert page.locator("#answer table").count() == len(models[name].answers)
     page.close()
+
+
+@pytest.fixture
+def open_pictures(browser, pictures_host):
+    """Return a function that opens the playground on a model of ``picture_models``."""
+    pages = []
+
+    def open_model(name, width=1400, scheme="light", **options):
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme, **options)
+        page.goto(f"{pictures_host.url}/api/playground")
+        expect(page.locator("#predict")).to_be_enabled()
+        page.select_option("#model", name)
+        expect(page.locator("#state")).to_have_text(f"{name}: version 1")
+        pages.append(page)
+        return page
+
+    yield open_model
+    for page in pages:
+        page.close()
+
+
+def choose_picture(page, content=LIGHT):
+    file = {"name": "sun & moon's.png", "mimeType": "image/png", "buffer": content}
+    page.set_input_files("#inputs input[type=file]", file)
+
+
+def expect_classes(page, *names):
+    expect(page.locator("#answer table.classes th[scope=row]")).to_have_text(list(names))
+
+
+# How a page gets a file by a drop or from the clipboard: an event with a DataTransfer.
+HAND_OVER = """([selector, kind, base64]) => {
+  const transfer = new DataTransfer();
+  const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+  transfer.items.add(new File([bytes], "handed.png", { type: "image/png" }));
+  const event = kind === "paste" ? new ClipboardEvent(kind, { clipboardData: transfer, bubbles: true })
+    : new DragEvent(kind, { dataTransfer: transfer, bubbles: true, cancelable: true });
+  document.querySelector(selector).dispatchEvent(event);
+}"""
+
+
+def test_a_chosen_picture_is_named_with_bars_and_shown_as_the_model_sees_it(open_pictures):
+    page = open_pictures("shade")
+
+    choose_picture(page)
+
+    expect_classes(page, "light", "dark")
+    bars = page.locator("#answer meter").evaluate_all("bars => bars.map((bar) => bar.value)")
+    assert bars[0] > 0.7 > 0.3 > bars[1]
+    sizes = page.locator("#answer img").evaluate_all("images => images.map((i) => [i.naturalWidth, i.naturalHeight])")
+    assert sizes == [[8, 8]]
+    assert page.locator("#photo img").evaluate("image => image.naturalWidth") == 20
+
+
+@pytest.mark.parametrize(("selector", "kind"), [(".drop", "drop"), ("body", "paste")])
+def test_a_picture_can_be_dropped_and_pasted(open_pictures, selector, kind):
+    page = open_pictures("shade")
+
+    page.evaluate(HAND_OVER, [selector, kind, in_base64(DARK)])
+
+    expect_classes(page, "dark", "light")
+    expect(page.locator("#photo figcaption")).to_have_text("handed.png")
+
+
+def test_the_curl_of_a_picture_gives_the_same_answer(open_pictures, tmp_path):
+    page = open_pictures("shade")
+    choose_picture(page)
+    expect_classes(page, "light", "dark")
+    (tmp_path / "sun & moon's.png").write_bytes(LIGHT)
+
+    command = page.inner_text("#curl")
+    done = subprocess.run(["bash", "-c", command], capture_output=True, check=True, cwd=tmp_path)
+
+    assert [one["class"] for one in json.loads(done.stdout)["predictions"][0]] == ["light", "dark"]
+
+
+def test_without_a_picture_and_with_a_bad_one_the_page_says_what_is_wrong(open_pictures):
+    page = open_pictures("shade")
+
+    page.click("#predict")
+    expect(page.locator("#inputs .wrong")).to_have_text("Choose a picture first.")
+
+    choose_picture(page, b"no picture")
+    expect(page.locator("#answer .wrong")).to_contain_text("Picture 1 is not a picture in a format that is read")
+
+
+def test_a_large_tensor_is_summarized_and_never_printed(open_pictures):
+    page = open_pictures("large")
+    page.fill("#inputs .fill", "0.25")
+
+    page.click("#predict")
+
+    summary = "FP32 [1,40,40,3], 4,800 values from 0.25 to 0.25, 0.25 on average."
+    expect(page.locator("#answer")).to_contain_text(summary)
+    assert len(page.locator("body").inner_text()) < 2000
+    assert page.evaluate("document.body.scrollHeight") < 2000
+    done = subprocess.run(["bash", "-c", page.inner_text("#curl")], capture_output=True, check=True)
+    assert json.loads(done.stdout)["outputs"][0]["data"] == [0.25] * 4800
+
+
+def test_a_reload_keeps_the_model_and_what_was_entered(open_page, open_pictures):
+    page = open_page()
+    page.click("text=Add a row")
+    page.locator("#inputs input").nth(5).fill("0.75")
+    page.reload()
+    expect(page.locator("#inputs .row")).to_have_count(3)
+    expect(page.locator("#inputs input").nth(5)).to_have_value("0.75")
+
+    pictures = open_pictures("shade")
+    choose_picture(pictures)
+    expect_classes(pictures, "light", "dark")
+    pictures.reload()
+    expect(pictures.locator("#model")).to_have_value("shade")
+    expect(pictures.locator("#photo figcaption")).to_have_text("sun & moon's.png")
+    pictures.click("#predict")
+    expect_classes(pictures, "light", "dark")
+
+    pictures.select_option("#model", "large")
+    pictures.fill("#inputs .fill", "0.5")
+    pictures.reload()
+    expect(pictures.locator("#inputs .fill")).to_have_value("0.5")
+
+
+def test_copy_says_so_until_the_request_changes(open_pictures):
+    page = open_pictures("large", permissions=["clipboard-read", "clipboard-write"])
+
+    page.click("#copy")
+    expect(page.locator("#copy")).to_have_text("Copied")
+    page.fill("#inputs .fill", "2")
+    expect(page.locator("#copy")).to_have_text("Copy")
+
+    page.click("#copy")
+    expect(page.locator("#copy")).to_have_text("Copied")
+    expect(page.locator("#copy")).to_have_text("Copy")  # after a while
+
+
+def test_the_surface_works_by_keyboard(open_page):
+    page = open_page()
+    page.focus("#picture")
+
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowUp")
+    fields = [float(page.locator("#inputs input").nth(index).input_value()) for index in (0, 1)]
+    page.keyboard.press("Enter")
+
+    assert fields == pytest.approx([0.475, 0.525], abs=0.001)
+    assert len(answers(page)) == 2
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 1400])
+@pytest.mark.parametrize("name", ["parity", "shade", "large"])
+def test_axe_finds_nothing(open_page, open_pictures, name, width, scheme):
+    page = open_page(width, scheme) if name == "parity" else open_pictures(name, width, scheme)
+    if name == "shade":
+        choose_picture(page)
+        expect_classes(page, "light", "dark")
+    else:
+        page.click("#predict")
+        page.locator("#answer p").nth(1).wait_for()
+
+    found = Axe().run(page)
+
+    assert found.response["violations"] == [], found.generate_report()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_a_server_that_is_gone_is_reported(open_page: OpenPage) -> None:

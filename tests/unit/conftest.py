@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from serving.models import repository
+from tests.unit.picture_files import write_recipe
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as in the app
@@ -68,3 +69,11 @@ def put(models: Path, saved_model: SaveModel) -> Callable[..., None]:
 def adder(put: Callable[..., None], tf: Any) -> None:
     """Put a model named ``adder``, version 3, into the model folder: it adds the two columns of its rows."""
     put("adder", lambda x: tf.reduce_sum(x, 1, keepdims=True), version=3)
+
+
+@pytest.fixture
+def shade(put: Callable[..., None], tf: Any, models: Path) -> None:
+    """Put a model named ``shade``, versions 1 and 2, into the model folder: it answers how light a picture is."""
+    for version in (1, 2):
+        put("shade", lambda x: tf.reduce_mean(x, [1, 2]), shape=(None, 4, 4, 1), version=version)
+    write_recipe(models / "shade", {"image": {"scale": [0, 1]}, "classes": ["dark", "light"]})

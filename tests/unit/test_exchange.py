@@ -17,6 +17,7 @@ from serving.errors import (
     UnsupportedMediaTypeError,
 )
 from serving.exchange import Exchange
+from serving.preprocessing.fitting import NONE
 from serving.stopwatch import Stopwatch
 
 MIB = 1024 * 1024
@@ -26,11 +27,11 @@ def exchange(body=b"", models=None):
     return Exchange("POST", "", {}, body, models)
 
 
-def model(batch_rows):
+def model(batch_rows, preprocessing=NONE):
     async def predict(feeds, signature):
         return {signature: feeds["x"]}, batch_rows
 
-    return SimpleNamespace(predict=predict, version=7, engine="litert")
+    return SimpleNamespace(predict=predict, version=7, engine="litert", preprocessing=preprocessing)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +104,9 @@ def test_a_large_body_and_a_large_answer_take_memory_until_they_are_answered():
     with pytest.raises(BusyError) as caught:
         other.accept_body(2**30)
     assert caught.value.retry_after_seconds == 1
+    one.share.reserve(-2_000_000)  # half of what it has
+    other.share.reserve(7_999_999)
+    other.share.release()
     one.share.release()
     other.accept_body(2**30)
     with pytest.raises(BodyTooLargeError, match=r"needs 14 MB of memory; the limit is 10 MB\."):
@@ -214,3 +218,17 @@ def test_only_a_model_that_is_not_loaded_is_loaded_and_timed():
     assert (first.facts, list(first.stopwatch.laps)) == ({"model": "a", "version": 7, "engine": "litert"}, [])
     assert (second.facts, list(second.stopwatch.laps)) == ({"model": "b", "version": 7, "engine": "litert"}, ["load"])
     assert asked == [("b", 3)]
+
+
+def test_bodies_for_models_of_pictures_are_decoded_in_one_thread():
+    taken = model(1, SimpleNamespace(picture=object()))
+    one = exchange(b"x", SimpleNamespace(loaded=lambda name, version: taken))
+
+    async def run():
+        before = await one.decode(threading.get_ident)
+        await one.model("shade")
+        return before, await one.decode(threading.get_ident)
+
+    before, after = asyncio.run(run())
+    _, again = asyncio.run(run())
+    assert before == threading.get_ident() != after == again

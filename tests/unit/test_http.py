@@ -160,7 +160,7 @@ def test_an_answer_that_json_cannot_carry_is_500_and_logged(put, tf, caplog):
 
 @pytest.mark.usefixtures("adder")
 def test_an_unexpected_error_is_500_without_its_text_and_logged_with_it(monkeypatch, caplog):
-    def fail(outputs):
+    def fail(outputs, classifier):
         raise RuntimeError("secret detail in /a/path")
 
     monkeypatch.setattr(x_labels, "encode", fail)

@@ -82,6 +82,15 @@ def test_an_unknown_path_or_method_is_404_with_an_empty_body(method: str, path: 
     assert (response.status_code, response.content) == (404, b"")
 
 
+def test_the_root_leads_to_the_page_that_is_home() -> None:
+    app = FunctionsApplication([], MAX_BODY_BYTES, "/api/playground")
+
+    response = request(app, "/", "GET")
+
+    assert (response.status_code, response.headers["Location"]) == (302, "/api/playground")
+    assert request(app, "/other", "GET").status_code == 404
+
+
 def test_an_exception_in_a_function_is_logged_and_500_with_an_empty_body(caplog: pytest.LogCaptureFixture) -> None:
     response = request(application({"F": fail}), "/F")
 

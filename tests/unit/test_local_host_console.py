@@ -20,8 +20,7 @@ def lines(root: Path, sample: str | None = None, loaded: bool = True, **function
     if sample is not None:
         (root / "F" / "sample.dat").write_text(sample, encoding="utf-8")
     entry_point = (lambda req: "") if loaded else None
-    functions = function_app.read(root).functions
-    return console.function_list(functions, {"F": entry_point}, "http://localhost:7071").split("\n\n")[2:]
+    return console.function_list(function_app.read(root), {"F": entry_point}, "http://localhost:7071").split("\n\n")[2:]
 
 
 def http(**trigger: Any) -> list[dict[str, Any]]:
@@ -52,3 +51,16 @@ def test_a_sample_request_is_listed_as_a_command(tmp_path: Path) -> None:
 
     command = """curl -s -H 'Content-Type: application/json' -d '{"say": "it'"'"'s"}' http://localhost:7071/api/F"""
     assert listed[1] == f"\t\t{command}\n"
+
+
+def test_the_playground_is_named_first(tmp_path: Path) -> None:
+    (tmp_path / "Playground").mkdir()
+    content = {"bindings": http(route="try")}
+    (tmp_path / "Playground" / "function.json").write_text(json.dumps(content), encoding="utf-8")
+    (tmp_path / "host.json").write_text("{}", encoding="utf-8")
+    app = function_app.read(tmp_path)
+
+    listed = console.function_list(app, {"Playground": lambda req: ""}, "http://localhost:7071")
+
+    assert app.home == "/api/try"
+    assert listed.split("\n\n")[1] == "Try the models on http://localhost:7071/api/try"

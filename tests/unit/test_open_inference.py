@@ -287,7 +287,10 @@ def test_a_value_that_can_be_parsed_but_not_quoted_is_refused():
         pytest.param({"outputs": [{"name": "labels"}] * 2}, "output 'labels' is given twice", id="an output twice"),
         (with_parameters(5), "parameters of output 'labels': expected a JSON object, got 5"),
         (with_parameters({"binary_data": "x"}), "binary_data of output 'labels': expected true or false, got \"x\""),
-        (with_parameters({"classification": 3}), "classification of output 'labels' is not supported"),
+        (
+            with_parameters({"classification": 0}),
+            "classification of output 'labels': expected a whole number above 0, got 0.",
+        ),
         (with_parameters({"shared_memory_region": "r"}), "shared_memory_region of output 'labels' is not supported"),
     ],
 )

@@ -68,7 +68,10 @@ def test_binary_tensors_are_answered_by_binary_tensors():
 @pytest.mark.parametrize(
     ("path", "answer"),
     [
-        ("", {"name": "keras-functions", "version": __version__, "extensions": ["binary_tensor_data"]}),
+        (
+            "",
+            {"name": "keras-functions", "version": __version__, "extensions": ["binary_tensor_data", "classification"]},
+        ),
         ("health/live", {"live": True}),
         ("health/ready", {"ready": True, "live": True}),
         ("models/scale/ready", {"name": "scale", "ready": True}),

@@ -68,7 +68,7 @@ def test_a_name_that_could_leave_the_model_folder_is_never_a_model(name):
         (
             status.server_metadata,
             ("keras-functions", "1.0.0"),
-            {"name": "keras-functions", "version": "1.0.0", "extensions": ["binary_tensor_data"]},
+            {"name": "keras-functions", "version": "1.0.0", "extensions": ["binary_tensor_data", "classification"]},
         ),
         (status.error_body, ('no "x": \ud800',), {"error": 'no "x": \ud800'}),
         (status.repository_index, ([], False), []),

@@ -14,7 +14,11 @@ from serving.functions import Function
 from serving.openapi import document as openapi
 from serving.openapi import examples, schemas
 from serving.openapi.document import ServedSignature
-from serving.wire import open_inference, tf_serving, x_labels
+from serving.preprocessing import fitting
+from serving.preprocessing.recipe import Image, Recipe
+from serving.wire import open_inference, tf_serving, uploads, x_labels
+from serving.wire.json_tensors import free
+from tests.unit.picture_files import signature as pictured
 from tests.unit.specs import signature, spec
 
 SIGNATURES = {
@@ -40,6 +44,7 @@ FUNCTIONS = [
     function("B", "OpenInference", "v2/{*path}"),
     function("C", "Health", "health/{path?}", level="anonymous"),
     function("D", "Page", "playground", level="anonymous"),
+    function("F", "Classify", "models/{*path}"),
     function("E", "OpenApi", "openapi.json", level="anonymous"),
     function("Own", None),
     Function("Timer", {"type": "timerTrigger"}, None, None),
@@ -272,6 +277,20 @@ def test_the_example_of_a_body_can_be_sent(name):
         feeds.append(x_labels.decode(bodies["/PredictIt"], one))
     shapes = {key: examples.example_shape(spec) for key, spec in one.inputs.items()}
     assert [{key: array.shape for key, array in found.items()} for found in feeds] == [shapes] * len(feeds)
+
+
+def test_a_model_that_takes_pictures_has_a_path_for_them():
+    takes_pictures = fitting.fitted(Recipe(Image()), {"serving_default": pictured((8, 8, 1))})
+    described = takes_pictures.described({"serving_default": pictured((8, 8, 1))})["serving_default"]
+
+    operation = document(described)["paths"]["/models/model/classify"]["post"]
+
+    content = operation["requestBody"]["content"]
+    assert list(content) == ["application/json", "image/*", "multipart/form-data"]
+    body = json.dumps(content["application/json"]["example"]).encode()
+    assert takes_pictures.picture.decode(uploads.decode(body, "application/json"), free).shape == (1, 8, 8, 1)
+    assert "/models/model/classify" not in document(pictured((8, 8, 1)))["paths"]
+    validate(json.loads(json.dumps(document(described))))
 
 
 def test_every_model_has_its_paths():

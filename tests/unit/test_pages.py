@@ -48,7 +48,7 @@ def test_a_page_may_run_its_own_styles_and_scripts_only(page):
         return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
     assert call(page).headers["Content-Security-Policy"].split("; ") == [
-        *("default-src 'none'", "connect-src 'self'", "base-uri 'none'", "form-action 'none'"),
+        *("default-src 'none'", "connect-src 'self'", "img-src data:", "base-uri 'none'", "form-action 'none'"),
         "frame-ancestors 'none'",
         f"style-src {sha256('p {' + chr(10) + '}')}",
         f"script-src {sha256('one()')} {sha256('two()')}",

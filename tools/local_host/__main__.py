@@ -64,10 +64,10 @@ def _run(root: Path, port: int) -> None:
     os.chdir(root)
     entry_points = loader.load(app)
     pool = ThreadPoolExecutor(limits.thread_count, thread_name_prefix="function")
-    application = FunctionsApplication(_routed(app, entry_points, pool), limits.max_body_bytes)
+    application = FunctionsApplication(_routed(app, entry_points, pool), limits.max_body_bytes, app.home)
 
     base_url = f"http://localhost:{server.port_of(sockets)}"
-    server.serve(application, sockets, announce=console.function_list(app.functions, entry_points, base_url))
+    server.serve(application, sockets, announce=console.function_list(app, entry_points, base_url))
     if application.has_cut_off:
         # The thread of that function still runs, and Python would wait for it.
         os._exit(0)

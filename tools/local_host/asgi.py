@@ -8,7 +8,7 @@ from typing import Any
 
 from tools.local_host.body import BodyTooLargeError, ClientDisconnectedError, Receive, read_body
 from tools.local_host.invocation import HttpFunction
-from tools.local_host.messages import Answer, Scope, answer_from, empty_answer, request_from, routed_path
+from tools.local_host.messages import Answer, Scope, answer_from, empty_answer, redirect, request_from, routed_path
 from tools.local_host.routes import Route
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -24,11 +24,15 @@ _STOPPING = empty_answer(503)
 class FunctionsApplication:
     """Answers HTTP requests by calling functions; the function of a route is None if it could not be loaded.
 
-    ``has_cut_off`` becomes true when the host stops before a function has returned.
+    The root leads to the path ``home``, if there is one. ``has_cut_off`` becomes true when the host stops before a
+    function has returned.
     """
 
-    def __init__(self, routed: Iterable[tuple[Route, HttpFunction | None]], max_body_bytes: int) -> None:
+    def __init__(
+        self, routed: Iterable[tuple[Route, HttpFunction | None]], max_body_bytes: int, home: str | None = None
+    ) -> None:
         self.has_cut_off = False
+        self._home = home
         self._routed = sorted(routed, key=lambda pair: pair[0].specificity)
         self._max_body_bytes = max_body_bytes
         # Trying each route takes a tenth of a short request. The parameters reach functions as read-only mappings.
@@ -44,7 +48,7 @@ class FunctionsApplication:
     async def _answer(self, scope: Scope, receive: Receive) -> Answer | None:
         found = self._find(scope["method"], routed_path(scope))
         if found is None:
-            return _NOT_FOUND
+            return redirect(self._home) if self._home and scope["path"] == "/" else _NOT_FOUND
         function, route_params = found
         if function is None:
             _logger.error("%s: the function could not be loaded; see above.", scope["path"])

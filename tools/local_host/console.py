@@ -4,12 +4,11 @@ import logging
 import os
 import shlex
 import subprocess
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 
 from tools.local_host.errors import HostError
-from tools.local_host.function_app import FunctionConfig, HttpTrigger
+from tools.local_host.function_app import FunctionApp, FunctionConfig, HttpTrigger
 from tools.local_host.loader import EntryPoints
 
 # The levels of host.json and Python's. Python has no level below DEBUG, and none that turns logging off.
@@ -48,10 +47,13 @@ def start_logging(level: str) -> None:
     logging.basicConfig(level=_LEVELS[level.lower()], handlers=[handler])
 
 
-def function_list(functions: Iterable[FunctionConfig], entry_points: EntryPoints, base_url: str) -> str:
+def function_list(app: FunctionApp, entry_points: EntryPoints, base_url: str) -> str:
     """Return the list of functions with their URLs, each with a command for its sample request, if it has one."""
-    lines = [f"Listening on {base_url}. Press Ctrl-C to stop.", "Functions:"]
-    for config in functions:
+    lines = [f"Listening on {base_url}. Press Ctrl-C to stop."]
+    if app.home:
+        lines.append(f"Try the models on {base_url}{app.home}")
+    lines.append("Functions:")
+    for config in app.functions:
         if config.is_disabled:
             lines.append(f"Function {config.name} is disabled.")
         elif entry_points[config.name] is None:

@@ -59,6 +59,12 @@ class FunctionApp:
     log_level: str
     functions: tuple[FunctionConfig, ...]
 
+    @property
+    def home(self) -> str | None:
+        """The path of the page that the root leads to: that of the function ``Playground``, if there is one."""
+        pages = [config.http for config in self.functions if config.name == "Playground" and not config.is_disabled]
+        return next((f"/{page.route.template}" for page in pages if page), None)
+
 
 def read(root: Path) -> FunctionApp:
     """Read the app in a folder; raises HostError, which names the file and what is wrong with it."""

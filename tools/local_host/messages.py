@@ -25,6 +25,11 @@ def empty_answer(status: int) -> Answer:
     return Answer(status, [(b"content-length", b"0")], b"")
 
 
+def redirect(path: str) -> Answer:
+    """Return an answer that leads to another path."""
+    return Answer(302, [(b"location", path.encode()), (b"content-length", b"0")], b"")
+
+
 def routed_path(scope: Scope) -> str:
     """Return the decoded path. An encoded slash stays encoded, so that it does not start a new segment."""
     raw: bytes = scope["raw_path"]
