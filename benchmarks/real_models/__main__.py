@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -35,15 +35,20 @@ def main() -> None:
     models = [model for model in MODELS if not options.only or model.name in options.only]
     apps = [app for app in report.APPS if app != "onnx" or environments.is_installed(_ONNX)]
     with nullcontext(options.models) if options.models else tempfile.TemporaryDirectory() as folder:
-        measured = _measure(models, apps, options.rounds, Path(folder).resolve())
-    how = (
-        f"Medians of {options.rounds} rounds, each with the apps in turn, in fresh processes with a warm page cache. "
-        f"{machine()}. Measured with `python -m benchmarks.real_models`."
-    )
-    text = f"{report.markdown(measured)}\n\n{how}"
+        measured = []
+        for one in _measure(models, apps, options.rounds, Path(folder).resolve()):
+            measured.append(one)
+            text = f"{report.markdown(measured)}\n\n{_how(options.rounds)}"
+            if options.save:  # after each model, since all of them take long
+                fill(options.save, {"measured": text})
     print(text)
-    if options.save:
-        fill(options.save, {"measured": text})
+
+
+def _how(rounds: int) -> str:
+    return (
+        f"Medians of {rounds} round{'s' * (rounds > 1)}, each with the apps in turn, in fresh processes with a warm "
+        f"page cache. {machine()}. Measured with `python -m benchmarks.real_models`."
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,8 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _measure(models: Sequence[Model], apps: Sequence[str], rounds: int, folder: Path) -> list[report.Measured]:
-    measured = []
+def _measure(models: Sequence[Model], apps: Sequence[str], rounds: int, folder: Path) -> Iterator[report.Measured]:
     with tqdm(total=len(models) * (1 + rounds * len(apps))) as progress:
 
         def begin(what: str) -> None:
@@ -74,8 +78,7 @@ def _measure(models: Sequence[Model], apps: Sequence[str], rounds: int, folder: 
                     begin(f"{model.name}, {app}")
                     figures.append(_child(app, model.name, folder))
             engine = "LiteRT" if ExportRecord.read(folder / model.name / "1").litert else "TensorFlow"
-            measured.append(report.Measured(model.title, engine, runs))
-    return measured
+            yield report.Measured(model.title, engine, runs)
 
 
 def _child(app: str, name: str, folder: Path) -> dict[str, float]:
