@@ -119,16 +119,16 @@ def _markdown(results: Mapping[str, str]) -> str:
         "| | LiteRT | LiteRT or TensorFlow | TensorFlow |",
         "|---|---:|---:|---:|",
     ]
-    kinds = {
-        part: Counter(_kind(line) for key, line in results.items() if key.startswith(f"{part}/")) for part in _PARTS
-    }
-    lines += [
-        f"| {part} | " + " | ".join(str(counts[kind]) for kind in range(3)) + " |" for part, counts in kinds.items()
-    ]
-    for part in _PARTS:
-        rows = {key.partition("/")[2]: line for key, line in results.items() if key.startswith(f"{part}/")}
+    parts: dict[str, dict[str, str]] = {}
+    for key, line in sorted(results.items()):
+        part, _, name = key.partition("/")
+        parts.setdefault(part, {})[name] = line
+    for part, rows in parts.items():
+        counts = Counter(map(_kind, rows.values()))
+        lines.append(f"| {part} | {counts[0]} | {counts[1]} | {counts[2]} |")
+    for part, rows in parts.items():
         lines += ["", f"## {part.capitalize()}", "", "| | what the export says |", "|---|---|"]
-        lines += [f"| {name} | {line.removeprefix('LiteRT: ')} |" for name, line in sorted(rows.items())]
+        lines += [f"| {name} | {line.removeprefix('LiteRT: ')} |" for name, line in rows.items()]
     return "\n".join([*lines, "", f"{machine()}. Measured with `python -m benchmarks.coverage.engines --save`.", ""])
 
 
