@@ -24,14 +24,12 @@ class LoadOptions:
     """What an export has found out about a model, and what its operator allows.
 
     ``is_optimized`` skips TensorFlow's graph optimizer, which has already processed the graph. ``any_op`` allows
-    operations that do more than compute. ``litert`` is None where LiteRT has not been proven. A run that takes longer
-    than ``run_seconds`` is ended, where the engine can.
+    operations that do more than compute. ``litert`` is None where LiteRT has not been proven.
     """
 
     is_optimized: bool = False
     any_op: bool = False
     litert: LiteRtProof | None = None
-    run_seconds: float = 0  # for ever
 
 
 DEFAULT_OPTIONS = LoadOptions()

@@ -84,9 +84,7 @@ class Session:
         self._release = weakref.finalize(self, _release, api, self._session, graph, self._statuses)
         # Not at exit: threads may still be in TF_SessionRun, and the process frees the memory anyway.
         self._release.atexit = False
-        self._run_options = _run_options(api, _RUN_IN_CALLERS_THREAD)
-        # In the caller's thread TensorFlow has no time-out.
-        self._pool_options = _run_options(api, _time_out(options.run_seconds)) if options.run_seconds else None
+        self._run_options = _run_options(api)
         self.signatures = {key: self._typed(graph, signature) for key, signature in self.signatures.items()}
         self._calls = {key: self._bind(graph, signature) for key, signature in self.signatures.items()}
         self.clocks = {key: RunClock() for key in self.signatures}
@@ -124,8 +122,7 @@ class Session:
         inputs, outputs = call.input_values(), call.output_values()
         clock, input_bytes = self.clocks[signature], bytes_of(feeds)
         expected = clock.expected_seconds(input_bytes)
-        is_long = _LONG_RUN_SECONDS <= expected < math.inf or not clock.is_bounded
-        run_options = self._pool_options if is_long else self._run_options
+        run_options = None if _LONG_RUN_SECONDS <= expected < math.inf else self._run_options
         is_quick = clock.is_quick(input_bytes) and input_bytes <= _SMALL_BYTES
         session_run = api.quick_session_run if is_quick else api.TF_SessionRun
         # Statuses are reused: TF_SessionRun overwrites them.
@@ -184,18 +181,9 @@ def _view(buffer: Buffer) -> memoryview:
 
 
 @cache
-def _run_options(api: Api, options: bytes) -> ctypes._Pointer:
+def _run_options(api: Api) -> ctypes._Pointer:
     # Like the library, shared by all sessions and never released.
-    return api.TF_NewBufferFromString(options, len(options))
-
-
-def _time_out(seconds: float) -> bytes:
-    """Return RunOptions{timeout_in_ms}: field 2 of config.proto."""
-    milliseconds, encoded = max(1, round(seconds * 1000)), b"\x10"
-    while milliseconds > 0x7F:
-        encoded += bytes([milliseconds & 0x7F | 0x80])
-        milliseconds >>= 7
-    return encoded + bytes([milliseconds])
+    return api.TF_NewBufferFromString(_RUN_IN_CALLERS_THREAD, len(_RUN_IN_CALLERS_THREAD))
 
 
 def _release(api: Api, session: int, graph: int, statuses: list[int]) -> None:

@@ -41,7 +41,6 @@ class Session:
             self.signatures = {key: self._typed(signature) for key, signature in found.items()}
             self._calls: dict[str, Callable[..., list[Any]]] = {}  # bound at their first run, as TF_SessionRun does
             self.clocks = {key: RunClock() for key in self.signatures}
-            self._time_out = round(options.run_seconds * 1000)
         except BaseException as error:
             self._session.close()
             raise _translated(tf, error) from error
@@ -57,17 +56,14 @@ class Session:
 
         return Signature(typed(signature.inputs), typed(signature.outputs), signature.method_name)
 
-    def _bind(self, signature: Signature, is_bounded: bool) -> Callable[..., list[Any]]:
+    def _bind(self, signature: Signature) -> Callable[..., list[Any]]:
         from tensorflow.core.protobuf import config_pb2
 
         options = config_pb2.CallableOptions()
         options.feed.extend(spec.tensor for spec in signature.inputs.values())
         options.fetch.extend(spec.tensor for spec in signature.outputs.values())
-        # The options that tensorflow_c passes to TF_SessionRun, for the same reasons.
-        if self._time_out and not is_bounded:
-            options.run_options.timeout_in_ms = self._time_out
-        else:
-            options.run_options.inter_op_thread_pool = -1
+        # The option that tensorflow_c passes to TF_SessionRun, for the same reason.
+        options.run_options.inter_op_thread_pool = -1
         # Unlike make_callable, this leaves it to the graph which shapes it takes, as TF_SessionRun does.
         call: Callable[..., list[Any]] = self._session._make_callable_from_options(options)
         return call
@@ -78,7 +74,7 @@ class Session:
         start = perf_counter()
         try:
             if signature not in self._calls:
-                self._calls[signature] = self._bind(specs, self.clocks[signature].is_bounded)
+                self._calls[signature] = self._bind(specs)
             fetches = self._calls[signature](*(feeds[name] for name in specs.inputs))
         except self._tf.errors.OpError as error:
             raise _translated(self._tf, error) from error

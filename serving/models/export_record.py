@@ -80,9 +80,9 @@ class ExportRecord:
         except (OSError, ValueError, TypeError, AttributeError, RecursionError):
             return cls({}, "", "")
 
-    def load_options(self, any_op: bool = False, run_seconds: float = 0) -> LoadOptions:
+    def load_options(self, any_op: bool = False) -> LoadOptions:
         """Return what an engine has to know of the export to load it."""
-        return LoadOptions(self.is_optimized, any_op, self.litert, run_seconds)
+        return LoadOptions(self.is_optimized, any_op, self.litert)
 
     def write(self, folder: Path) -> None:
         """Write ``export.json`` into an export's folder, with the hash of its graph."""

@@ -199,7 +199,7 @@ class Repository:
         start = perf_counter()
         saved_model = _saved_model(folder, name, self.settings.cache_path)
         record = ExportRecord.read(saved_model)
-        options = record.load_options(name in self.settings.any_op, self.settings.run_seconds)
+        options = record.load_options(name in self.settings.any_op)
         size = memory.needed_bytes(saved_model, engine_of(self.settings.engine, options))
         with _loads, self._room_for(f"{name}/{folder.name}", size):
             session = load_session(saved_model, self.settings.engine, options)
