@@ -76,19 +76,22 @@ def _measure(models: Sequence[Model], apps: Sequence[str], rounds: int, folder: 
             for _ in range(rounds):
                 for app, figures in runs.items():
                     begin(f"{model.name}, {app}")
-                    figures.append(_child(app, model.name, folder))
+                    figures += _child(app, model.name, folder)
             engine = "LiteRT" if ExportRecord.read(folder / model.name / "1").litert else "TensorFlow"
             yield report.Measured(model.title, engine, runs)
 
 
-def _child(app: str, name: str, folder: Path) -> dict[str, float]:
+def _child(app: str, name: str, folder: Path) -> list[dict[str, float]]:
+    """Return what a child has measured; nothing, after a message, if it failed: its cells stay empty."""
     environment = {**os.environ, "SERVING_MODEL_PATH": str(folder), "TF_CPP_MIN_LOG_LEVEL": "3"}
     environment["SERVING_ENGINE"] = "tensorflow" if app == "tensorflow" else "auto"
     python = environments.python(_ONNX) if app == "onnx" else sys.executable
     command = [str(python), "-m", "benchmarks.real_models.child", app, str(folder), name]
-    done = subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return figures
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        tqdm.write(f"{name} failed in {app}: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
+        return []
+    return [json.loads(done.stdout.splitlines()[-1])]
 
 
 if __name__ == "__main__":

@@ -66,7 +66,9 @@ def _onnx(folder: Path, name: str) -> Answer:
     import orjson
 
     session = onnxruntime.InferenceSession(folder / f"{name}.onnx", providers=["CPUExecutionProvider"])
-    [source] = session.get_inputs()
+    source, *others = session.get_inputs()
+    if others:
+        raise SystemExit(f"The conversion has made constants into inputs: {', '.join(one.name for one in others)}")
 
     def main(body: bytes) -> bytes:
         [labels] = session.run(None, {source.name: np.array(orjson.loads(body)["X"], np.float32)})
