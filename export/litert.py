@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 
 from export import saved_model
-from serving.engines import MODEL_TFLITE, litert_library
+from serving.engines import MODEL_TFLITE, graph, litert_library
 from serving.engines.errors import InvalidArgumentError
 from serving.engines.litert_library import ELEMENT_TYPES, MAX_RANK
 from serving.engines.litert_runner import FIXED_ROWS, LiteRtModel, Runner
 from serving.engines.options import LiteRtProof, LoadOptions
 from serving.engines.session import Session, load_session
-from serving.engines.signature import DEFAULT_SIGNATURE, Signature
+from serving.engines.signature import DEFAULT_SIGNATURE, SERVE_TAG, Signature
 from serving.models import trial
 from serving.models.export_record import sha256
 
@@ -152,7 +152,8 @@ def _proven(
     functions = {f"{FIXED_ROWS}{rows}": trace(rows) for rows in fixed_rows} or {DEFAULT_SIGNATURE: trace(None)}
     path.write_bytes(_converted(tf, functions))
     _check_shapes(LiteRtModel(path.read_bytes(), reference.signatures[DEFAULT_SIGNATURE], 1), trials)
-    proof = LiteRtProof(sha256(path), litert_library.version())
+    is_bounded = graph.check(folder, SERVE_TAG, is_trusted=True)
+    proof = LiteRtProof(sha256(path), litert_library.version(), is_bounded=is_bounded)
     with _session(folder, proof) as session:
         difference = max(_difference(session, trial) for trial in trials)
         proof = replace(proof, finite_only=not _agrees_beyond_numbers(session, reference, trials[0].feeds))

@@ -13,9 +13,10 @@ from typing import Any
 from serving.engines.signature import DEFAULT_SIGNATURE, SERVE_TAG, Signature, read_signatures
 from serving.models import export_record
 from serving.models.export_record import SourceError
-from serving.preprocessing import fitting
+from serving.preprocessing import FILE, fitted
+from serving.preprocessing.fitting import fit
 from serving.preprocessing.pictures import PictureInput
-from serving.preprocessing.recipe import APPLICATIONS, COLOR_MODES, FILE, INTERPOLATIONS, Image, Recipe
+from serving.preprocessing.recipe import APPLICATIONS, COLOR_MODES, INTERPOLATIONS, Image, Recipe
 
 IMAGENET = "imagenet"
 
@@ -76,9 +77,9 @@ def put(recipe: Recipe | None, folder: Path) -> str:
     signatures = read_signatures((folder / export_record.SAVED_MODEL).read_bytes(), SERVE_TAG)
     try:
         if recipe is None:
-            fitting.of(folder, signatures)
+            fitted.of(folder, signatures)
             return "" if (folder / FILE).exists() else _hint(signatures)
-        fitting.fitted(recipe, signatures)
+        fit(recipe, signatures)
     except ValueError as error:
         raise SourceError(f"the model is exported, but {FILE} can't be used: {error}") from None
     (folder / FILE).write_text(recipe.to_json(), encoding="utf-8")

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serving.preprocessing.recipe import FILE, Image, Recipe
+from serving.preprocessing import FILE
+from serving.preprocessing.recipe import Image, Recipe
 from training import files, train
 from training.train import NotSolvedError
 
@@ -45,22 +46,17 @@ class Pictures:
 def main(arguments: list[str] | None = None) -> int:
     """Train and write the model; return the exit code: 0, 1 after an error on standard error, 130 after Ctrl-C."""
     options = _parser().parse_args(arguments)
-    try:
-        train.prepare_keras()
-        accuracy = _train(options.seed, options.epochs, options.output, options.samples)
-    except (NotSolvedError, OSError) as error:
-        print(f"Training failed; nothing was written: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Interrupted; nothing was written.", file=sys.stderr)
-        return 130
-    print(f"{accuracy:.1%} of the pictures that it was not trained on are recognized.")
+    return train.run(lambda: _trained(options))
+
+
+def _trained(options: argparse.Namespace) -> list[str]:
+    accuracy = _train(options.seed, options.epochs, options.output, options.samples)
     folder = train.short(options.output)
-    print(
-        f"Wrote model.json, model.h5 and {FILE} to {folder}, and a picture of each to {train.short(options.samples)}."
-    )
-    print(f"Next: python -m export {folder}")
-    return 0
+    return [
+        f"{accuracy:.1%} of the pictures that it was not trained on are recognized.",
+        f"Wrote model.json, model.h5 and {FILE} to {folder}, and a picture of each to {train.short(options.samples)}.",
+        f"Next: python -m export {folder}",
+    ]
 
 
 def _parser() -> argparse.ArgumentParser:

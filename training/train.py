@@ -29,20 +29,33 @@ class NotSolvedError(Exception):
 def main(arguments: list[str] | None = None) -> int:
     """Train and write the model; return the exit code: 0, 1 after an error on standard error, 130 after Ctrl-C."""
     options = _parser().parse_args(arguments)
+    return run(lambda: _train(options))
+
+
+def run(train: Callable[[], list[str]]) -> int:
+    """Train, and print what ``train`` returns or what has stopped it; return the exit code, as ``main`` does."""
     try:
         prepare_keras()
-        trained = _solve(options.seed, options.epochs)
-        _write(trained, options.output, options.plot)
+        lines = train()
     except (NotSolvedError, OSError) as error:
         print(f"Training failed; nothing was written: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Interrupted; nothing was written.", file=sys.stderr)
         return 130
-    _report(trained)
-    print(f"Wrote model.json and model.h5 to {short(options.output)}, and the plot to {short(options.plot)}.")
-    print(f"Next: python -m export {short(options.output)}")
+    print("\n".join(lines))
     return 0
+
+
+def _train(options: argparse.Namespace) -> list[str]:
+    """Train and write the model; return the lines to print."""
+    trained = _solve(options.seed, options.epochs)
+    _write(trained, options.output, options.plot)
+    return [
+        *_report(trained),
+        f"Wrote model.json and model.h5 to {short(options.output)}, and the plot to {short(options.plot)}.",
+        f"Next: python -m export {short(options.output)}",
+    ]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -133,12 +146,12 @@ def _write(trained: Trained, folder: Path, image: Path) -> None:
     )
 
 
-def _report(trained: Trained) -> None:
+def _report(trained: Trained) -> list[str]:
     from training import xor
 
-    print(f"Seed {trained.seed} solved XOR in {len(trained.losses)} epochs:")
-    for (x1, x2), (answer,) in zip(xor.POINTS, trained.answers(xor.POINTS), strict=True):
-        print(f"  {x1:.0f} {x2:.0f}  {answer:.5f}")
+    answers = zip(xor.POINTS, trained.answers(xor.POINTS), strict=True)
+    lines = [f"  {x1:.0f} {x2:.0f}  {answer:.5f}" for (x1, x2), (answer,) in answers]
+    return [f"Seed {trained.seed} solved XOR in {len(trained.losses)} epochs:", *lines]
 
 
 def short(path: Path) -> Path:

@@ -88,7 +88,7 @@ def _worse(model: Measured) -> Iterator[str]:
             ours = model.value(app, figure.name)
             if ours and theirs and (ours < theirs if figure.more_is_better else ours > theirs):
                 values = f"{_cell(model, app, figure)} instead of {_cell(model, 'naive', figure)}"
-                yield f"{model.title}, {APPS[app]}: {figure.title.lower()}: {values}"
+                yield f"{model.title}, {APPS[app]}: {figure.title[0].lower()}{figure.title[1:]}: {values}"
 
 
 def _instance(resident_kib: float | None, sizes: Sequence[int]) -> str:

@@ -40,8 +40,8 @@ class OpenApi(ProblemEndpoint):
         """Answer with the document; raises ServingError."""
         exchange.allow("GET", "HEAD")
         served = [
-            ServedSignature(name, version, signatures[DEFAULT_SIGNATURE])
-            for name, (version, signatures) in (await exchange.models.signatures()).items()
+            ServedSignature(name, signatures[DEFAULT_SIGNATURE])
+            for name, (_, signatures) in (await exchange.models.signatures()).items()
             if DEFAULT_SIGNATURE in signatures
         ]
         content = await self._document(served)

@@ -48,12 +48,6 @@ class InvalidArgumentError(TensorFlowError):
     code = 3
 
 
-class DeadlineExceededError(TensorFlowError):
-    """The run took too long."""
-
-    code = 4
-
-
 class NotFoundError(TensorFlowError):
     """A file, an operation or a tensor is missing."""
 

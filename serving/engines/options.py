@@ -10,13 +10,15 @@ class LiteRtProof:
     """That an export's ``model.tflite``, of this SHA-256, gives the SavedModel's answers, and how it is to be run.
 
     ``version`` is that of ``ai-edge-litert``; another may answer otherwise. ``parallel``: by a thread for each core.
-    ``finite_only``: answers for NaN and infinities would differ.
+    ``finite_only``: answers for NaN and infinities would differ. ``is_bounded``: the size of the inputs bounds the time
+    of a run.
     """
 
     sha256: str
     version: str
     parallel: bool = False
     finite_only: bool = False
+    is_bounded: bool = False
 
 
 @dataclass(frozen=True)

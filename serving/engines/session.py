@@ -77,7 +77,10 @@ def load_session(saved_model: Path, engine: str, options: LoadOptions = DEFAULT_
     SavedModel can't be loaded, ValueError or TypeError if its signatures can't be served.
     """
     implementation = _module(engine, options)
-    is_bounded = _check(saved_model, is_trusted=options.any_op or implementation.__name__.endswith("litert"))
+    if implementation.Session.engine == "litert" and options.litert is not None:
+        is_bounded = options.litert.is_bounded  # its export has read the graph
+    else:
+        is_bounded = _check(saved_model, options.any_op)
     session: Session = implementation.Session(saved_model, options)
     for key, clock in session.clocks.items():
         # Strings are of any length, whatever their number.

@@ -177,8 +177,6 @@ class Batcher:
         if len(batch) > 1:
             try:
                 return self._slices(batch)
-            except TimeoutError as error:
-                return [error] * len(batch)
             except Exception:
                 # One of the requests is the cause, or the size of the batch: each is run alone below.
                 pass

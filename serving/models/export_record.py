@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from serving.engines import MODEL_TFLITE
 from serving.engines import SAVED_MODEL as SAVED_MODEL  # for all who ask for the layout
 from serving.engines.options import LiteRtProof, LoadOptions
-from serving.preprocessing import recipe
+from serving.preprocessing import FILE as PREPROCESSING
 
 EXPORT_RECORD = "export.json"
 _LARGEST_RECORD_BYTES = 2**20  # what an export writes is a few kilobytes
@@ -37,7 +37,7 @@ SOURCES = (
 )
 
 # JSON files that are no architecture: ours, and what is commonly kept beside a model.
-_OTHER_JSON = (EXPORT_RECORD, "labels.json", recipe.FILE)
+_OTHER_JSON = (EXPORT_RECORD, "labels.json", PREPROCESSING)
 _MARKS_OF_ARCHITECTURE = (b"class_name", b"layers")
 
 

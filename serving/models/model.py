@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from functools import partial
 from threading import Lock
 from time import monotonic
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from serving.engines.errors import DeadlineExceededError, InvalidArgumentError, TensorFlowError
+from serving.engines.errors import InvalidArgumentError, TensorFlowError
 from serving.engines.session import Session
 from serving.engines.signature import DEFAULT_SIGNATURE, Signature, TensorSpec, shape_fits, shape_text
 from serving.errors import BadRequestError, PredictionError, RunTimeoutError
@@ -19,8 +20,10 @@ from serving.models import trial
 from serving.models.backoff import Backoff
 from serving.models.batching import Batcher
 from serving.models.threads import DaemonThreads
-from serving.preprocessing.classification import Classifier
-from serving.preprocessing.fitting import NONE, Preprocessing
+from serving.preprocessing.fitted import NONE, Preprocessing
+
+if TYPE_CHECKING:
+    from serving.preprocessing.classification import Classifier
 
 Tensors = Mapping[str, np.ndarray]
 
@@ -90,6 +93,8 @@ class Model:
         own = self.preprocessing.classifier
         if own is not None and output in (None, own.output):
             return own
+        from serving.preprocessing.classification import Classifier
+
         try:
             return Classifier.of(self.signature().outputs, output)
         except ValueError as error:
@@ -144,7 +149,7 @@ class Model:
         """Raise PredictionError for what a wait for the first run raises."""
         try:
             yield
-        except (TimeoutError, DeadlineExceededError):
+        except TimeoutError:
             raise PredictionError(f"Model {self} did not answer within {FIRST_RUN_SECONDS} s.") from None
         except TensorFlowError as error:
             raise _failure(str(self), error) from error
@@ -170,8 +175,6 @@ def _run(session: Session, model: str, signature: str, feeds: Tensors) -> Tensor
     # No method: a batcher that held its model would keep both alive until the garbage collector runs.
     try:
         return session.run(signature, feeds)
-    except DeadlineExceededError as error:
-        raise TimeoutError from error
     except InvalidArgumentError as error:
         # Such as an index beyond an embedding's range: the graph knows what the signature can't say.
         raise BadRequestError(f"Model {model} can't take these values: {error.message}") from error

@@ -22,7 +22,7 @@ from serving.models import export_record, fallback_export, memory, versions
 from serving.models.export_record import ExportRecord
 from serving.models.model import Model
 from serving.models.served_model import InThread, ServedModel
-from serving.preprocessing import fitting
+from serving.preprocessing import fitted
 from serving.settings import ConfigurationError, Settings
 from serving.status import VersionStatus
 
@@ -136,7 +136,7 @@ class Repository:
             return model.version, model.signatures
         number, folder = self._looked_at(name).on_disk(version)
         signatures = signatures_of_file(folder / export_record.SAVED_MODEL)
-        return number, fitting.of(folder, signatures).described(signatures)
+        return number, fitted.of(folder, signatures).described(signatures)
 
     def describe(self, name: str, version: int | None = None) -> tuple[int, str, Mapping[str, Signature]]:
         """Return a model's version, the latest by default, the engine that serves it, and its signatures.
@@ -214,7 +214,7 @@ class Repository:
             any_shape=not record.sources,
             run_seconds=self.settings.run_seconds or None,
             size=size,
-            preprocessing=fitting.of(folder, session.signatures),
+            preprocessing=fitted.of(folder, session.signatures),
         )
         _logger.info("Loaded model %s with %s in %.0f ms", model, session.engine, (perf_counter() - start) * 1e3)
         return model

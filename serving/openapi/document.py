@@ -42,10 +42,9 @@ Paths = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class ServedSignature:
-    """A model's latest version and its default signature."""
+    """A model and the default signature of its latest version."""
 
     name: str
-    version: int
     signature: Signature
 
 

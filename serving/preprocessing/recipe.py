@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-FILE = "preprocessing.json"
+from serving.preprocessing import FILE
 
 COLOR_MODES = {"grayscale": 1, "rgb": 3, "rgba": 4}  # each with its number of channels
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "hamming", "box")

@@ -85,10 +85,7 @@ def decode_infer(
 
 def decode_npy(body: bytes, signature: Signature) -> InferRequest:
     """Return the request in a body that is the only input as a NumPy file; raises BadRequestError."""
-    if len(signature.inputs) != 1:
-        names = ", ".join(signature.inputs)
-        raise BadRequestError(f"{npy.MEDIA_TYPE} is for models with one input; this model has: {names}.")
-    [(name, spec)] = signature.inputs.items()
+    name, spec = _only_input(signature, npy.MEDIA_TYPE)
     _check_datatypes(signature.outputs, signature.outputs)
     return InferRequest(None, {name: npy.decode(body, name, spec)}, dict.fromkeys(signature.outputs, False))
 
@@ -119,11 +116,16 @@ def encode_infer(
     return (b"".join([header, *raw]), len(header)) if raw else (header, None)
 
 
-def _decode_raw(body: bytes, signature: Signature) -> InferRequest:
+def _only_input(signature: Signature, what: str) -> tuple[str, TensorSpec]:
     if len(signature.inputs) != 1:
         names = ", ".join(signature.inputs)
-        raise BadRequestError(f"{HEADER_LENGTH} 0 is for models with one input; this model has: {names}.")
-    [(name, spec)] = signature.inputs.items()
+        raise BadRequestError(f"{what} is for models with one input; this model has: {names}.")
+    [only] = signature.inputs.items()
+    return only
+
+
+def _decode_raw(body: bytes, signature: Signature) -> InferRequest:
+    name, spec = _only_input(signature, f"{HEADER_LENGTH} 0")
     _check_datatypes(signature.inputs, signature.inputs)
     _check_datatypes(signature.outputs, signature.outputs)
     feeds = {name: tensors.from_raw(memoryview(body), name, spec)}

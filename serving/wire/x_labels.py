@@ -11,15 +11,17 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from serving.engines.signature import DEFAULT_SIGNATURE, Reserve, Signature, TensorSpec
 from serving.errors import BadRequestError
-from serving.preprocessing.classification import Classifier
 from serving.wire import json_rows, json_tensors
 from serving.wire.json_rows import NumberRows
+
+if TYPE_CHECKING:
+    from serving.preprocessing.classification import Classifier
 
 SIGNATURE = DEFAULT_SIGNATURE
 

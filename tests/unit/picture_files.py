@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from serving.engines.signature import Signature, TensorSpec
-from serving.preprocessing.recipe import FILE
+from serving.preprocessing import FILE
 
 FORMATS = ("jpeg", "png", "gif", "bmp", "webp")
 

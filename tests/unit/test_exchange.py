@@ -17,7 +17,7 @@ from serving.errors import (
     UnsupportedMediaTypeError,
 )
 from serving.exchange import Exchange
-from serving.preprocessing.fitting import NONE
+from serving.preprocessing.fitted import NONE
 from serving.stopwatch import Stopwatch
 
 MIB = 1024 * 1024

@@ -104,6 +104,7 @@ def test_a_batch_of_any_size_is_flattened_without_looking_it_up(decide, tf):
     )
 
     assert decision.proof is not None
+    assert decision.proof.is_bounded
     assert FIXED_ROWS.encode() not in (folder / "model.tflite").read_bytes()
 
 
@@ -173,6 +174,7 @@ def test_a_recurrent_model_shares_its_weights_between_batches_of_fixed_sizes(tf,
     decision = litert.decide(tf, trace, tmp_path / "export", LoadOptions(is_optimized=True), independent_rows=True)
 
     assert decision.proof is not None, decision.reason
+    assert not decision.proof.is_bounded  # it has a loop
     _assert_engines_agree(tmp_path / "export", decision, (24, 8))
     size = sum(weight.size * 4 for weight in model.get_weights())
     assert (tmp_path / "export" / "model.tflite").stat().st_size < 1.5 * size

@@ -9,7 +9,8 @@ import pytest
 from export import recipe
 from export.__main__ import main
 from serving.models.export_record import SourceError
-from serving.preprocessing.recipe import FILE, Image, Recipe
+from serving.preprocessing import FILE
+from serving.preprocessing.recipe import Image, Recipe
 from tests.fixtures import MODEL
 
 

@@ -184,6 +184,13 @@ def test_only_finite_numbers_where_others_would_be_answered_differently(load):
             session.run(KEY, {"x": np.array([1, value], "float32")})
 
 
+@pytest.mark.parametrize("is_bounded", [True, False])
+def test_a_run_is_as_bounded_as_the_export_has_found(load, is_bounded):
+    session = load(doubled, {"is_bounded": is_bounded}, x=([None], "float32"))
+
+    assert session.clocks[KEY].is_bounded is is_bounded
+
+
 def test_a_damaged_file_is_not_loaded(put):
     folder, proof = put(doubled, x=([None], "float32"))
     content = bytearray((folder / "model.tflite").read_bytes())

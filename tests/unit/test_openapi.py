@@ -14,7 +14,7 @@ from serving.functions import Function
 from serving.openapi import document as openapi
 from serving.openapi import examples, schemas
 from serving.openapi.document import ServedSignature
-from serving.preprocessing import fitting
+from serving.preprocessing.fitting import fit
 from serving.preprocessing.recipe import Image, Recipe
 from serving.wire import open_inference, tf_serving, uploads, x_labels
 from serving.wire.json_tensors import free
@@ -52,7 +52,7 @@ FUNCTIONS = [
 
 
 def document(one, **others):
-    models = [ServedSignature(name, 3, signature) for name, signature in {"model": one, **others}.items()]
+    models = [ServedSignature(name, signature) for name, signature in {"model": one, **others}.items()]
     return openapi.document(models, FUNCTIONS, ".")
 
 
@@ -280,7 +280,7 @@ def test_the_example_of_a_body_can_be_sent(name):
 
 
 def test_a_model_that_takes_pictures_has_a_path_for_them():
-    takes_pictures = fitting.fitted(Recipe(Image()), {"serving_default": pictured((8, 8, 1))})
+    takes_pictures = fit(Recipe(Image()), {"serving_default": pictured((8, 8, 1))})
     described = takes_pictures.described({"serving_default": pictured((8, 8, 1))})["serving_default"]
 
     operation = document(described)["paths"]["/models/model/classify"]["post"]
@@ -294,7 +294,7 @@ def test_a_model_that_takes_pictures_has_a_path_for_them():
 
 
 def test_every_model_has_its_paths():
-    models = [ServedSignature(name, 1, SIGNATURES["one input"]) for name in ("a", "model", "z")]
+    models = [ServedSignature(name, SIGNATURES["one input"]) for name in ("a", "model", "z")]
 
     paths = openapi.document(models, FUNCTIONS, ".")["paths"]
 

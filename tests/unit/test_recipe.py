@@ -5,8 +5,9 @@ from dataclasses import fields
 
 import pytest
 
-from serving.preprocessing import fitting
-from serving.preprocessing.recipe import FILE, Image, Recipe
+from serving.preprocessing import FILE, fitted
+from serving.preprocessing.fitting import fit
+from serving.preprocessing.recipe import Image, Recipe
 from tests.fixtures import PROJECT_ROOT
 from tests.unit.picture_files import signature, spec
 
@@ -47,7 +48,7 @@ def test_what_has_its_default_is_not_written():
 
 def test_a_folder_without_the_file_has_no_recipe(tmp_path):
     assert Recipe.read(tmp_path) is None
-    assert fitting.of(tmp_path, {}) is fitting.NONE
+    assert fitted.of(tmp_path, {}) is fitted.NONE
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,7 @@ def test_what_does_not_fit_the_model_is_reported(tmp_path, content, problem):
     (tmp_path / FILE).write_text(json.dumps(content))
 
     with pytest.raises(ValueError, match=r"^") as caught:
-        fitting.of(tmp_path, {"serving_default": signature((8, 8, 3))})
+        fitted.of(tmp_path, {"serving_default": signature((8, 8, 3))})
 
     assert str(caught.value).startswith(f"{tmp_path / FILE}: ")
     assert problem in str(caught.value)
@@ -129,17 +130,17 @@ def test_a_model_with_several_inputs_needs_the_name_of_the_one_with_the_picture(
     several = type(several)({**several.inputs, "z": spec(2)}, several.outputs, "")
 
     with pytest.raises(ValueError, match="must say which input takes the picture; the model has x, z"):
-        fitting.fitted(Recipe(Image()), {"serving_default": several})
+        fit(Recipe(Image()), {"serving_default": several})
 
-    fitted = fitting.fitted(Recipe(Image("x")), {"serving_default": several})
-    described = fitted.described({"serving_default": several, "other": several})
+    found = fit(Recipe(Image("x")), {"serving_default": several})
+    described = found.described({"serving_default": several, "other": several})
     assert [spec.decode is not None for spec in described["serving_default"].inputs.values()] == [True, False]
     assert [spec.decode is not None for spec in described["other"].inputs.values()] == [False, False]
 
 
 def test_a_model_without_the_default_signature_has_no_recipe():
     with pytest.raises(ValueError, match="it is for the signature serving_default; the model has other"):
-        fitting.fitted(Recipe(Image()), {"other": signature((8, 8, 3))})
+        fit(Recipe(Image()), {"other": signature((8, 8, 3))})
 
 
 def test_the_documentation_names_every_member():
