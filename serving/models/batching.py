@@ -121,9 +121,12 @@ class Batcher:
         row_shapes = tuple(array.shape[1:] for array in feeds.values())
         request = _Request(feeds, rows, row_shapes, loop.create_future())
         self._waiting.append(request)
+        timer = None
+        # A short run with none before it is made in the next turn of the event loop.
+        if self._seconds and (self._task is not None or not self._is_short(feeds)):
+            timer = loop.call_later(self._seconds, _expire, request)
         if self._task is None:
             self._task = loop.create_task(self._run_waiting())
-        timer = loop.call_later(self._seconds, _expire, request) if self._seconds else None
         try:
             return await request.answer
         finally:

@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -178,6 +180,20 @@ def test_a_recurrent_model_shares_its_weights_between_batches_of_fixed_sizes(tf,
     _assert_engines_agree(tmp_path / "export", decision, (24, 8))
     size = sum(weight.size * 4 for weight in model.get_weights())
     assert (tmp_path / "export" / "model.tflite").stat().st_size < 1.5 * size
+
+
+@pytest.mark.parametrize(("factor", "difference", "is_same"), [(1, 5e-5, False), (1e4, 5e-5, True), (1e4, 0.1, False)])
+def test_answers_may_differ_by_what_the_rounding_of_the_inputs_changes(factor, difference, is_same):
+    feeds = {"x": np.float32([[0.7]])}
+
+    def session(difference: float) -> Any:
+        return SimpleNamespace(run=lambda _, feeds: {"y": np.sin(feeds["x"] * np.float32(factor)) + difference})
+
+    reference = session(0)
+    trial = litert._trial(reference, feeds)
+
+    with nullcontext() if is_same else pytest.raises(litert._UnprovenError, match="output 'y' differs by up to"):
+        litert._difference(session(difference), reference, trial)
 
 
 @pytest.mark.parametrize(("name", "finite_only"), [("reduce_max", True), ("reduce_sum", False)])

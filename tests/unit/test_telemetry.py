@@ -191,30 +191,44 @@ def test_telemetry_without_its_packages_is_logged_once_and_breaks_nothing(monkey
     http._telemetry.cache_clear()
 
 
-def test_the_log_of_the_thread_that_loads_carries_the_invocation_s_id(adder, caplog):
-    class Storage:
+class Context:
+    """An invocation as the worker passes it: each thread has a storage of its own."""
+
+    class Storage(threading.local):
         invocation_id: str | None = None
 
-    class Context:
-        invocation_id = "id-7"
-        thread_local_storage = Storage()
+    invocation_id = "id-7"
 
+    def __init__(self) -> None:
+        self.thread_local_storage = self.Storage()
+
+
+def test_the_log_of_the_thread_that_loads_carries_the_invocation_s_id(adder, caplog):
+    context = Context()
     seen: dict[str, str | None] = {}
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            seen[record.getMessage().partition(" ")[0]] = Context.thread_local_storage.invocation_id
+            seen[record.getMessage().partition(" ")[0]] = context.thread_local_storage.invocation_id
 
     handler = Handler()
     logging.getLogger("serving").addHandler(handler)
     caplog.set_level(logging.INFO, "serving")
     try:
-        post(context=Context())
+        post(context=context)
     finally:
         logging.getLogger("serving").removeHandler(handler)
 
     assert seen["Loaded"] == "id-7"
-    assert Context.thread_local_storage.invocation_id is None  # the thread goes on to serve others
+
+
+def test_a_thread_goes_on_to_serve_others():
+    context: Any = Context()
+
+    with http._invocation_in_thread(context):
+        assert context.thread_local_storage.invocation_id == "id-7"
+
+    assert context.thread_local_storage.invocation_id is None
 
 
 def test_spans_and_metrics_reach_an_otlp_endpoint(tmp_path: Path) -> None:
