@@ -233,12 +233,19 @@ def _difference(session: Session, reference: Session, trial: _Trial) -> float:
 
 def _rounding(reference: Session, trial: _Trial, name: str) -> float:
     """Return what the rounding of the inputs alone may change in an answer; 0 where it changes more than numbers."""
-    nudged = {name: np.nextafter(a, a.dtype.type(0)) if a.dtype.kind == "f" else a for name, a in trial.feeds.items()}
-    moved = _trial(reference, nudged).expected
+    moved = _trial(reference, {name: _nudged(array) for name, array in trial.feeds.items()}).expected
     if trial.expected is None or moved is None:
         return 0.0
     rounding = _ROUNDINGS * _relative(moved[name], trial.expected[name])
     return rounding if np.isfinite(rounding) else 0.0
+
+
+def _nudged(array: np.ndarray) -> np.ndarray:
+    """Move each number to the next above or below, at random: moved the same way, they would only be scaled."""
+    if array.dtype.kind != "f":
+        return array
+    towards = np.random.default_rng(0).choice([-np.inf, np.inf], array.shape).astype(array.dtype)
+    return np.nextafter(array, towards)
 
 
 def _relative(got: np.ndarray, expected: np.ndarray) -> float:

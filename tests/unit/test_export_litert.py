@@ -184,7 +184,7 @@ def test_a_recurrent_model_shares_its_weights_between_batches_of_fixed_sizes(tf,
 
 @pytest.mark.parametrize(("factor", "difference", "is_same"), [(1, 5e-5, False), (1e4, 5e-5, True), (1e4, 0.1, False)])
 def test_answers_may_differ_by_what_the_rounding_of_the_inputs_changes(factor, difference, is_same):
-    feeds = {"x": np.float32([[0.7]])}
+    feeds = {"x": np.full((1, 1), 0.7, np.float32)}
 
     def session(difference: float) -> Any:
         return SimpleNamespace(run=lambda _, feeds: {"y": np.sin(feeds["x"] * np.float32(factor)) + difference})
