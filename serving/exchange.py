@@ -6,7 +6,7 @@ import asyncio
 import sys
 import zlib
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
@@ -38,6 +38,10 @@ _TEXT_COPIES = 6
 # Pictures are decoded one after the other. More threads would each keep memory of their largest pictures: glibc returns
 # little of what a thread frees.
 _picture_thread = ThreadPoolExecutor(1, "pictures")
+
+# More threads would not be faster, since all hold the interpreter's lock in turn, but whoever else waits for the lock
+# would wait for each of them.
+_body_threads = ThreadPoolExecutor(2, "bodies")
 
 _GZIP = 16 + zlib.MAX_WBITS  # zlib's name for its format
 
@@ -93,7 +97,7 @@ class Exchange:
         encoding = encoding.strip().lower()
         if encoding in ("gzip", "x-gzip"):
             self.share.reserve(limit)
-            self.body = await asyncio.to_thread(_decompressed, self.body, limit)
+            self.body = await _in(_body_threads, partial(_decompressed, self.body, limit))
             self.share.release()
         elif encoding != "identity":
             raise UnsupportedMediaTypeError(f"The Content-Encoding is {encoding}; expected gzip or none.")
@@ -134,7 +138,7 @@ class Exchange:
         """Call a function that decodes the body, and time it; raises what it does."""
         call = partial(function, *args, **options)
         if self._takes_pictures:  # one of a few bytes may take seconds to decode
-            result = await asyncio.get_running_loop().run_in_executor(_picture_thread, call)
+            result = await _in(_picture_thread, call)
         else:
             result = await _work(len(self.body), call)
         self.stopwatch.lap("parse")
@@ -171,7 +175,11 @@ class Exchange:
 
 async def _work(size: int, call: Callable[[], _Result]) -> _Result:
     """Make a call on so many bytes: inline, or in a thread where that takes long."""
-    return call() if size < _LARGE_BYTES else await asyncio.to_thread(call)
+    return call() if size < _LARGE_BYTES else await _in(_body_threads, call)
+
+
+async def _in(threads: Executor, call: Callable[[], _Result]) -> _Result:
+    return await asyncio.get_running_loop().run_in_executor(threads, call)
 
 
 def _decompressed(body: bytes, limit: int) -> bytes:

@@ -29,8 +29,17 @@ _STRUCTURE = b"[],"
 _OTHER_BYTES = bytes(byte for byte in range(256) if byte not in _STRUCTURE)
 _WITHOUT_BRACKETS = bytes.maketrans(b"[]", b"  ")
 
+# Of a list that is refused, for an error message: one with more is described by their number.
+_QUOTED_VALUES = 4
+
+# Of text that is searched or rewritten at a time, as nothing else runs meanwhile.
+_SLICE_BYTES = 1024 * 1024
+
 # Returns leaves as an array of the spec's dtype; the tensor's shape and the index of the first leaf are for its errors.
 Convert = Callable[[Sequence[Any], tuple[int, ...], int], np.ndarray]
+
+# Raises what is wrong with lists of a shape that does not fit, given the first values of the first innermost list.
+Refuse = Callable[[tuple[int, ...], Sequence[Any]], Any]
 
 
 @dataclass(frozen=True)
@@ -39,16 +48,15 @@ class NumberRows:
 
     text: bytes
 
-    def to_tensor(self, spec: TensorSpec, convert: Convert, refuse: Callable[[Any], Any]) -> np.ndarray | None:
+    def to_tensor(self, spec: TensorSpec, convert: Convert, refuse: Refuse) -> np.ndarray | None:
         """Return the numbers in the spec's dtype and a shape that it allows; None if they are not what they seem.
 
-        Raises what ``convert`` raises for numbers, and what ``refuse`` raises for lists whose shape does not fit: its
-        argument are lists of that shape, where only the first innermost one has its own numbers.
+        Raises what ``convert`` raises for numbers, and what ``refuse`` raises for a shape.
         """
         shape = None if spec.dtype_name == "string" else self._shape()
         if shape is None:
             return None
-        flat = self.text.translate(_WITHOUT_BRACKETS)
+        flat = _translated(self.text, _WITHOUT_BRACKETS)
         if not shape_fits(shape, spec.accepted_shape):
             _refuse(flat, shape, refuse)
             return None
@@ -63,7 +71,7 @@ class NumberRows:
 
     def _shape(self) -> tuple[int, ...] | None:
         """Return the shape of the lists, None if their lengths differ: told by brackets and commas alone."""
-        structure = self.text.translate(None, _OTHER_BYTES)
+        structure = _translated(self.text, None, _OTHER_BYTES)
         rank = len(structure) - len(structure.lstrip(b"["))
         if rank > _MOST_LEVELS:
             return None
@@ -103,12 +111,17 @@ def _parsed(piece: bytes) -> list[Any] | None:
     return None if b'"' in piece and any(type(leaf) is str and " " in leaf for leaf in leaves) else leaves
 
 
-def _refuse(flat: bytes, shape: tuple[int, ...], refuse: Callable[[Any], Any]) -> None:
-    lists: Any = _parsed(b",".join(flat.split(b",", shape[-1])[: shape[-1]]))
-    if lists is not None:
-        for size in reversed(shape[:-1]):
-            lists = [lists] * size
-        refuse(lists)
+def _refuse(flat: bytes, shape: tuple[int, ...], refuse: Refuse) -> None:
+    count = min(shape[-1], _QUOTED_VALUES)
+    first = _parsed(b",".join(flat.split(b",", count)[:count]))
+    if first is not None:
+        refuse(shape if first else (*shape[:-1], 0), first)
+
+
+def _translated(text: bytes, table: bytes | None, delete: bytes = b"") -> bytes:
+    """Return ``text.translate(table, delete)``, made of a slice at a time."""
+    starts = range(0, len(text), _SLICE_BYTES)
+    return b"".join([text[start : start + _SLICE_BYTES].translate(table, delete) for start in starts])
 
 
 def parse(body: bytes) -> dict[str, Any] | None:

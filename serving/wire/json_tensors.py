@@ -113,8 +113,7 @@ def flatten(value: Any, name: str, spec: TensorSpec) -> tuple[Sequence[Any], tup
     for size in expected:
         if not set(map(type, level)) <= {list}:
             index = next(i for i, item in enumerate(level) if type(item) is not list)
-            levels = "a list" if len(expected) == 1 else f"{len(expected)} levels of lists"
-            raise wrong_value(levels, level[index], name, index, shape)
+            raise wrong_value(_levels(len(expected)), level[index], name, index, shape)
         if not level:  # sizes below an empty list are unknown
             shape += (size or 0,)
             continue
@@ -125,6 +124,27 @@ def flatten(value: Any, name: str, spec: TensorSpec) -> tuple[Sequence[Any], tup
         level = list(chain.from_iterable(level))
         shape += (wanted,)
     return level, shape
+
+
+def _levels(count: int) -> str:
+    return "a list" if count == 1 else f"{count} levels of lists"
+
+
+def refuse_shape(shape: tuple[int, ...], first: Sequence[Any], name: str, spec: TensorSpec) -> None:
+    """Raise what ``to_tensor`` does for lists of a shape that the spec does not accept.
+
+    ``first`` are the first values of the first innermost list.
+    """
+    expected = spec.accepted_shape or ()
+    for level, size in enumerate(expected):
+        if level == len(shape):
+            raise wrong_value(_levels(len(expected)), first[0], name, 0, shape)
+        if size not in (None, shape[level]):
+            raise wrong_size(size, shape[level], name, 0, shape[:level])
+    inner: list[Any] = [*first, *[None] * (shape[-1] - len(first))]
+    for size in reversed(shape[len(expected) : -1]):
+        inner = [inner] * size
+    raise wrong_value(_leaf_types(spec)[1], inner, name, 0, shape[: len(expected)])
 
 
 def to_numbers(leaves: Sequence[Any], shape: tuple[int, ...], name: str, spec: TensorSpec) -> np.ndarray:

@@ -90,7 +90,7 @@ def _decode_large(body: bytes, signatures: Mapping[str, Signature]) -> PredictRe
     if len(inputs) != 1:
         return None
     [(name, spec)] = inputs.items()
-    array = rows.to_tensor(spec, partial(_numbers, name, spec), partial(_to_tensor, name=name, spec=spec))
+    array = rows.to_tensor(spec, partial(_numbers, name, spec), partial(_refuse_shape, name=name, spec=spec))
     return None if array is None else PredictRequest(key, {name: array}, by_rows="instances" in document)
 
 
@@ -251,8 +251,6 @@ def _is_named(value: Any) -> bool:
 
 def _to_tensor(value: Any, name: str, spec: TensorSpec, reserve: Reserve = json_tensors.free) -> np.ndarray:
     """Return nested lists of JSON values as an array of the spec's dtype; raises BadRequestError."""
-    if spec.dtype.kind not in _JSON_TYPES:
-        raise BadRequestError(f"{name}: no JSON value can be converted to type: {spec.dtype_name}.", input=name)
     if spec.decode is not None and type(value) is list and value and all(map(is_base64, value)):
         return spec.decode(_strings(value, (len(value),), name).tolist(), reserve)
     _check_shape(value, name, spec)
@@ -286,6 +284,12 @@ def _check_shape(value: Any, name: str, spec: TensorSpec) -> None:
         if not first or len(shape) > _MAX_DIMENSIONS:
             break
         first = first[0]
+    _refuse_shape(shape, [first], name, spec)
+
+
+def _refuse_shape(shape: tuple[int, ...], _: Sequence[Any], name: str, spec: TensorSpec) -> None:
+    if spec.dtype.kind not in _JSON_TYPES:
+        raise BadRequestError(f"{name}: no JSON value can be converted to type: {spec.dtype_name}.", input=name)
     # Sizes below an empty list are unknown.
     expected = spec.accepted_shape
     if expected is not None and 0 in shape:
@@ -357,6 +361,10 @@ def _to_json(array: np.ndarray, name: str) -> bytes:
         return json_tensors.joined(array, lambda part: _strings_to_json(_texts(part, name)))
     if array.dtype.kind == "c":
         raise BadRequestError(f"Failed to write JSON value for tensor type: {array.dtype.name}, of output {name!r}.")
+    return json_tensors.joined(array, partial(_numbers_to_json, name=name))
+
+
+def _numbers_to_json(array: np.ndarray, name: str) -> bytes:
     if array.dtype.kind == "V":  # bfloat16, which orjson can't write
         array = array.astype(np.float32)
     if array.dtype.kind in "iub" or json_tensors.first_not_finite(array) is None:

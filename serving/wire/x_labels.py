@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import orjson
 
 from serving.engines.signature import DEFAULT_SIGNATURE, Reserve, Signature, TensorSpec
 from serving.errors import BadRequestError
@@ -34,10 +35,13 @@ _SEPARATOR = re.compile(r"[|\s]")
 _TEXT = re.compile(rb'\s*{\s*"X"\s*:\s*"')
 _QUOTES = 4
 
-# How a word of text becomes a number: converter, pattern, and what an error message expects. Without the pattern, int
-# and float also accept underscores, digits of other scripts and "nan". int accepts at most 4,300 digits.
-_WHOLE = (int, re.compile(r"[+-]?\d{1,4300}", re.ASCII), "a whole number")
-_REAL = (float, re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII), "a number")
+_Conversion = tuple[set[type], Callable[[str], Any], re.Pattern[str], str]
+
+# How a word of text becomes a number: the types that JSON has for it, and, for what JSON writes otherwise (+1, .5), a
+# converter, a pattern, and what an error message expects. Without the pattern, int and float also accept underscores,
+# digits of other scripts and "nan". int accepts at most 4,300 digits.
+_WHOLE: _Conversion = ({int}, int, re.compile(r"[+-]?\d{1,4300}", re.ASCII), "a whole number")
+_REAL: _Conversion = ({int, float}, float, re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII), "a number")
 
 
 def decode(body: bytes, signature: Signature, reserve: Reserve = json_tensors.free) -> dict[str, np.ndarray]:
@@ -53,7 +57,7 @@ def decode(body: bytes, signature: Signature, reserve: Reserve = json_tensors.fr
     large = json_rows.parse(body)
     rows = large.get("X") if large else None
     if isinstance(rows, NumberRows):
-        array = rows.to_tensor(spec, partial(_numbers, spec), partial(json_tensors.to_tensor, name="X", spec=spec))
+        array = rows.to_tensor(spec, partial(_numbers, spec), partial(json_tensors.refuse_shape, name="X", spec=spec))
         if array is not None:
             return {name: array}
     value = _member_x(_parsed(body, reserve))
@@ -127,14 +131,32 @@ class _Table:
 
     def add(self, piece: str, is_last: bool = False) -> None:
         """Add a piece; raises BadRequestError for a row of another length, then for a word that is no number."""
-        rows = [row.split() for row in piece.split("|")]
-        lengths = list(map(len, rows))
-        lengths[0] += self._last
-        self._check(lengths if is_last else lengths[:-1])
-        self._complete += len(lengths) - 1
-        self._last = lengths[-1]
+        words = self._words(piece, is_last)
+        if words is None:
+            rows = [row.split() for row in piece.split("|")]
+            lengths = list(map(len, rows))
+            lengths[0] += self._last
+            self._check(lengths if is_last else lengths[:-1])
+            self._complete += len(lengths) - 1
+            self._last = lengths[-1]
+            words = list(chain.from_iterable(rows))
         if self._columns is None or self._last <= self._columns:
-            self._convert_words(piece, list(chain.from_iterable(rows)))
+            self._convert_words(piece, words)
+
+    def _words(self, piece: str, is_last: bool) -> list[str] | None:
+        """Return a piece's words if its rows have the right length: told by every so many-th being a separator."""
+        if self._columns is None:
+            return None
+        words = piece.replace("|", " | ").split()
+        first, step = self._columns - self._last, self._columns + 1
+        separators = words[first::step]
+        last = self._last + len(words) - step * len(separators)
+        if not separators.count("|") == len(separators) == piece.count("|") or (is_last and last != self._columns):
+            return None
+        del words[first::step]
+        self._complete += len(separators)
+        self._last = last
+        return words
 
     def array(self) -> np.ndarray:
         """Return the table; raises BadRequestError if it has another number of rows than it must have."""
@@ -154,16 +176,27 @@ class _Table:
     def _convert_words(self, piece: str, words: Sequence[str]) -> None:
         columns = self._columns or max(1, self._count + len(words))
         shape = ((self._count + len(words)) // columns + 1, columns)
-        convert, pattern, expected = self._convert
-        if "_" in piece or not piece.isascii():  # which int and float accept
-            _check_words(words, pattern, expected, shape, self._count)
-        try:
-            values = list(map(convert, words))
-        except ValueError:
-            _check_words(words, pattern, expected, shape, self._count)
-            raise
+        types, convert, pattern, expected = self._convert
+        values = _from_json(words, types)
+        if values is None:
+            if "_" in piece or not piece.isascii():  # which int and float accept
+                _check_words(words, pattern, expected, shape, self._count)
+            try:
+                values = list(map(convert, words))
+            except ValueError:
+                _check_words(words, pattern, expected, shape, self._count)
+                raise
         self._values += json_tensors.numbers(values, shape, "X", self._spec, self._count).tobytes()
         self._count += len(words)
+
+
+def _from_json(words: Sequence[str], types: set[type]) -> list[Any] | None:
+    """Return words as numbers, which JSON reads several times as fast; None if one is no JSON number of these types."""
+    try:
+        values: list[Any] = orjson.loads("[" + ",".join(words) + "]")
+    except orjson.JSONDecodeError:
+        return None
+    return values if len(values) == len(words) and set(map(type, values)) <= types else None
 
 
 def _check_words(

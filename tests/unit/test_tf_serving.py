@@ -318,6 +318,15 @@ def test_bare_nan_and_infinities_are_accepted_and_returned():
     assert text == b'{"outputs":[[NaN,Infinity],[-Infinity,0.5]]}'
 
 
+def test_a_large_answer_with_nan_is_written_in_pieces_that_make_one_list():
+    values = np.random.default_rng(0).standard_normal((20_000, 3)).astype(np.float32)
+    values[[7, 19_999], 1] = np.nan, -np.inf
+
+    text = tf_serving.encode_predict({"y": values}, by_rows=True)
+
+    np.testing.assert_array_equal(np.array(json.loads(text)["predictions"], np.float32), values)
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [

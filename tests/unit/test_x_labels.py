@@ -121,6 +121,10 @@ def test_lists_may_have_any_rank_that_the_signature_has(shape, x):
             b'{"X": "1_0 1"}', 'X: expected a number, got "1_0", in row 1, column 1', {"column": 1}, id="underscore"
         ),
         pytest.param('{"X": "1 １"}'.encode(), "in row 1, column 2", {"column": 2}, id="digit of another script"),
+        pytest.param(b'{"X": "1 0|1,1 0"}', 'got "1,1", in row 2', {"column": 1}, id="comma in a word"),
+        pytest.param(b'{"X": "1 0|[1 1]"}', 'got "[1", in row 2', {"column": 1}, id="brackets in a row"),
+        pytest.param(b'{"X": "1 0 | 1 | 1 1"}', "got 1, in row 2", {"row": 2}, id="a short row of text"),
+        pytest.param(b'{"X": "1 0|1 1 0|1"}', "got 3, in row 2", {"row": 2}, id="rows that make up for each other"),
         pytest.param(b'{"X": "0x10 1"}', 'got "0x10"', {"column": 1}, id="hexadecimal"),
         pytest.param(b'{"X": [[1, "0"]]}', 'got "0", in row 1, column 2', {"column": 2}, id="lists: string"),
         pytest.param(b'{"X": [[1, null]]}', "got null, in row 1, column 2", {"column": 2}, id="lists: null"),

@@ -1,6 +1,7 @@
 """``python -m tools.local_host [--port 7071] [--app DIR]``: the command line."""
 
 import argparse
+import atexit
 import os
 import signal
 import sys
@@ -68,9 +69,6 @@ def _run(root: Path, port: int) -> None:
 
     base_url = f"http://localhost:{server.port_of(sockets)}"
     server.serve(application, sockets, announce=console.function_list(app, entry_points, base_url))
-    if application.has_cut_off:
-        # The thread of that function still runs, and Python would wait for it.
-        os._exit(0)
 
 
 def _routed(
@@ -87,4 +85,10 @@ def _routed(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_code = main()
+    # Threads may still run functions or models: Python would wait for the former, and take down the latter's libraries
+    # while they are in use.
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)

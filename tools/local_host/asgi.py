@@ -24,14 +24,12 @@ _STOPPING = empty_answer(503)
 class FunctionsApplication:
     """Answers HTTP requests by calling functions; the function of a route is None if it could not be loaded.
 
-    The root leads to the path ``home``, if there is one. ``has_cut_off`` becomes true when the host stops before a
-    function has returned.
+    The root leads to the path ``home``, if there is one.
     """
 
     def __init__(
         self, routed: Iterable[tuple[Route, HttpFunction | None]], max_body_bytes: int, home: str | None = None
     ) -> None:
-        self.has_cut_off = False
         self._home = home
         self._routed = sorted(routed, key=lambda pair: pair[0].specificity)
         self._max_body_bytes = max_body_bytes
@@ -74,7 +72,6 @@ class FunctionsApplication:
         try:
             return answer_from(await function(request_from(scope, body, route_params)))
         except asyncio.CancelledError:
-            self.has_cut_off = True
             _logger.error("%s was cut off because the host is stopping.", function.name)
             return _STOPPING
         except Exception:

@@ -10,6 +10,9 @@ from pathlib import Path
 from benchmarks.attack import models
 from benchmarks.attack.case import Case, Target
 
+# local.settings.json names another default.
+_SMALL = {"SERVING_DEFAULT_MODEL": "small0"}
+
 _ROWS = {"instances": [[1, 2]]}
 
 
@@ -87,7 +90,7 @@ def _refused(folder: Path) -> None:
 
 
 CASES = [
-    Case("looking at 50 models", partial(models.small, count=50), _look, {"SERVING_HEALTH_DETAILS": "1"}),
+    Case("looking at 50 models", partial(models.small, count=50), _look, {"SERVING_HEALTH_DETAILS": "1", **_SMALL}),
     Case("loading 200 models", partial(models.small, count=200), _load_all),
     Case("loading ten models of 100 MB", partial(models.weighty, count=10, megabytes=100), _load_more_than_fits),
     Case(
@@ -96,7 +99,12 @@ CASES = [
         _load_what_cannot_fit,
         memory_mb=512,
     ),
-    Case("200 probes of a refused default model", _refused, _probe_refused),
+    Case("200 probes of a refused default model", _refused, _probe_refused, _SMALL),
     Case("150 requests that wait for a load", partial(models.weighty, count=1, megabytes=60), _wait_for_loads),
-    Case("a version, then the model deleted", partial(models.small, count=1), _delete, {"SERVING_POLL_SECONDS": "0.5"}),
+    Case(
+        "a version, then the model deleted",
+        partial(models.small, count=1),
+        _delete,
+        {"SERVING_POLL_SECONDS": "0.5", **_SMALL},
+    ),
 ]
