@@ -407,12 +407,16 @@ def _difference(name: str, got: np.ndarray, expected: np.ndarray) -> float:
 
 
 def agree(got: np.ndarray, expected: np.ndarray) -> bool:
-    """Tell whether two arrays of one dtype and shape are the same but for the rounding of another order of sums."""
+    """Tell whether two arrays of one dtype and shape are the same but for the rounding of another order of sums.
+
+    The largest number shows how large the terms of such sums are: those of a small number may have been as large.
+    """
     if got.dtype.kind in "iubO":
         return np.array_equal(got, expected)
     tolerance = 1e-2 if got.dtype.itemsize < 4 else 1e-4
     got, expected = got.astype(np.float64), expected.astype(np.float64)
-    return np.allclose(got, expected, rtol=tolerance, atol=tolerance / 10, equal_nan=True)
+    largest = np.max(np.abs(expected[np.isfinite(expected)]), initial=1)
+    return np.allclose(got, expected, rtol=tolerance, atol=tolerance / 10 * largest, equal_nan=True)
 
 
 def largest_difference(got: np.ndarray, expected: np.ndarray) -> float:

@@ -805,3 +805,17 @@ def test_the_weights_of_a_whole_model_may_stand_beside_a_model_json(tmp_path: Pa
         assert "model_weights" in file
 
     np.testing.assert_allclose(export_and_serve(tmp_path, ROWS), model(ROWS), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("got", "expected", "is_same"),
+    [
+        ([1.00005], [1], True),
+        ([1.0003], [1], False),
+        ([2e6, 1], [2e6, 10], True),
+        ([2e6, 1], [2e6, 100], False),
+        ([np.nan, np.inf, 3e-5], [np.nan, np.inf, 0], False),
+    ],
+)
+def test_answers_are_the_same_where_rounding_explains_the_difference(got, expected, is_same):
+    assert saved_model.agree(np.float32(got), np.float32(expected)) is is_same
