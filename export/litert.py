@@ -168,7 +168,7 @@ def _converted(tf: Any, functions: Mapping[str, Any]) -> bytes:
     """Return concrete functions as LiteRT's flatbuffer: of built-in operations only, not quantized."""
     with tempfile.TemporaryDirectory() as scratch, _silence():
         folder = Path(scratch) / "frozen"
-        if not saved_model.write_frozen(tf, functions, folder, lowers_loops=False):
+        if not saved_model.write_frozen(tf, functions, folder, for_litert=True):
             raise _UnprovenError("the model has state or tables, which can't be converted")
         try:
             content: bytes = tf.lite.TFLiteConverter.from_saved_model(str(folder), list(functions)).convert()
@@ -199,8 +199,15 @@ def _check_shapes(model: LiteRtModel, trials: list[_Trial]) -> None:
     sizes: list[int | None] = [*model.fixed_rows] or [None]
     for one, rows in product(trials, sizes):
         if one.expected is not None:
-            expected = tuple(_shape(one.expected[name], rows) for name in model.outputs)
-            if runner.bind(tuple(_shape(one.feeds[name], rows) for name in model.inputs)) != expected:
+            given = tuple(_shape(one.feeds[name], rows) for name in model.inputs)
+            try:
+                found = runner.bind(given)
+            except InvalidArgumentError as error:
+                shapes = " and ".join(map(str, map(list, given)))
+                raise _OpenBatchError(
+                    f"it does not take {shapes}, as TensorFlow does; try inputs of one size"
+                ) from error
+            if found != tuple(_shape(one.expected[name], rows) for name in model.outputs):
                 raise _OpenBatchError(_LATE_SHAPE)
 
 

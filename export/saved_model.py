@@ -84,16 +84,17 @@ def _write_with_variables(tf: Any, model: Any, function: Any, folder: Path) -> N
     tf.saved_model.save(module, str(folder), signatures={DEFAULT_SIGNATURE: function})
 
 
-def write_frozen(tf: Any, functions: Mapping[str, Any], folder: Path, lowers_loops: bool = True) -> bool:
+def write_frozen(tf: Any, functions: Mapping[str, Any], folder: Path, for_litert: bool = False) -> bool:
     """Write functions by signature with their variables as constants, where it can be; return whether it was.
 
-    ``lowers_loops`` writes loops as TensorFlow executes them, where only one function may have some.
+    ``for_litert`` leaves what its converter needs to see: loops as a whole, and GELU's arithmetic. Without it, only one
+    function may have loops.
     """
     try:
-        frozen = {key: _frozen(tf, function, lowers_loops) for key, function in functions.items()}
+        frozen = {key: _frozen(tf, function, not for_litert) for key, function in functions.items()}
         if None in frozen.values():
             return False
-        _write_graph(tf, functions, frozen, folder)
+        _write_graph(tf, functions, frozen, folder, for_litert)
     except (ValueError, TypeError, tf.errors.OpError):  # state that constants can't carry, such as a random generator's
         shutil.rmtree(folder, ignore_errors=True)
         return False
@@ -290,10 +291,12 @@ def _frozen(tf: Any, function: Any, lowers_loops: bool) -> Any | None:
     return None if any(tensor.dtype == tf.resource for tensor in frozen.inputs) else frozen
 
 
-def _write_graph(tf: Any, functions: Mapping[str, Any], frozen: Mapping[str, Any], folder: Path) -> None:
+def _write_graph(
+    tf: Any, functions: Mapping[str, Any], frozen: Mapping[str, Any], folder: Path, for_litert: bool
+) -> None:
     v1 = tf.compat.v1
     with v1.Session(graph=tf.Graph()) as session:
-        signatures = {key: _imported(tf, function, frozen[key], key) for key, function in functions.items()}
+        signatures = {key: _imported(tf, function, frozen[key], key, for_litert) for key, function in functions.items()}
         builder = v1.saved_model.Builder(str(folder))
         builder.add_meta_graph_and_variables(
             session, [SERVE_TAG], signature_def_map=signatures, strip_default_attrs=True
@@ -301,13 +304,14 @@ def _write_graph(tf: Any, functions: Mapping[str, Any], frozen: Mapping[str, Any
         builder.save()
 
 
-def _imported(tf: Any, function: Any, frozen: Any, key: str) -> Any:
+def _imported(tf: Any, function: Any, frozen: Any, key: str, for_litert: bool) -> Any:
     """Put a function's graph into the default graph; return its signature there."""
     # TensorFlow flattens arguments and results in the order of their names.
     inputs = dict(zip(sorted(function.structured_input_signature[1]), frozen.inputs, strict=True))
     outputs = dict(zip(sorted(function.structured_outputs), frozen.outputs, strict=True))
     scope = "" if key == DEFAULT_SIGNATURE else key
-    tf.import_graph_def(_optimized(tf, frozen, [tensor.name for tensor in outputs.values()]), name=scope)
+    graph_def = _optimized(tf, frozen, [tensor.name for tensor in outputs.values()], for_litert)
+    tf.import_graph_def(graph_def, name=scope)
 
     def found(tensors: Mapping[str, Any]) -> dict[str, Any]:
         graph, prefix = tf.compat.v1.get_default_graph(), scope and f"{scope}/"
@@ -316,7 +320,7 @@ def _imported(tf: Any, function: Any, frozen: Any, key: str) -> Any:
     return tf.compat.v1.saved_model.predict_signature_def(found(inputs), found(outputs))
 
 
-def _optimized(tf: Any, frozen: Any, outputs: list[str]) -> Any:
+def _optimized(tf: Any, frozen: Any, outputs: list[str], for_litert: bool) -> Any:
     """Return the frozen graph as TensorFlow's graph optimizer leaves it: constants folded, what is not needed gone.
 
     It would do this at the first run after every load. Passes whose result is for one machine or one release only
@@ -328,6 +332,7 @@ def _optimized(tf: Any, frozen: Any, outputs: list[str]) -> Any:
     config = tf.compat.v1.ConfigProto()
     rewrites = config.graph_options.rewrite_options
     rewrites.remapping = rewrites.layout_optimizer = rewrites.OFF
+    rewrites.arithmetic_optimization = rewrites.OFF if for_litert else rewrites.ON
     rewrites.min_graph_nodes = -1  # small graphs too
     meta_graph = tf.compat.v1.train.export_meta_graph(graph=frozen.graph, graph_def=frozen.graph.as_graph_def())
     inputs = [tensor.name for tensor in frozen.inputs]

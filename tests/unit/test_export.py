@@ -818,4 +818,4 @@ def test_the_weights_of_a_whole_model_may_stand_beside_a_model_json(tmp_path: Pa
     ],
 )
 def test_answers_are_the_same_where_rounding_explains_the_difference(got, expected, is_same):
-    assert saved_model.agree(np.float32(got), np.float32(expected)) is is_same
+    assert saved_model.agree(np.asarray(got, np.float32), np.asarray(expected, np.float32)) is is_same
