@@ -45,6 +45,8 @@ _body_threads = ThreadPoolExecutor(2, "bodies")
 
 _GZIP = 16 + zlib.MAX_WBITS  # zlib's name for its format
 
+SPLIT_KEY = "x-split-key"
+
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -124,13 +126,17 @@ class Exchange:
     async def model(self, name: str, version: int | None = None) -> Model:
         """Return a model, loading it if necessary; raises what ``Operations.load`` does."""
         self.facts["model"] = name
-        model = self.models.loaded(name, version)
+        model = self.models.loaded(name, version, self.split_key)
         if model is None:
-            model = await self.models.load(name, version)
+            model = await self.models.load(name, version, self.split_key)
             self.stopwatch.lap("load")
         self.facts |= {"version": model.version, "engine": model.engine}
         self._takes_pictures = model.preprocessing.picture is not None
         return model
+
+    def split_key(self) -> str | None:
+        """Return what decides which version answers where several share the requests; None if the client sent none."""
+        return self.headers.get(SPLIT_KEY)
 
     async def decode(
         self, function: Callable[_Parameters, _Result], *args: _Parameters.args, **options: _Parameters.kwargs

@@ -120,7 +120,7 @@ class Settings:
     # Five seconds cost nothing, even on a mounted share.
     poll_seconds: float = _setting(
         *("SERVING_POLL_SECONDS", 5.0, _seconds, "`5`"),
-        "how often to look for newer versions of the models in use; 0 for never",
+        "how often to look for newer versions of the models in use, and at their `labels.json`; 0 for never",
     )
     memory_mb: int = _setting(
         *("SERVING_MEMORY_MB", _of_memory(2 * 2**20), _positive_int, "half of the instance's"),

@@ -17,9 +17,13 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class VersionStatus:
-    """The state of one version of a model; ``error`` is the kind of error that kept it from loading, without paths."""
+    """The state of one version of a model; ``error`` is the kind of error that kept it from loading, without paths.
+
+    ``weight`` is its share of the requests that name no version, where ``labels.json`` says what serves them.
+    """
 
     name: str
     version: int
     state: State
     error: str = ""
+    weight: int | None = None

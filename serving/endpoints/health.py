@@ -9,12 +9,15 @@ that.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from serving.endpoints.problem import ProblemEndpoint
 from serving.errors import ModelNotFoundError, ModelUnavailableError, NotFoundError, PredictionError
 from serving.exchange import Exchange, Reply
 from serving.models.operations import Operations
+
+_Value = TypeVar("_Value")
 
 
 class Health(ProblemEndpoint):
@@ -40,19 +43,22 @@ async def _ready(models: Operations) -> Reply:
         status = 503
         seconds = error.retry_after_seconds if isinstance(error, ModelUnavailableError) else 5
     if models.settings.health_details:
-        details["models"] = await _states(models)
+        statuses = await models.status()
+        details["models"] = _by_model((one.name, one.version, str(one.state)) for one in statuses)
+        if shares := _by_model((one.name, one.version, one.weight) for one in statuses if one.weight is not None):
+            details["latest"] = shares
     else:
         details.clear()
     body = {"status": "ready" if status == 200 else "not ready", **details}
     return _reply(body, status, {} if status == 200 else {"Retry-After": str(seconds)})
 
 
-async def _states(models: Operations) -> dict[str, dict[str, str]]:
-    """Return the state of every version of every model, by name and version."""
-    states: dict[str, dict[str, str]] = {}
-    for status in await models.status():
-        states.setdefault(status.name, {})[str(status.version)] = status.state
-    return states
+def _by_model(values: Iterable[tuple[str, int, _Value]]) -> dict[str, dict[str, _Value]]:
+    """Return a value for each version, by model and version."""
+    result: dict[str, dict[str, _Value]] = {}
+    for name, version, value in values:
+        result.setdefault(name, {})[str(version)] = value
+    return result
 
 
 def _reply(body: Mapping[str, object], status: int = 200, headers: Mapping[str, str] | None = None) -> Reply:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from serving.engines.signature import Signature
+from serving.models.labels import Key
 from serving.models.model import FIRST_RUN_SECONDS, Model
 from serving.models.repository import Repository
 from serving.settings import Settings
@@ -32,14 +33,15 @@ class Operations:
         self._repository = repository
         self._in_thread = in_thread
 
-    def loaded(self, name: str, version: int | None = None) -> Model | None:
-        """Return a model's version, the latest by default, if it is loaded."""
-        return self._repository.loaded(name, version)
+    def loaded(self, name: str, version: int | None = None, key: Key | None = None) -> Model | None:
+        """Return a model's version, by default the latest for a key, if it is loaded."""
+        return self._repository.loaded(name, version, key)
 
-    async def load(self, name: str, version: int | None = None) -> Model:
+    async def load(self, name: str, version: int | None = None, key: Key | None = None) -> Model:
         """Return a model's version, loading it if necessary; raises what ``Repository.get`` does."""
         load = await self._call(self._repository.start, name, version, self._in_thread)
-        return await asyncio.wrap_future(load)  # without a thread
+        model = await asyncio.wrap_future(load)  # without a thread
+        return self.loaded(name, version, key) or model  # of several that share the requests, the one for the key
 
     async def ready(self) -> str:
         """Return the default model and its version, once it has answered: loaded and warmed up if necessary.
@@ -78,8 +80,8 @@ class Operations:
         names = self._repository.names() if name is None else [name]
         return [status for one in names for status in self._repository.status(one)]
 
-    async def version_of(self, name: str, label: str) -> int:
-        """Return the version that a label points to; raises ModelNotFoundError."""
+    async def version_of(self, name: str, label: str) -> int | None:
+        """Return the version that a label points to; see ``Repository.version_of``."""
         return await self._call(self._repository.version_of, name, label)
 
     async def signatures(self) -> dict[str, tuple[int, Mapping[str, Signature]]]:

@@ -20,6 +20,7 @@ from serving.engines.signature import Signature, signatures_of_file
 from serving.errors import ModelNotFoundError, ModelUnavailableError, OutOfMemoryError, ServingError
 from serving.models import export_record, fallback_export, memory, versions
 from serving.models.export_record import ExportRecord
+from serving.models.labels import Key, Labels
 from serving.models.model import Model
 from serving.models.served_model import InThread, ServedModel
 from serving.preprocessing import fitted
@@ -61,10 +62,10 @@ class Repository:
         self._closed = Event()
         self._default_name = ""  # as last logged
 
-    def loaded(self, name: str, version: int | None = None) -> Model | None:
-        """Return a model's version, the latest by default, if it is loaded. Does not lock."""
+    def loaded(self, name: str, version: int | None = None, key: Key | None = None) -> Model | None:
+        """Return a model's version, by default the latest for a key, if it is loaded. Does not lock."""
         model = self._models.get(name)
-        return model.loaded(version) if model else None
+        return model.loaded(version, key) if model else None
 
     def get(self, name: str, version: int | None = None) -> Model:
         """Return a model's version, by default the latest that loads; load it first if necessary.
@@ -90,13 +91,17 @@ class Repository:
         """
         self._looked_at(name).check_loadable(version)
 
-    def version_of(self, name: str, label: str) -> int:
-        """Return the version that has a label; raises ModelNotFoundError."""
-        labels = versions.labels(self.settings.model_path, name)
+    def version_of(self, name: str, label: str) -> int | None:
+        """Return the version that has a label, None if several share its requests.
+
+        Raises ModelNotFoundError for an unknown label, ModelUnavailableError where the labels are invalid.
+        """
+        labels = self._looked_at(name).labels.current()
         if label not in labels:
             known = ", ".join(sorted(labels)) or "none"
             raise ModelNotFoundError(f"Model {name} has no label {label!r}; it has: {known}.", model=name)
-        return labels[label]
+        version, *others = labels[label]
+        return None if others else version
 
     def default_name(self) -> str:
         """Return the default model's name, and log why it was chosen; raises ModelNotFoundError if there is none."""
@@ -193,7 +198,9 @@ class Repository:
             return self._models.setdefault(name, self._new_model(name))
 
     def _new_model(self, name: str) -> ServedModel:
-        return ServedModel(name, lambda: versions.find(self.settings.model_path, name), self._load)
+        path = self.settings.model_path
+        labels = Labels(name, lambda: versions.labels(path, name))
+        return ServedModel(name, lambda: versions.find(path, name), self._load, labels)
 
     def _load(self, name: str, folder: Path) -> Model:
         start = perf_counter()
@@ -232,14 +239,16 @@ class Repository:
                 self._reserved -= size
 
     def _make_room(self, model: str, size: int) -> None:
-        loaded = [(one, served) for served in list(self._models.values()) for one in served.all_loaded()]
-        held = sum(one.size for one, _ in loaded)
+        in_use = list(self._models.values())
+        held = sum(one.size for served in in_use for one in served.all_loaded())
+        evictable = [(one, served) for served in in_use for one in served.evictable(model)]
         left = min(self.settings.memory_mb * 2**20 - held, instance.free_bytes()) - self._reserved
-        if size > left + held:
+        most = left + sum(one.size for one, _ in evictable)
+        if size > most:
             raise OutOfMemoryError(
-                f"Model {model} needs about {size / 2**20:.0f} MB of memory; there are {(left + held) / 2**20:.0f} MB."
+                f"Model {model} needs about {size / 2**20:.0f} MB of memory; there are {most / 2**20:.0f} MB."
             )
-        for one, served in sorted(loaded, key=lambda pair: pair[0].last_used):
+        for one, served in sorted(evictable, key=lambda pair: pair[0].last_used):
             if size <= left:
                 return
             _logger.info("Model %s is no longer loaded: model %s needs its memory", one, model)

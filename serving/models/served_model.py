@@ -6,7 +6,7 @@ Thread-safe. The function that loads a version is a parameter.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
@@ -21,6 +21,7 @@ from serving.errors import ModelNotFoundError, ModelUnavailableError, OutOfMemor
 from serving.models import export_record, versions
 from serving.models.backoff import Backoff
 from serving.models.fallback_export import FallbackExportError
+from serving.models.labels import LATEST, Key, Labels, Shares, choose
 from serving.models.model import Model
 from serving.models.threads import settle
 from serving.models.versions import Fingerprint
@@ -57,8 +58,9 @@ class ServedModel:
     ``evicted`` is the version that was the latest until its memory was needed for others; its next request loads it.
     """
 
-    def __init__(self, name: str, find: Callable[[], Mapping[int, Path]], load: Loader) -> None:
+    def __init__(self, name: str, find: Callable[[], Mapping[int, Path]], load: Loader, labels: Labels) -> None:
         self.name = name
+        self.labels = labels
         self.latest: Model | None = None
         self.evicted: int | None = None
         self._find = find
@@ -68,6 +70,10 @@ class ServedModel:
         self._failures: dict[int, _Failure] = {}
         self._seen: dict[int, Fingerprint] = {}
         self._missing: set[int] = set()  # loaded, but not on disk when that was last looked at
+        self._wanted: Shares = {}  # what the labels said at the last look; nothing: the highest version
+        self._shares: Shares = {}  # those of them that serve
+        self._split: Shares | None = None  # the same, where they are several
+        self._said = ""
         self._lock = Lock()
 
     def get(self, version: int | None = None, in_thread: InThread = nullcontext) -> Model:
@@ -87,7 +93,7 @@ class ServedModel:
                 return self._loading[version]
             future: Future[Model] = Future()
             future.set_running_or_notify_cancel()
-            model = self.loaded(version)
+            model = self._whole_latest() if version is None else self._loaded.get(version)
             if model is not None:
                 future.set_result(model)
                 return future
@@ -107,9 +113,23 @@ class ServedModel:
 
         settle(future, load)
 
-    def loaded(self, version: int | None = None) -> Model | None:
-        """Return a version, the latest by default, if it is loaded."""
-        return self.latest if version is None else self._loaded.get(version)
+    def loaded(self, version: int | None = None, key: Key | None = None) -> Model | None:
+        """Return a version, the latest by default, if it is loaded: of several that share the requests, a key's own."""
+        if version is None:
+            split = self._split
+            if split is None or key is None:
+                return self.latest
+            version = choose(self.name, split, key())
+        return self._loaded.get(version)
+
+    def _whole_latest(self) -> Model | None:
+        return self.latest if self._shares.keys() <= self._loaded.keys() else None
+
+    def evictable(self, wanted: str) -> list[Model]:
+        """Return the versions that make room for a model: not those that share the requests with it."""
+        name, _, version = wanted.rpartition("/")
+        kept = self._wanted if name == self.name and int(version) in self._wanted else {}
+        return [model for model in self.all_loaded() if model.version not in kept]
 
     def all_loaded(self) -> list[Model]:
         """Return all versions that are loaded."""
@@ -121,12 +141,13 @@ class ServedModel:
         with self._lock:
             self._loaded.pop(model.version, None)
             if self.latest is model:
-                self.latest, self.evicted = None, model.version
+                self.latest = next((self._loaded[one] for one in self._shares if one in self._loaded), None)
+                self.evicted = None if self.latest else model.version
 
     def on_disk(self, version: int | None = None) -> tuple[int, Path]:
         """Return a version, the highest by default, and its folder; raises ModelNotFoundError."""
         found = self._find()
-        number = max(found, default=None) if version is None else version
+        number = next(iter(self._served_of(found)), None) if version is None else version
         return number or 0, self._folder(found, number)
 
     def check_loadable(self, version: int | None = None) -> None:
@@ -135,7 +156,7 @@ class ServedModel:
         Raises ModelNotFoundError or ModelUnavailableError.
         """
         on_disk = self._find()
-        wanted = list(on_disk) if version is None else [version]
+        wanted = self._served_of(on_disk) if version is None else [version]
         self._folder(on_disk, wanted[0] if wanted else version)
         waits = [self._seconds_left(one, on_disk[one]) for one in wanted if _is_readable(on_disk[one])]
         wait = min(waits, default=_UNREADABLE_SECONDS)
@@ -149,7 +170,7 @@ class ServedModel:
             return [self._status_of(version) for version in sorted({*on_disk, *self._loaded}, reverse=True)]
 
     def upgrade(self) -> None:
-        """Follow the disk: let deleted versions go, and replace the latest by a newer one whose files are complete.
+        """Follow the disk: let deleted versions go, and serve what the labels say, or else a newer complete version.
 
         A model that is not in use is not loaded. An old version is released when its last request has ended. A version
         that fails to load is tried again only after its files have changed.
@@ -159,17 +180,13 @@ class ServedModel:
         current = self.latest
         if current is None:
             return
-        for version in sorted((number for number in on_disk if number > current.version), reverse=True):
-            fingerprint = versions.fingerprint(on_disk[version])
-            is_stable, self._seen[version] = self._seen.get(version) == fingerprint, fingerprint
-            failure = self._failures.get(version)
-            if not is_stable or (failure and failure.fingerprint == fingerprint):
-                continue
-            try:
-                self._replace_latest(self.get(version))
-            except ModelUnavailableError:
-                continue
-            return
+        before, self._wanted = self._wanted, self.labels.current().get(LATEST, {})
+        if self._wanted:
+            evicted = (self._shares.keys() & on_disk.keys()) - self._loaded.keys()
+            new = [number for number in self._wanted.keys() - evicted if self._may_serve(number, on_disk)]
+            self._serve_labelled(new, evicted)
+        else:
+            self._serve_newer(on_disk, current, has_changed=bool(before))
 
     def _drop_deleted(self, on_disk: Mapping[int, Path]) -> None:
         """Let versions go whose folders were gone at the last look too: one may be about to be replaced."""
@@ -182,38 +199,135 @@ class ServedModel:
         if latest is None or latest.version not in deleted:
             return
         try:
-            self._replace_latest(self._load_highest(on_disk))
+            self._load_served(on_disk)
         except (ModelNotFoundError, ModelUnavailableError):
             self.evict(latest)
             self.evicted = None
             _logger.warning("Model %s is no longer served: its folder was deleted", latest)
 
-    def _replace_latest(self, model: Model) -> None:
+    def _serve_newer(self, on_disk: Mapping[int, Path], current: Model, has_changed: bool) -> None:
+        """Serve the highest version that loads; ``has_changed`` says that the labels named others until now."""
+        for version in sorted((number for number in on_disk if number > current.version), reverse=True):
+            if self._may_load(version, on_disk[version], has_changed):
+                try:
+                    self._serve({version: self.get(version)}, {})
+                except ModelUnavailableError:
+                    continue
+                return
+        if has_changed:
+            self._serve({current.version: current}, {})
+
+    def _may_serve(self, version: int, on_disk: Mapping[int, Path]) -> bool:
+        """Return whether a version that the labels name is loaded or may be."""
+        return version in self._loaded or (version in on_disk and self._may_load(version, on_disk[version], True))
+
+    def _may_load(self, version: int, folder: Path, is_named: bool) -> bool:
+        """Return whether a version's files have stopped changing, and are not those that failed.
+
+        What the labels name is taken to be complete until it fails: whoever names it knows.
+        """
+        fingerprint = versions.fingerprint(folder)
+        is_stable, self._seen[version] = self._seen.get(version) == fingerprint, fingerprint
+        failure = self._failures.get(version)
+        return is_stable and failure.fingerprint != fingerprint if failure else is_stable or is_named
+
+    def _serve(self, models: Mapping[int, Model], shares: Shares) -> None:
+        """Serve these versions from now on, the latest being that with the largest share; release the others."""
         with self._lock:
-            old, self.latest = self.latest, model
-            if old is not None and old is not model:
-                self._loaded.pop(old.version, None)
-        why = ", whose folder was deleted" if old and old.version > model.version else ""
-        _logger.info("Model %s is served%s", model, f" instead of version {old.version}{why}" if old else "")
+            old = self.latest
+            latest = models[max(models, key=lambda number: (shares.get(number, 1), number))]
+            self.latest = latest
+            for number in {*self._shares, *([old.version] if old else [])} - {*models, *shares}:
+                self._loaded.pop(number, None)
+            self._shares, self._split = shares, shares if len(shares) > 1 else None
+        if old is not None and old is not latest:
+            why = ", whose folder was deleted" if old.version in self._missing else ""
+            _logger.info("Model %s is served instead of version %d%s", latest, old.version, why)
+
+    def _serve_labelled(
+        self, numbers: Iterable[int], evicted: Collection[int] = (), in_thread: InThread = nullcontext
+    ) -> tuple[dict[int, Model], list[ModelUnavailableError]]:
+        """Load and serve these of the versions that the labels name; return them, and what keeps the others from it.
+
+        Those that are evicted are loaded by their next request.
+        """
+        loads = {number: self.start(number, in_thread) for number in numbers}
+        models, failures = {}, []
+        for number, load in loads.items():
+            try:
+                models[number] = load.result()
+            except ModelUnavailableError as error:
+                failures.append(error)
+            except ModelNotFoundError:  # removed in the meantime
+                continue
+        shares = {one: weight for one, weight in self._wanted.items() if one in models or one in evicted}
+        if models:
+            self._serve(models, shares)
+        self._report(shares)
+        return models, failures
+
+    def _report(self, shares: Shares) -> None:
+        """Log how the requests are shared, once."""
+        total = sum(shares.values())
+        parts = [f"{one} ({weight} of {total})" if len(shares) > 1 else str(one) for one, weight in shares.items()]
+        others = ", ".join(map(str, sorted(self._wanted.keys() - shares.keys())))
+        said = f"version {', '.join(parts)}" if parts else "no version"
+        if others:
+            said += f"; version {others} does not exist or can't be loaded"
+        if said != self._said:
+            self._said = said
+            _logger.log(
+                logging.ERROR if others else logging.INFO,
+                "The labels of model %s send its requests to %s",
+                self.name,
+                said,
+            )
+
+    def _served_of(self, on_disk: Mapping[int, Path]) -> list[int]:
+        """Return the versions that serve requests for no particular one, or would: the best comes first."""
+        wanted = self.labels.current().get(LATEST, {})
+        if not wanted:
+            return sorted(on_disk, reverse=True)
+        found = sorted(wanted.keys() & on_disk.keys(), key=lambda number: (wanted[number], number), reverse=True)
+        if on_disk and not found:
+            raise self._unavailable(None, _UNREADABLE_SECONDS)
+        return found
 
     def _load_latest(self, in_thread: InThread) -> Model:
-        model = self._load_highest(self._find(), in_thread)
-        self.latest, self.evicted = model, None
+        model = self._load_served(self._find(), in_thread)
+        self.evicted = None
         return model
 
-    def _load_highest(self, on_disk: Mapping[int, Path], in_thread: InThread = nullcontext) -> Model:
+    def _load_served(self, on_disk: Mapping[int, Path], in_thread: InThread = nullcontext) -> Model:
+        """Load and serve the versions that the labels name, or else the highest that loads; return the latest."""
         if not on_disk:
             raise ModelNotFoundError(f"There is no model {self.name!r}.", model=self.name)
+        self._wanted = self.labels.current().get(LATEST, {})
+        if not self._wanted:
+            model = self._load_highest(on_disk, in_thread)
+            self._serve({model.version: model}, {})
+            return model
+        models, failures = self._serve_labelled(self._wanted.keys() & on_disk.keys(), (), in_thread)
+        if not models:
+            raise self._unloadable(failures)
+        return models[max(models, key=lambda number: (self._wanted[number], number))]
+
+    def _load_highest(self, on_disk: Mapping[int, Path], in_thread: InThread) -> Model:
         failures = []
         for version in sorted(on_disk, reverse=True):
             try:
                 return self.get(version, in_thread)
             except ModelUnavailableError as error:
                 failures.append(error)
+        raise self._unloadable(failures)
+
+    def _unloadable(self, failures: Sequence[ModelUnavailableError]) -> ModelUnavailableError:
+        """Return the error of a model none of whose versions loads."""
         for failure in failures:
             if isinstance(failure, OutOfMemoryError):
-                raise failure
-        raise self._unavailable(None, min(failure.retry_after_seconds for failure in failures))
+                return failure
+        waits = [failure.retry_after_seconds for failure in failures]
+        return self._unavailable(None, min(waits, default=_UNREADABLE_SECONDS))
 
     def _load_version(self, version: int) -> Model:
         folder = self._folder(self._find(), version)
@@ -268,13 +382,14 @@ class ServedModel:
         return ModelUnavailableError(f"Model {what} could not be loaded; the server's log says why.", wait)
 
     def _status_of(self, version: int) -> VersionStatus:
+        weight = self._shares.get(version)
         if version in self._loaded:
-            return VersionStatus(self.name, version, State.AVAILABLE)
+            return VersionStatus(self.name, version, State.AVAILABLE, weight=weight)
         if version in self._loading:
-            return VersionStatus(self.name, version, State.LOADING)
+            return VersionStatus(self.name, version, State.LOADING, weight=weight)
         if version in self._failures:
             return VersionStatus(self.name, version, State.END, self._failures[version].error)
-        return VersionStatus(self.name, version, State.START)
+        return VersionStatus(self.name, version, State.START, weight=weight)
 
 
 def _is_readable(folder: Path) -> bool:

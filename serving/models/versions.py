@@ -5,10 +5,11 @@ A version is a whole number, which may be zero-padded (``00000123``).
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+
+from serving.models.labels import MAX_BYTES, Shares, parse
 
 # A model's name is that of a folder: no separators, no leading dot.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
@@ -32,18 +33,21 @@ def find(model_path: Path, name: str) -> dict[int, Path]:
     return {int(version): folder / version for version in _subfolders(folder) if version.isdecimal()}
 
 
-def labels(model_path: Path, name: str) -> dict[str, int]:
-    """Return a model's versions by label, from ``labels.json`` beside its versions; none if there is no such file.
+def labels(model_path: Path, name: str) -> dict[str, Shares]:
+    """Return what a model's labels stand for, from ``labels.json`` beside its versions; none if there is no such file.
 
-    The file contains an object such as ``{"stable": 1, "canary": 2}``. Raises ValueError if it does not.
+    Raises OSError, or ValueError where it is invalid.
     """
+    path = model_path / name / LABELS
+    if not _NAME.fullmatch(name):
+        return {}
     try:
-        content = json.loads((model_path / name / LABELS).read_bytes())
+        with path.open("rb") as file:
+            return parse(file.read(MAX_BYTES + 1))
     except FileNotFoundError:
         return {}
-    if not isinstance(content, dict) or not all(type(version) is int for version in content.values()):
-        raise ValueError(f'{model_path / name / LABELS} must be a JSON object such as {{"stable": 1}}')
-    return content
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def fingerprint(folder: Path) -> Fingerprint:

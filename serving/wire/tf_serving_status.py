@@ -52,6 +52,7 @@ def status(model: str, statuses: Sequence[VersionStatus]) -> bytes:
             "version": str(status.version),
             "state": status.state,
             "status": {"error_code": "UNKNOWN" if status.error else "OK", "error_message": status.error},
+            **({"weight": status.weight} if status.weight is not None else {}),
         }
         for status in statuses
     ]

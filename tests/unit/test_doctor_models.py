@@ -252,15 +252,47 @@ def test_no_model_is_no_default(folder, tmp_path):
 
 @pytest.mark.parametrize(
     ("labels", "says"),
-    [('{"stable": 7}', "'stable' stands for version 7"), ("[1]", "can't be read"), ("{", "can't be read")],
+    [
+        ('{"stable": 7}', "'stable' stands for version 7"),
+        ('{"latest": {"1": 9, "7": 1}}', "'latest' stands for version 7"),
+        ('{"latest": {"1": 0}}', "latest.1: expected a whole number of 1 to 1000000, got 0"),
+        ("[1]", "can't be read"),
+        ("{", "can't be read"),
+    ],
 )
 def test_labels_that_lead_nowhere_are_a_problem(folder, labels, says):
     (folder / "xor" / "labels.json").write_text(labels)
 
-    [_, finding] = check(folder)
+    [_, finding, *_] = check(folder)
 
     assert finding.level is PROBLEM
     assert says in finding.what
+
+
+@pytest.mark.parametrize(
+    ("latest", "says"),
+    [
+        (1, "xor: version 1 is pinned by labels.json, not the highest, 2"),
+        (2, "xor: version 2 is pinned by labels.json"),
+        ({"1": 2, "2": 1}, "xor: labels.json splits the requests: 66.7% to version 1, 33.3% to version 2"),
+    ],
+)
+def test_what_the_labels_say_of_the_latest_is_said(folder, latest, says):
+    shutil.copytree(folder / "xor" / "1", folder / "xor" / "2")
+    (folder / "xor" / "labels.json").write_text(json.dumps({"latest": latest}))
+
+    finding = check(folder, load=lambda _folders, _engine: loaded())[-1]
+
+    assert (finding.level, finding.what) == (Level.OK, says)
+
+
+def test_the_versions_that_the_labels_name_are_counted(folder):
+    for version in ("2", "3"):
+        shutil.copytree(folder / "xor" / "1", folder / "xor" / version)
+    found = put(folder)
+    for latest, counted in [(None, [3]), (1, [1]), ({"1": 9, "2": 1}, [2, 1]), (7, [3]), ("wrong", [3])]:
+        (folder / "xor" / "labels.json").write_text(json.dumps({"latest": latest} if latest else {}))
+        assert [version.number for version in models.served(found)] == counted
 
 
 def put(folder, *names, **figures):

@@ -204,12 +204,12 @@ def test_large_bodies_are_decoded_and_encoded_in_a_thread(size, is_inline):
 def test_only_a_model_that_is_not_loaded_is_loaded_and_timed():
     asked = []
 
-    async def load(*name):
-        asked.append(name)
+    async def load(name, version, key):
+        asked.append((name, version, key()))
         return model(1)
 
     loaded = {("a", 2): model(1)}
-    models = SimpleNamespace(loaded=lambda *name: loaded.get(name), load=load)
+    models = SimpleNamespace(loaded=lambda name, version, key: loaded.get((name, version)), load=load)
     first, second = exchange(models=models), exchange(models=models)
 
     assert asyncio.run(first.model("a", 2)) is loaded["a", 2]
@@ -217,12 +217,12 @@ def test_only_a_model_that_is_not_loaded_is_loaded_and_timed():
 
     assert (first.facts, list(first.stopwatch.laps)) == ({"model": "a", "version": 7, "engine": "litert"}, [])
     assert (second.facts, list(second.stopwatch.laps)) == ({"model": "b", "version": 7, "engine": "litert"}, ["load"])
-    assert asked == [("b", 3)]
+    assert asked == [("b", 3, None)]
 
 
 def test_bodies_for_models_of_pictures_are_decoded_in_one_thread():
     taken = model(1, SimpleNamespace(picture=object()))
-    one = exchange(b"x", SimpleNamespace(loaded=lambda name, version: taken))
+    one = exchange(b"x", SimpleNamespace(loaded=lambda name, version, key: taken))
 
     async def run():
         before = await one.decode(threading.get_ident)

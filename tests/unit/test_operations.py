@@ -44,7 +44,7 @@ class Repository:
         yield
         self.marked.clear()
 
-    def loaded(self, name, version=None):
+    def loaded(self, name, version=None, key=None):
         return self if (name, version) == ("loaded", 4) else None
 
     @property

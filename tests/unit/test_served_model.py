@@ -1,5 +1,6 @@
 """The versions of a model, with a loader that needs no TensorFlow: what is loaded, waited for, served and reported."""
 
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event, active_count
@@ -10,6 +11,7 @@ import pytest
 from serving.engines.errors import EngineNotFoundError
 from serving.errors import ModelNotFoundError, ModelUnavailableError
 from serving.models import backoff
+from serving.models.labels import Labels
 from serving.models.served_model import ServedModel
 from serving.status import State
 
@@ -24,6 +26,7 @@ class Disk:
         self.root = root
         self.broken = set()
         self.loads = []
+        self.labels = {}
         self.started, self.gate = Event(), Event()
         self.gate.set()
         self.put(*versions)
@@ -57,7 +60,7 @@ def disk(tmp_path):
 
 @pytest.fixture
 def served(disk):
-    return ServedModel("m", disk.find, disk.load)
+    return ServedModel("m", disk.find, disk.load, Labels("m", lambda: disk.labels))
 
 
 @pytest.fixture
@@ -121,7 +124,7 @@ def test_an_engine_that_is_not_installed_is_one_line_in_the_log(disk, caplog):
         raise EngineNotFoundError("No engine can run this model.")
 
     with pytest.raises(ModelUnavailableError):
-        ServedModel("m", disk.find, load).get(1)
+        ServedModel("m", disk.find, load, Labels("m", dict)).get(1)
 
     assert "Model m/1 could not be loaded" in caplog.text
     assert "EngineNotFoundError: No engine can run this model." in caplog.text
@@ -197,7 +200,8 @@ def test_an_upgrade_loads_nothing_of_a_model_that_is_not_in_use(disk, served):
     assert disk.loads == []
 
 
-def test_a_deleted_version_makes_way_for_what_is_on_disk_at_the_second_look(disk, served):
+def test_a_deleted_version_makes_way_for_what_is_on_disk_at_the_second_look(disk, served, caplog):
+    caplog.set_level(logging.INFO, "serving")
     served.get()
     disk.delete(2)
 
@@ -206,6 +210,7 @@ def test_a_deleted_version_makes_way_for_what_is_on_disk_at_the_second_look(disk
     served.upgrade()
     assert (served.latest.version, served.loaded(2)) == (1, None)
     assert states(served) == {1: State.AVAILABLE}
+    assert next(text for text in caplog.messages if "instead" in text).endswith("version 2, whose folder was deleted")
 
     disk.delete(1)
     served.upgrade()
@@ -247,3 +252,202 @@ def test_waiting_for_a_load_takes_no_thread(disk, served):
     assert active_count() == threads
     disk.gate.set()
     assert first.result().version == 1
+
+
+# --- what labels.json says of the latest ---
+
+
+def picked(served, keys=range(1000)):
+    """Return the versions that serve requests of many keys."""
+    models = [served.loaded(None, lambda key=key: f"user-{key}") for key in keys]
+    return {model.version if model else None for model in models}
+
+
+def weights(served):
+    return {status.version: status.weight for status in served.status() if status.weight is not None}
+
+
+def test_the_label_latest_pins_a_version(disk, served):
+    disk.labels = {"latest": {1: 1}, "stable": {2: 1}}
+
+    assert served.on_disk()[0] == 1
+    served.check_loadable()
+    assert served.get().version == 1
+    assert (disk.loads, weights(served)) == ([1], {1: 1})
+    disk.put(3)
+    for _ in range(3):
+        served.upgrade()
+    assert (disk.loads, served.latest.version) == ([1], 1)
+
+
+def test_a_pin_and_its_removal_take_effect_at_the_next_look(disk, served):
+    served.get()
+    disk.labels = {"latest": {1: 1}}
+    served.upgrade()
+    assert (served.latest.version, served.loaded(2)) == (1, None)
+    assert states(served) == {2: State.START, 1: State.AVAILABLE}
+
+    disk.labels = {}
+    served.upgrade()
+    assert (served.latest.version, served.loaded(1), weights(served)) == (2, None, {})
+    assert disk.loads == [2, 1, 2]
+
+
+def test_the_version_that_serves_goes_on_until_the_pinned_one_is_loaded(disk, served):
+    served.get()
+    disk.labels = {"latest": {1: 1}}
+    disk.started.clear()
+    disk.gate.clear()
+    with ThreadPoolExecutor(1) as pool:
+        look = pool.submit(served.upgrade)
+        assert disk.started.wait(30)
+        assert served.get().version == served.loaded().version == 2
+        disk.gate.set()
+        look.result()
+    assert served.get().version == 1
+
+
+def test_several_versions_share_the_requests(disk, served, caplog):
+    caplog.set_level(logging.INFO, "serving")
+    disk.put(3)
+    disk.labels = {"latest": {1: 90, 2: 10}}
+
+    assert served.get() is served.latest
+    assert served.latest.version == 1  # the one with the largest share
+    assert picked(served) == {1, 2}
+    assert served.loaded(None, lambda: "user-1") is served.loaded(None, lambda: "user-1")
+    assert {served.loaded(None, lambda: None).version for _ in range(1000)} == {1, 2}
+    assert sorted(disk.loads) == [1, 2]
+    assert weights(served) == {1: 90, 2: 10}
+    for _ in range(3):
+        served.upgrade()
+    assert sorted(disk.loads) == [1, 2]
+
+    disk.labels = {"latest": {2: 10, 3: 10}}
+    served.upgrade()
+    assert (picked(served), served.loaded(1)) == ({2, 3}, None)
+    disk.labels = {}
+    served.upgrade()
+    assert (picked(served), served.loaded(2), weights(served)) == ({3}, None, {})
+    assert [text for text in caplog.messages if "labels" in text] == [
+        "The labels of model m send its requests to version 1 (90 of 100), 2 (10 of 100)",
+        "The labels of model m send its requests to version 2 (10 of 20), 3 (10 of 20)",
+    ]
+
+
+def test_what_served_alone_is_kept_where_a_split_ends_with_the_highest(disk, served):
+    disk.labels = {"latest": {1: 10, 2: 90}}
+    served.get()
+    assert served.latest.version == 2
+    disk.labels = {}
+    served.upgrade()
+
+    assert (picked(served), served.loaded(1), disk.loads.count(2)) == ({2}, None, 1)
+
+
+@pytest.mark.parametrize("other", [2, 7], ids=["broken", "missing"])
+def test_a_version_that_is_not_loaded_takes_no_share_until_its_files_change(disk, served, caplog, other):
+    disk.broken = {2}
+    disk.labels = {"latest": {1: 10, other: 90}}
+
+    assert served.get().version == 1
+    for _ in range(3):
+        served.upgrade()
+        assert (picked(served), weights(served)) == ({1}, {1: 10})
+    assert disk.loads.count(2) == (other == 2)
+    said = f"The labels of model m send its requests to version 1; version {other} does not exist or can't be loaded"
+    assert caplog.messages.count(said) == 1
+
+    disk.broken = set()
+    if other == 7:
+        disk.put(7)
+    else:
+        (disk.root / "2" / "saved_model.pb").write_bytes(b"whole")
+        served.upgrade()
+        assert picked(served) == {1}  # its files may still be changing
+    served.upgrade()
+    assert picked(served) == {1, other}
+
+
+@pytest.mark.parametrize("wanted", [{2: 1}, {7: 1}, {2: 1, 7: 1}])
+def test_without_a_version_that_the_labels_name_nothing_else_is_served(disk, served, wanted):
+    disk.broken = {2}
+    disk.labels = {"latest": wanted}
+
+    for _ in range(2):
+        with pytest.raises(ModelUnavailableError, match="Model m could not be loaded; the server's log says why") as e:
+            served.get()
+        assert e.value.retry_after_seconds == 5
+        with pytest.raises(ModelUnavailableError):
+            served.check_loadable()
+    assert 1 not in disk.loads
+
+
+def test_a_version_that_serves_stays_where_none_that_the_labels_name_loads(disk, served):
+    served.get()
+    disk.labels = {"latest": {7: 1}}
+
+    for _ in range(3):
+        served.upgrade()
+    assert (served.get().version, picked(served)) == (2, {2})
+
+
+def test_invalid_labels_change_nothing_and_are_refused_where_nothing_is_served_yet(disk):
+    def read():
+        if disk.labels is None:
+            raise ValueError("wrong")
+        return disk.labels
+
+    served = ServedModel("m", disk.find, disk.load, Labels("m", read))
+    disk.labels = {"latest": {1: 1}}
+    served.get()
+    disk.labels = None
+    served.upgrade()
+    assert served.get().version == 1
+
+    other = ServedModel("m", disk.find, disk.load, Labels("m", read))
+    for ask in (other.get, other.check_loadable, other.on_disk):
+        with pytest.raises(ModelUnavailableError):
+            ask()
+    assert other.get(2).version == 2
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_evicted_version_of_several_is_loaded_by_its_next_request(disk, served, version):
+    disk.labels = {"latest": {1: 50, 2: 50}}
+    served.get()
+    served.evict(served.loaded(version))
+
+    served.upgrade()
+    assert picked(served) == {None, 3 - version}
+    assert len(disk.loads) == 2
+    assert served.get()
+    assert picked(served) == {1, 2}
+    assert len(disk.loads) == 3
+
+    served.evict(served.loaded(version))
+    disk.labels = {"latest": {3 - version: 1}}
+    served.upgrade()
+    assert picked(served) == {3 - version}
+    assert (served.evicted, len(disk.loads)) == (None, 3)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_deleted_version_of_several_leaves_its_share_to_the_others(disk, served, version):
+    disk.labels = {"latest": {1: 50, 2: 50}}
+    served.get()
+    disk.delete(version)
+
+    served.upgrade()
+    assert picked(served) == {1, 2}  # it may be about to be replaced
+    served.upgrade()
+    assert (picked(served), served.loaded(version)) == ({3 - version}, None)
+
+
+def test_versions_that_share_the_requests_make_no_room_for_each_other(disk, served):
+    disk.labels = {"latest": {1: 50, 2: 50}}
+    served.get()
+
+    assert served.evictable("m/1") == served.evictable("m/2") == []
+    assert {model.version for model in served.evictable("m/3")} == {1, 2}
+    assert {model.version for model in served.evictable("other/1")} == {1, 2}

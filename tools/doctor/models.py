@@ -11,6 +11,7 @@ from pathlib import Path
 
 from serving.models import export_record, versions
 from serving.models.export_record import ExportRecord
+from serving.models.labels import LATEST, Shares
 from serving.settings import Settings
 from tools.doctor.children import ChildError, Loaded, load
 from tools.doctor.finding import Finding, ok, problem, warning
@@ -64,8 +65,20 @@ def find(model_path: Path) -> list[Version]:
 
 
 def served(found: Sequence[Version]) -> list[Version]:
-    """Return the version of each model that answers requests for no particular one: the highest that loads."""
-    return list({version.name: version for version in reversed(found) if version.loaded}.values())
+    """Return the versions that answer requests for no particular one: those that labels name, or the highest."""
+    result = []
+    for name in sorted({version.name for version in found}):
+        loaded = [version for version in found if version.name == name and version.loaded]
+        wanted = _wanted(loaded[0].folder.parent) if loaded else {}
+        result += [version for version in loaded if version.number in wanted] or loaded[:1]
+    return result
+
+
+def _wanted(folder: Path) -> Shares:
+    try:
+        return versions.labels(folder.parent, folder.name).get(LATEST, {})
+    except (OSError, ValueError):
+        return {}
 
 
 def _export(folder: Path) -> Export:
@@ -189,10 +202,25 @@ def _labels(model_path: Path, found: Collection[Version]) -> list[Finding]:
         try:
             labels = versions.labels(model_path, name)
         except (OSError, ValueError) as error:
-            findings.append(problem(f"{name}/{versions.LABELS} can't be read: {error}", 'write {"stable": 1}'))
+            findings.append(problem(f"{name}/{versions.LABELS} can't be read: {error}", "correct it: docs/versions.md"))
             continue
-        for label, number in labels.items():
-            if number not in there:
-                what = f"{name}: the label {label!r} stands for version {number}, which does not exist"
-                findings.append(problem(what, f"change it in {name}/{versions.LABELS}"))
+        for label, shares in labels.items():
+            findings += [_nowhere(name, label, number) for number in shares.keys() - there]
+        if LATEST in labels:
+            findings.append(_latest(name, labels[LATEST], max(there)))
     return findings
+
+
+def _nowhere(name: str, label: str, number: int) -> Finding:
+    what = f"{name}: the label {label!r} stands for version {number}, which does not exist"
+    return problem(what, f"change it in {name}/{versions.LABELS}")
+
+
+def _latest(name: str, shares: Shares, highest: int) -> Finding:
+    total = sum(shares.values())
+    if len(shares) == 1:
+        [number] = shares
+        newer = f", not the highest, {highest}" if number < highest else ""
+        return ok(f"{name}: version {number} is pinned by {versions.LABELS}{newer}")
+    parts = ", ".join(f"{weight / total:.1%} to version {number}" for number, weight in shares.items())
+    return ok(f"{name}: {versions.LABELS} splits the requests: {parts}")
