@@ -48,13 +48,13 @@ class App:
 
 
 # Core seconds: the inverse of the requests/s at 16 connections in docs/peers.md, although the client ran on another
-# core; for the naive app its p50 in docs/benchmark.md and docs/real_models.md. Cold starts with the page cache dropped,
-# and memory: docs/package.md.
-OURS = App("this app", {"XOR, 2 rows": 1 / 6020, "MLP, 32 rows": 1 / 382}, cold_seconds=0.82, resident_mb=60)
+# core; for the naive app an earlier run on the same page. Cold starts with the page cache dropped, and memory:
+# docs/package.md.
+OURS = App("this app", {"XOR, 2 rows": 1 / 6020, "MLP, 32 rows": 1 / 382}, cold_seconds=0.63, resident_mb=51)
 TENSORFLOW = App(
-    "TensorFlow's engine", {"XOR, 2 rows": 1 / 6020, "MLP, 32 rows": 1 / 382}, cold_seconds=0.82, resident_mb=360
+    "TensorFlow's engine", {"XOR, 2 rows": 1 / 6020, "MLP, 32 rows": 1 / 382}, cold_seconds=1.10, resident_mb=231
 )
-NAIVE = App("naive app", {"XOR, 2 rows": 1 / 21.6, "MLP, 32 rows": 1 / 18.4}, cold_seconds=4.02, resident_mb=574)
+NAIVE = App("naive app", {"XOR, 2 rows": 1 / 21.6, "MLP, 32 rows": 1 / 18.4}, cold_seconds=5.15, resident_mb=506)
 APPS = (OURS, TENSORFLOW, NAIVE)
 
 
