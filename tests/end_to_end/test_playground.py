@@ -91,7 +91,7 @@ def test_the_form_of_the_signature_predicts(open_page: OpenPage, app_host: Runni
 
     page.click("#predict")
 
-    labels = httpx.post(f"{app_host.url}/api/PredictParity", json={"X": "1 0|1 1"}).json()["labels"]
+    labels = httpx.post(f"{app_host.url}/api/PredictParity", json={"X": "1 0|0 1"}).json()["labels"]
     assert answers(page) == [label for [label] in labels]
     assert "by parity/1" in page.inner_text("#answer")
     assert "On the server: parse" in page.inner_text("#answer")

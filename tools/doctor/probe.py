@@ -57,7 +57,7 @@ def _answer_once(folder: Path, engine: str) -> tuple[Any, bool, str]:
     """Load a model and run it once; return its session, whether it can be batched, and why it rejected the values."""
     from serving.engines.session import load_session
     from serving.engines.signature import DEFAULT_SIGNATURE
-    from serving.models import trial
+    from serving.models import example, trial
     from serving.models.export_record import ExportRecord
     from serving.settings import Settings
 
@@ -66,7 +66,8 @@ def _answer_once(folder: Path, engine: str) -> tuple[Any, bool, str]:
     if not session.signatures:
         raise ValueError("it has no signature that can be served")
     key = DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in session.signatures else next(iter(session.signatures))
-    return session, session.signatures[key].has_batch_dimension, trial.answer_once(session, key)
+    signature = example.described(folder, session.signatures)[key]
+    return session, signature.has_batch_dimension, trial.answer_once(session, key, signature)
 
 
 def _memory_mb() -> dict[str, float | None]:
