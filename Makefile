@@ -25,12 +25,11 @@ help:  ## list these targets
 setup: $(VENV)/installed  ## create .venv and install everything that development needs
 
 $(VENV)/installed: requirements/dev.lock.txt requirements/keras2.lock.txt
-	@echo "Installing what development needs, with TensorFlow: about 2 GB, a minute or two."
 	$(INSTALL) $(VENV) "$(PYTHON)" $^
 	@touch $@
 
+# What serving needs, about 50 MB. The other targets install the rest.
 $(VENV)/serves: requirements/serve.lock.txt
-	@echo "Installing what serving needs: about 50 MB. The other targets install the rest when they need it."
 	$(INSTALL) $(VENV) "$(PYTHON)" $^
 	@touch $@
 

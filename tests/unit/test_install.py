@@ -31,7 +31,7 @@ def install(tmp_path: Path):
         log = tmp_path / "log"
         log.unlink(missing_ok=True)
         known = {**os.environ, "LOG": str(log), "FAKE": str(fake), "VERSION": version, "UV": str(uv)}
-        command = [APP_ROOT / "tools/scripts/install", tmp_path / "env", python, "a.lock.txt"]
+        command: list[str | Path] = [APP_ROOT / "tools/scripts/install", tmp_path / "env", python, "a.lock.txt"]
         done = subprocess.run(command, env=known, capture_output=True, text=True, check=False)
         return done, log.read_text() if log.exists() else ""
 
@@ -43,7 +43,7 @@ def install(tmp_path: Path):
     [
         (None, "3.10", "fake-python is 3.10."),
         (None, "3.15", "fake-python is 3.15."),
-        ("", "", "This needs Python 3.11, 3.12 or 3.13; found Python"),
+        ("", "", "This needs Python 3.11, 3.12 or 3.13, and found none (Python"),
         ("no-such-python", "", "no-such-python is not a Python."),
     ],
 )
