@@ -27,7 +27,8 @@ class Preprocessing:
         described = dict(signatures)
         if self.picture is not None:
             signature = described[DEFAULT_SIGNATURE]
-            spec = replace(self.picture.spec, decode=self.picture.decode)
+            example = signature.inputs[self.picture.name].example
+            spec = replace(self.picture.spec, decode=self.picture.decode, example=example)
             described[DEFAULT_SIGNATURE] = replace(signature, inputs={**signature.inputs, self.picture.name: spec})
         return described
 

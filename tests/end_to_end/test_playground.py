@@ -238,6 +238,14 @@ def expect_classes(page, *names):
     expect(page.locator("#answer table.classes th[scope=row]")).to_have_text(list(names))
 
 
+def test_the_classes_of_numbers_are_named_by_row(open_pictures):
+    page = open_pictures("named")
+
+    page.click("#predict")
+
+    expect_classes(page, "dark", "light", "light", "dark")  # of 1, 0, 1 and of 0, 1, 0
+
+
 # How a page gets a file by a drop or from the clipboard: an event with a DataTransfer.
 HAND_OVER = """([selector, kind, base64]) => {
   const transfer = new DataTransfer();

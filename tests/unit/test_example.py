@@ -13,6 +13,9 @@ from serving.engines.errors import InvalidArgumentError
 from serving.models import example, trial
 from serving.models.export_record import EXAMPLE
 from serving.openapi import examples
+from serving.preprocessing.fitting import fit
+from serving.preprocessing.recipe import Image, Recipe
+from tests.unit.picture_files import signature as pictured
 from tests.unit.specs import signature, spec
 from tools.package import proof
 from tools.package.errors import PackageError
@@ -89,6 +92,16 @@ def test_the_file_is_in_every_format_and_in_the_trial_run(tmp_path):
     assert examples.infer(one)["inputs"][0] == {"name": "X", "datatype": "FP32", "shape": [1, 2], "data": [[7, 8]]}
     feeds, _ = trial.run(one, lambda feeds: None, trial.zeros)
     assert feeds["X"].tolist() == [[7, 8]]
+
+
+def test_an_input_that_takes_pictures_keeps_its_example(tmp_path):
+    (tmp_path / EXAMPLE).write_text('{"inputs": {"x": {"shape": [1, 8, 8, 1]}}}')
+    signatures = example.described(tmp_path, {"serving_default": pictured((8, 8, 1))})
+
+    described = fit(Recipe(Image()), signatures).described(signatures)["serving_default"]
+
+    assert described.inputs["x"].decode is not None
+    assert not examples.is_guess(described)
 
 
 def test_strings_that_are_not_text_are_sent_only_where_the_format_can_carry_them(tmp_path):
