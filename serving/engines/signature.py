@@ -55,7 +55,7 @@ class TensorSpec:
     and ``dtype_name`` are TensorFlow's. A dimension of None may vary; a ``shape`` of None is of unknown rank. With
     ``any_shape`` the shape is only what the model's author stated, and TensorFlow decides what the graph takes.
     ``decode`` makes the tensor of encoded pictures, where the model's owner says how, and asks for the memory before.
-    ``example`` has values for an input.
+    ``example`` has values for an input; ``has_names``: the values of an output are scores of classes with names.
     """
 
     tensor: str
@@ -66,6 +66,7 @@ class TensorSpec:
     any_shape: bool = False
     decode: Callable[[Sequence[bytes], Reserve], np.ndarray] | None = None
     example: Example | None = None
+    has_names: bool = False
 
     @property
     def accepted_shape(self) -> tuple[int | None, ...] | None:

@@ -121,10 +121,15 @@ def _tensors(specs: Mapping[str, TensorSpec]) -> list[dict[str, Any]]:
 
 
 def _parameters(spec: TensorSpec) -> dict[str, Any]:
-    """Say that an input takes pictures too, by MLServer's name for what a tensor's content is, and give an example."""
+    """Say that an input takes pictures too, by MLServer's name for what a tensor's content is, and give an example.
+
+    Say of an output that Triton's request parameter of that name is answered with names.
+    """
     picture = {"content_type": "image"} if spec.decode is not None else {}
     shown = {"example": _example(spec.example)} if spec.example is not None else {}
-    return {"parameters": {**picture, **shown}} if picture or shown else {}
+    named = {"classification": True} if spec.has_names else {}
+    found = {**picture, **shown, **named}
+    return {"parameters": found} if found else {}
 
 
 def _example(example: Example) -> dict[str, Any]:
