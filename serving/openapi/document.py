@@ -238,7 +238,7 @@ def _classify_operation(model: ServedSignature, components: Components) -> Schem
     form = components.add("pictures_form", object_of({"image": {"type": "array", "items": _BINARY}}))
     top = {"name": "top", "in": "query", "schema": {"type": "integer", "minimum": 1, "default": 5}}
     body = _body(picture, examples.PICTURE)
-    body["content"] |= {"image/*": {"schema": _BINARY}, "multipart/form-data": {"schema": form}}
+    body["content"] |= {"application/octet-stream": {"schema": _BINARY}, "multipart/form-data": {"schema": form}}
     return {
         "operationId": f"classify_{model.name}",
         "tags": ["pictures"],
