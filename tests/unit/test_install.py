@@ -83,7 +83,8 @@ def test_pip_installs_what_uv_cannot(install, tmp_path):
 
 
 def test_ctrl_c_is_one_line():
-    code = "import tools, signal, os; os.kill(os.getpid(), signal.SIGINT); input()"
+    code = "import tools, signal, os; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code += "; os.kill(os.getpid(), signal.SIGINT); input()"  # a job in the background ignores the signal otherwise
     known = {name: value for name, value in os.environ.items() if name != "MAKELEVEL"}
 
     done = subprocess.run(
