@@ -159,6 +159,11 @@ def _sources(folder: Path, path: Path) -> list[Path]:
     if not folder.is_dir():
         raise SourceError(f"{folder} is not a folder; expected a model's version folder, such as model/xor/1")
     sources = export_record.find_sources(folder)
+    if not sources and (folder / export_record.SAVED_MODEL).is_file():
+        raise SourceError(
+            f"{folder} has a SavedModel and no Keras files. The app serves it as it is; write an input that it takes into "
+            f"{export_record.EXAMPLE} there"
+        )
     if not sources:
         raise SourceError(f"{folder} must hold {_KINDS}, and no other model; {_found(folder)}")
     if path not in (folder, *sources):

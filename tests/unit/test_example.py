@@ -192,6 +192,14 @@ def test_an_export_replaces_an_example_that_the_model_refuses(exported, capsys):
     assert {len(row) for row in rows} == {32}
 
 
+def test_a_saved_model_without_keras_files_is_not_exported_and_says_why(tmp_path, capsys):
+    (tmp_path / "saved_model.pb").touch()
+
+    assert export([str(tmp_path)]) == 1
+
+    assert "has a SavedModel and no Keras files. The app serves it as it is" in capsys.readouterr().err
+
+
 def answer(status: int, is_guess: bool) -> dict[str, Any]:
     return {"request": "POST TfServing text:predict", "status": status, "body": "too short", "is_guess": is_guess}
 

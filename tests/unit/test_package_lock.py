@@ -137,3 +137,10 @@ def test_each_environment_of_development_has_a_lock_with_what_it_asks_for(name):
     assert wanted <= {line.split("==")[0] for line in lines}, "run `make lock`"
     makefile = (lock.PRODUCTION.parents[1] / "Makefile").read_text(encoding="utf-8")
     assert f"requirements/{name}.lock.txt" in makefile
+
+
+@pytest.mark.parametrize("name", ["serve", "uv"])
+def test_what_is_installed_first_has_the_versions_of_the_rest(name):
+    first, rest = (pinned(lock.PRODUCTION.with_name(f"{one}.lock.txt")) for one in (name, "dev"))
+
+    assert {line.split()[0] for line in first} <= {line.split()[0] for line in rest}, "run `make lock`"
