@@ -161,8 +161,8 @@ def _sources(folder: Path, path: Path) -> list[Path]:
     sources = export_record.find_sources(folder)
     if not sources and (folder / export_record.SAVED_MODEL).is_file():
         raise SourceError(
-            f"{folder} has a SavedModel and no Keras files. The app serves it as it is; write an input that it takes into "
-            f"{export_record.EXAMPLE} there"
+            f"{folder} has a SavedModel and no Keras files. The app serves it as it is; write an input that it takes "
+            f"into {export_record.EXAMPLE} there"
         )
     if not sources:
         raise SourceError(f"{folder} must hold {_KINDS}, and no other model; {_found(folder)}")
