@@ -10,7 +10,10 @@ TARGET ?= 3.13
 TESTS ?= --cov
 
 BIN := $(VENV)/bin
-INSTALL := pip install --require-hashes --only-binary :all: --quiet --disable-pip-version-check
+INSTALL := @tools/scripts/install
+
+# A model that LiteRT does not serve needs TensorFlow, and so does one that is not exported.
+NEEDS_TENSORFLOW = $(shell for version in model/*/[0-9]*/; do grep -qs '"litert": {' $$version/export.json || echo yes; done)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup start test suite contract train export package wheelhouse lock audit doctor bench bench-peers \
@@ -22,14 +25,15 @@ help:  ## list these targets
 setup: $(VENV)/installed  ## create .venv and install everything that development needs
 
 $(VENV)/installed: requirements/dev.lock.txt requirements/keras2.lock.txt
-	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.13 was found. Install one, or name it: make setup PYTHON=..."; exit 1; }
-	@echo "Installing into $(VENV) (about 1.8 GB; takes a minute or two) ..."
-	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/$(INSTALL) -r requirements/dev.lock.txt
-	@$(BIN)/$(INSTALL) --no-deps -r requirements/keras2.lock.txt
+	$(INSTALL) $(VENV) "$(PYTHON)" $^
 	@touch $@
 
-start: setup  ## serve on http://localhost:7071, by func where it is installed (PORT=8080 for another port)
+# What serving needs, about 50 MB. The other targets install the rest.
+$(VENV)/serves: requirements/serve.lock.txt
+	$(INSTALL) $(VENV) "$(PYTHON)" $^
+	@touch $@
+
+start: $(if $(or $(wildcard $(VENV)/installed),$(NEEDS_TENSORFLOW)),setup,$(VENV)/serves)  ## serve on http://localhost:7071, by func where it is installed (PORT=8080 for another port)
 	@if command -v func >/dev/null; then \
 		echo "Try the models on http://localhost:$(PORT)/api/playground"; . $(BIN)/activate && exec func start --port $(PORT); \
 	else exec $(BIN)/python -m tools.local_host --port $(PORT); fi
@@ -45,15 +49,11 @@ contract:  ## run the function folders in Microsoft's own worker runtime
 	else $(MAKE) --no-print-directory .venv-contract/installed && .venv-contract/bin/python -m pytest tests/contract; fi
 
 .venv-contract/installed: requirements/contract.lock.txt
-	@echo "Installing into .venv-contract ..."
-	@$(PYTHON313) -m venv .venv-contract
-	@.venv-contract/bin/$(INSTALL) -r requirements/contract.lock.txt
+	$(INSTALL) .venv-contract "$(PYTHON313)" $^
 	@touch $@
 
 .venv-clients/installed: requirements/clients.lock.txt
-	@echo "Installing the protocols' clients into .venv-clients ..."
-	@$(PYTHON_HERE) -m venv .venv-clients
-	@.venv-clients/bin/$(INSTALL) -r requirements/clients.lock.txt
+	$(INSTALL) .venv-clients "$(PYTHON_HERE)" $^
 	@touch $@
 
 train: setup  ## train the XOR model and plot it (MODEL=digits: the model of handwritten digits)
@@ -79,8 +79,8 @@ audit: setup  ## look for known vulnerabilities in the libraries of the locks (n
 doctor: setup  ## check the app before it is deployed; print what will fail and how to fix it
 	@$(BIN)/python -m tools.doctor
 
-bench: setup  ## measure cold start, latency and memory against the naive app; writes docs/benchmark.md
-	$(BIN)/python -m benchmarks
+bench: setup  ## measure cold start, latency and memory against the naive app (SAVE=1 writes docs/benchmark.md)
+	@$(BIN)/python -m benchmarks $(if $(SAVE),--save)
 
 bench-peers: setup  ## measure the app beside its peers (installs 15 GB, ONLY="ours ..." less; needs wrk); writes docs/peers.md
 	$(BIN)/python -m benchmarks.peers $(if $(ONLY),--only $(ONLY))
@@ -89,9 +89,7 @@ check-infra: .venv-infra/installed  ## check the Bicep files, workflow, Dockerfi
 	@tools/scripts/check-infra
 
 .venv-infra/installed: requirements/infra.lock.txt
-	@$(PYTHON) -m venv .venv-infra
-	@echo "Installing the infrastructure's checkers into .venv-infra ..."
-	@.venv-infra/bin/$(INSTALL) -r requirements/infra.lock.txt
+	$(INSTALL) .venv-infra "$(PYTHON)" $^
 	@touch $@
 
 lint: setup  ## check style, types and the direction of imports
@@ -101,4 +99,5 @@ lint: setup  ## check style, types and the direction of imports
 	$(BIN)/lint-imports --no-logo
 
 clean:  ## remove dist/, the virtual environments and the caches
-	rm -rf dist .venv .venv-* .pytest_cache .mypy_cache .ruff_cache
+	rm -rf dist mutants .venv .venv-* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis .coverage*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -137,8 +137,8 @@ def _export(options: argparse.Namespace) -> None:
     print(f"Checked against {keras_version}: the largest difference is {written.difference:.2g}.")
     if written.engine:
         print(f"{written.engine}.")
-    if note:
-        print(note)
+    for line in filter(None, (note, written.warning)):
+        print(line)
     print(f"Wrote {written.folder}: {', '.join(written.names)}. {_what_next(written.folder)}")
 
 
@@ -159,6 +159,11 @@ def _sources(folder: Path, path: Path) -> list[Path]:
     if not folder.is_dir():
         raise SourceError(f"{folder} is not a folder; expected a model's version folder, such as model/xor/1")
     sources = export_record.find_sources(folder)
+    if not sources and (folder / export_record.SAVED_MODEL).is_file():
+        raise SourceError(
+            f"{folder} has a SavedModel and no Keras files. The app serves it as it is; write an input that it takes "
+            f"into {export_record.EXAMPLE} there"
+        )
     if not sources:
         raise SourceError(f"{folder} must hold {_KINDS}, and no other model; {_found(folder)}")
     if path not in (folder, *sources):

@@ -7,14 +7,19 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from export import bounded, form, independence, litert, saved_model
-from serving.models import export_record
+from serving.engines.errors import TensorFlowError
+from serving.engines.session import load_session
+from serving.engines.signature import DEFAULT_SIGNATURE
+from serving.models import example, export_record
 from serving.models.export_record import ExportRecord
 
 _SECONDS_OF_ANY_EXPORT = 24 * 60 * 60
@@ -22,12 +27,16 @@ _SECONDS_OF_ANY_EXPORT = 24 * 60 * 60
 
 @dataclass(frozen=True)
 class Written:
-    """What an export wrote, its largest difference to the Keras model, and which engine serves it, and why."""
+    """What an export wrote, its largest difference to the Keras model, which engine serves it, and why.
+
+    ``warning`` is about its example; empty where there is one.
+    """
 
     folder: Path
     names: list[str]
     difference: float
     engine: str
+    warning: str = ""
 
 
 def export(
@@ -69,9 +78,10 @@ def export(
             and (measured := form.freeze_if_better(tf, model, function, fresh))
         ):
             record = replace(record, engine="; ".join(filter(None, [record.engine, measured])), is_optimized=True)
+        note = _put_example(verified.example, fresh, folder, record)
         record.write(fresh)
         names = _replace(fresh, folder, Path(scratch) / "old")
-    return Written(folder, names, verified.difference, record.engine)
+    return Written(folder, names, verified.difference, record.engine, note)
 
 
 def remove_remains(folder: Path) -> None:
@@ -112,6 +122,38 @@ def _replace(fresh: Path, folder: Path, old: Path) -> list[str]:
 def _move(source: Path, target: Path, moved: list[tuple[Path, Path]]) -> None:
     source.replace(target)
     moved.append((source, target))
+
+
+def _put_example(found: Mapping[str, np.ndarray] | None, fresh: Path, folder: Path, record: ExportRecord) -> str:
+    """Write the example of an export, or keep the one in the folder if the model takes it; return a warning or nothing.
+
+    It may have been written by hand.
+    """
+    if (folder / export_record.EXAMPLE).is_file():
+        try:
+            _run_example(fresh, folder, record)
+            shutil.copyfile(folder / export_record.EXAMPLE, fresh / export_record.EXAMPLE)
+            return ""
+        except (ValueError, TensorFlowError) as error:
+            replaced = f"WARNING: the model does not take {export_record.EXAMPLE}, which was replaced: {error}"
+    else:
+        replaced = ""
+    if found is None:
+        todo = f"Write an input that it takes into {folder / export_record.EXAMPLE}"
+        return f"WARNING: no example was found: the model takes none of the small inputs that were tried. {todo}"
+    example.write(fresh, found)
+    return replaced
+
+
+def _run_example(fresh: Path, folder: Path, record: ExportRecord) -> None:
+    """Run a folder's example in a fresh export; raises ValueError, or TensorFlowError where the model rejects it."""
+    session = load_session(fresh, "tensorflow", replace(record.load_options(), litert=None))
+    try:
+        inputs = session.signatures[DEFAULT_SIGNATURE].inputs
+        examples = example.read(folder, inputs) or {}
+        session.run(DEFAULT_SIGNATURE, {name: example.array(one, inputs[name]) for name, one in examples.items()})
+    finally:
+        session.close()
 
 
 def _is_worth_keeping(path: Path) -> bool:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +22,9 @@ from serving.engines.options import LoadOptions
 from serving.engines.session import Session, load_session
 from serving.engines.signature import DEFAULT_SIGNATURE, SERVE_TAG, Signature, TensorSpec
 from serving.models import trial
+from serving.models.example import MOST_VALUES, pattern, shape_of
 from serving.models.export_record import SourceError
+from serving.openapi.examples import PICTURE
 
 # A frozen graph loads several times faster and small ones run a third faster, but TensorFlow holds its weights several
 # times over: always worth it up to about this size of them (docs/performance.md). For larger ones ``form`` measures.
@@ -36,10 +42,14 @@ SCALES = (1, 1e-3, 1e3, 1e6)
 
 @dataclass(frozen=True)
 class Verified:
-    """What an export has shown: its largest difference to the Keras model, and whether a row is alike in any batch."""
+    """What an export has shown: its largest difference to the Keras model, and whether a row is alike in any batch.
+
+    ``example`` has inputs to show that it takes; None where none of those that were tried is small, or zeros.
+    """
 
     difference: float
     independent_rows: bool
+    example: _Tensors | None
 
 
 def trace(tf: Any, model: Any, rows: int | None) -> Any:
@@ -117,13 +127,14 @@ def verify(model: Any, folder: Path, is_optimized: bool) -> Verified:
         run = partial(session.run, DEFAULT_SIGNATURE)
         _, feeds, fetches = find_inputs(signature, run, _BATCH)
         independent_rows = signature.has_batch_dimension and _has_independent_rows(session, feeds, fetches)
+        example = find_example(signature, run, feeds)
     except TensorFlowError as error:
         raise SourceError(f"the SavedModel failed on random inputs of every size tried: {error}") from error
     finally:
         session.close()
     expected = _predict(model, feeds)
     difference = max(_difference(name, fetches[name], np.asarray(expected[name])) for name in signature.outputs)
-    return Verified(difference, independent_rows)
+    return Verified(difference, independent_rows, example)
 
 
 def find_inputs(
@@ -131,14 +142,34 @@ def find_inputs(
 ) -> tuple[trial.Fill, _Tensors, _Tensors]:
     """Return what fills inputs that the model takes, with such inputs and the model's answer.
 
-    Inputs are random numbers, or small whole numbers where it has an embedding.
+    Inputs are random numbers, or small whole numbers where it has an embedding; strings are texts, or pictures.
     """
     random = np.random.default_rng(0)
-    fills = partial(_random_input, random), partial(_random_indices, random)
-    try:
-        return fills[0], *trial.run(signature, run, fills[0], rows)
-    except TensorFlowError:
-        return fills[1], *trial.run(signature, run, fills[1], rows)
+    fills: list[trial.Fill] = [partial(_random_input, random), partial(_random_indices, random)]
+    if any(spec.dtype_name == "string" for spec in signature.inputs.values()):
+        fills.append(_pictures)
+    failure: TensorFlowError | None = None
+    for fill in fills:
+        try:
+            return fill, *trial.run(signature, run, fill, rows)
+        except TensorFlowError as error:
+            failure = failure or error
+    assert failure is not None
+    raise failure
+
+
+def find_example(signature: Signature, run: Callable[[_Tensors], _Tensors], taken: _Tensors) -> _Tensors | None:
+    """Return inputs that the model takes and that are easily read: few values, or zeros; ``taken`` where none is."""
+    sizes = trial.SIZES if trial.is_open(signature) else (1,)
+    for fill, rows, size in (*product([pattern], [2, 1], [3, *sizes]), *product([trial.zeros], [1], sizes)):
+        shapes = [shape_of(spec, rows, size) for spec in signature.inputs.values()]
+        if (sum(map(prod, shapes)) > MOST_VALUES) != (fill is trial.zeros):
+            continue
+        feeds = trial.feeds(signature, fill, rows, size)
+        with suppress(TensorFlowError):
+            run(feeds)
+            return feeds
+    return taken if sum(array.size for array in taken.values()) <= MOST_VALUES else None
 
 
 def _has_independent_rows(session: Session, feeds: _Tensors, fetches: _Tensors) -> bool:
@@ -396,6 +427,12 @@ def _random_indices(random: np.random.Generator, shape: tuple[int, ...], spec: T
     if spec.dtype_name == "string":
         return _random_input(random, shape, spec)
     return random.integers(0, 2, shape).astype(spec.dtype)  # 0 and 1 are indices into any embedding
+
+
+def _pictures(shape: tuple[int, ...], spec: TensorSpec) -> np.ndarray:
+    if spec.dtype_name != "string":
+        return trial.zeros(shape, spec)
+    return np.full(shape, base64.b64decode(PICTURE["image"]), object)
 
 
 def _difference(name: str, got: np.ndarray, expected: np.ndarray) -> float:

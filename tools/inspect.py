@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from serving.engines.signature import DEFAULT_SIGNATURE, SERVE_TAG, Signature, TensorSpec, read_signatures, shape_text
-from serving.models import export_record, versions
+from serving.models import example, export_record, versions
 from serving.openapi import examples
 
 _BASE = "http://localhost:7071/api"
@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     folder = _parser().parse_args(arguments).folder.resolve()
     try:
         content = (folder / export_record.SAVED_MODEL).read_bytes()
-        signatures = read_signatures(content, SERVE_TAG)
+        signatures = example.described(folder, read_signatures(content, SERVE_TAG))
     except FileNotFoundError:
         print(f"{folder} has no {export_record.SAVED_MODEL}; run python -m export first", file=sys.stderr)
         return 1

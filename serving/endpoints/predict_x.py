@@ -18,6 +18,7 @@ class PredictX(ProblemEndpoint):
 
     def __init__(self, model_name: str) -> None:
         self._model_name = model_name
+        self._unsuited = ""  # the version that was last logged
 
     async def answer(self, exchange: Exchange) -> Reply:
         """Answer ``{"X": ...}`` with ``{"labels": ...}``; raises ServingError."""
@@ -25,6 +26,12 @@ class PredictX(ProblemEndpoint):
         exchange.expect_json()
         model = await self._model(exchange)
         signature = model.signature(x_labels.SIGNATURE)
+        if len(signature.inputs) != 1 and self._unsuited != str(model):
+            self._unsuited = str(model)
+            _logger.error(
+                "Model %s has the inputs %s; the 2017 format takes one input. Use the other protocols for it",
+                *(model, ", ".join(signature.inputs)),
+            )
         feeds = await exchange.decode(x_labels.decode, exchange.body, signature, exchange.share.reserve)
         fetches = await exchange.run(model, x_labels.SIGNATURE, feeds)
         return Reply(await exchange.encode(x_labels.encode, fetches, model.preprocessing.classifier))

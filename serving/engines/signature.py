@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +39,15 @@ Reserve = Callable[[int], None]
 
 
 @dataclass(frozen=True)
+class Example:
+    """Values for an input in C order, or None for zeros; ``is_seen``: not a guess, the model was seen to take them."""
+
+    shape: tuple[int, ...]
+    values: tuple[Any, ...] | None
+    is_seen: bool = False
+
+
+@dataclass(frozen=True)
 class TensorSpec:
     """One input or output of a signature.
 
@@ -45,6 +55,7 @@ class TensorSpec:
     and ``dtype_name`` are TensorFlow's. A dimension of None may vary; a ``shape`` of None is of unknown rank. With
     ``any_shape`` the shape is only what the model's author stated, and TensorFlow decides what the graph takes.
     ``decode`` makes the tensor of encoded pictures, where the model's owner says how, and asks for the memory before.
+    ``example`` has values for an input; ``has_names``: the values of an output are scores of classes with names.
     """
 
     tensor: str
@@ -54,6 +65,8 @@ class TensorSpec:
     shape: tuple[int | None, ...] | None
     any_shape: bool = False
     decode: Callable[[Sequence[bytes], Reserve], np.ndarray] | None = None
+    example: Example | None = None
+    has_names: bool = False
 
     @property
     def accepted_shape(self) -> tuple[int | None, ...] | None:

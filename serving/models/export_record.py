@@ -15,6 +15,7 @@ from serving.engines.options import LiteRtProof, LoadOptions
 from serving.preprocessing import FILE as PREPROCESSING
 
 EXPORT_RECORD = "export.json"
+EXAMPLE = "example.json"  # see ``serving.models.example``
 _LARGEST_RECORD_BYTES = 2**20  # what an export writes is a few kilobytes
 
 # Other forms of that file. TensorFlow reads them; serving does not, because the check of the graph does not.
@@ -22,7 +23,7 @@ OTHER_FORMS = ("saved_model.pbtxt", "saved_model.cpb")
 
 # What an export writes: a SavedModel (its layout is in TensorFlow's saved_model/README.md), the same for LiteRT where
 # that serves it, and the record.
-SAVED_MODEL_FILES = (SAVED_MODEL, "fingerprint.pb", "variables", "assets", MODEL_TFLITE)
+SAVED_MODEL_FILES = (SAVED_MODEL, "fingerprint.pb", "variables", "assets", MODEL_TFLITE, EXAMPLE)
 EXPORTED = (*SAVED_MODEL_FILES, EXPORT_RECORD)
 
 # What a model can be exported from; the first that exists is used. A pattern must match exactly one file.
@@ -37,7 +38,7 @@ SOURCES = (
 )
 
 # JSON files that are no architecture: ours, and what is commonly kept beside a model.
-_OTHER_JSON = (EXPORT_RECORD, "labels.json", PREPROCESSING)
+_OTHER_JSON = (EXPORT_RECORD, EXAMPLE, "labels.json", PREPROCESSING)
 _MARKS_OF_ARCHITECTURE = (b"class_name", b"layers")
 
 

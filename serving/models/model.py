@@ -38,6 +38,7 @@ class Model:
 
     With ``any_shape``, inputs may have other shapes than its signatures state, as far as the graph takes them. A run
     may take ``run_seconds``, or any time. ``size`` is the memory that the model is taken to need, in bytes.
+    ``signatures`` are the session's, with examples.
     """
 
     def __init__(
@@ -50,13 +51,14 @@ class Model:
         run_seconds: float | None = None,
         size: int = 0,
         preprocessing: Preprocessing = NONE,
+        signatures: Mapping[str, Signature] | None = None,
     ) -> None:
         self.name = name
         self.version = version
         self.preprocessing = preprocessing
         self.signatures = {  # by name
             key: signature.with_any_shape() if any_shape else signature
-            for key, signature in preprocessing.described(session.signatures).items()
+            for key, signature in preprocessing.described(signatures or session.signatures).items()
         }
         self.engine = session.engine
         self.has_answered = False  # a prediction, since it was loaded
@@ -117,7 +119,7 @@ class Model:
         return answer
 
     def warm_up(self) -> None:
-        """Run once on zeros, so that what TensorFlow does on the first run is done; see ``first_run``.
+        """Run once, so that what TensorFlow does on the first run is done; see ``first_run``.
 
         Raises PredictionError where the run fails, or takes too long. Then it goes on.
         """
@@ -125,7 +127,7 @@ class Model:
             self.first_run().result(FIRST_RUN_SECONDS)
 
     def first_run(self) -> Future[str]:
-        """Return the run on zeros, and start it unless it has been started or has failed a moment ago.
+        """Return the run on the example or zeros; start it unless it has been started or has failed a moment ago.
 
         A graph that rejects the values has run, so that is no failure.
         """
@@ -137,7 +139,7 @@ class Model:
 
     def _run_first(self, key: str) -> str:
         try:
-            rejection = trial.answer_once(self._session, key)
+            rejection = trial.answer_once(self._session, key, self.signatures[key])
         except BaseException:
             self._backoff.fail()
             raise

@@ -18,7 +18,7 @@ from serving.engines.errors import EngineNotFoundError
 from serving.engines.session import engine_of, load_session
 from serving.engines.signature import Signature, signatures_of_file
 from serving.errors import ModelNotFoundError, ModelUnavailableError, OutOfMemoryError, ServingError
-from serving.models import export_record, fallback_export, memory, versions
+from serving.models import example, export_record, fallback_export, memory, versions
 from serving.models.export_record import ExportRecord
 from serving.models.labels import Key, Labels
 from serving.models.model import Model
@@ -141,7 +141,7 @@ class Repository:
             return model.version, model.signatures
         number, folder = self._looked_at(name).on_disk(version)
         signatures = signatures_of_file(folder / export_record.SAVED_MODEL)
-        return number, fitted.of(folder, signatures).described(signatures)
+        return number, fitted.of(folder, signatures).described(example.described(folder, signatures))
 
     def describe(self, name: str, version: int | None = None) -> tuple[int, str, Mapping[str, Signature]]:
         """Return a model's version, the latest by default, the engine that serves it, and its signatures.
@@ -222,6 +222,7 @@ class Repository:
             run_seconds=self.settings.run_seconds or None,
             size=size,
             preprocessing=fitted.of(folder, session.signatures),
+            signatures=example.described(folder, session.signatures),
         )
         _logger.info("Loaded model %s with %s in %.0f ms", model, session.engine, (perf_counter() - start) * 1e3)
         return model

@@ -1,7 +1,7 @@
 """A trial run of a signature: inputs that the model takes, where its shapes leave dimensions open.
 
 A signature says which dimensions may vary, not which sizes work: a text model may need a few steps, an image model a
-few hundred pixels. So sizes are tried, here and nowhere else.
+few hundred pixels. So sizes are tried, here and nowhere else, unless the model has an example (``example``).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from serving.engines.errors import InvalidArgumentError, TensorFlowError
 from serving.engines.session import Session
 from serving.engines.signature import Signature, TensorSpec
+from serving.models import example
 
 # For every dimension that may vary but the first. 32 is the least that Keras's image models take; then what is cheap,
 # and then what networks need that halve an image up to nine times.
@@ -40,19 +41,25 @@ def run(signature: Signature, call: Callable[[Feeds], _Result], fill: Fill, rows
     raise failure
 
 
-def answer_once(session: Session, key: str) -> str:
-    """Run a signature once on zeros. Return why the graph rejected the values, or nothing where it took them.
+def answer_once(session: Session, key: str, signature: Signature | None = None) -> str:
+    """Run a signature once on its example, or on zeros. Return why the graph rejected the values, or nothing.
+
+    ``signature`` is the session's, with what its folder says about it.
 
     Raises the TensorFlowError of a run that failed for another reason than its values.
     """
     try:
-        run(session.signatures[key], partial(session.run, key), zeros)
+        run(signature or session.signatures[key], partial(session.run, key), zeros)
     except InvalidArgumentError as error:
         return error.message
     return ""
 
 
 def _candidates(signature: Signature, fill: Fill, rows: int) -> Iterator[Feeds]:
+    seen = {name: spec for name, spec in signature.inputs.items() if spec.example and spec.example.is_seen}
+    if seen and seen.keys() == signature.inputs.keys():
+        yield {name: example.array(spec.example, spec) for name, spec in seen.items() if spec.example}
+        return
     for size in SIZES if is_open(signature) else SIZES[:1]:
         yield feeds(signature, fill, rows, size)
 
@@ -64,13 +71,7 @@ def is_open(signature: Signature) -> bool:
 
 def feeds(signature: Signature, fill: Fill, rows: int, size: int) -> Feeds:
     """Return feeds with these rows, and this size for each further dimension that may vary."""
-    return {name: fill(shape_of(spec, rows, size), spec) for name, spec in signature.inputs.items()}
-
-
-def shape_of(spec: TensorSpec, rows: int, size: int) -> tuple[int, ...]:
-    """Return a shape that a spec allows, with these rows and this size for each further dimension that may vary."""
-    dimensions = (None,) if spec.shape is None else spec.shape
-    return tuple((size if axis else rows) if length is None else length for axis, length in enumerate(dimensions))
+    return {name: fill(example.shape_of(spec, rows, size), spec) for name, spec in signature.inputs.items()}
 
 
 def zeros(shape: tuple[int, ...], spec: TensorSpec) -> np.ndarray:

@@ -101,7 +101,7 @@ def _predict_x_operation(function: Function, model: ServedSignature, components:
         "operationId": f"predict_{function.name}",
         "tags": ["2017 format"],
         "summary": f"Predict with model {model.name}",
-        "requestBody": _body(request, examples.x_labels(model.signature)),
+        "requestBody": _body(request, examples.x_labels(model.signature), examples.is_guess(model.signature)),
         "responses": _responses(components.add(f"{function.name}_response", labels), _problems()),
     }
 
@@ -132,7 +132,7 @@ def _tf_serving_model(base: str, model: ServedSignature, components: Components)
         "operationId": f"tf_serving_predict_{model.name}",
         "tags": tags,
         "summary": f"Predict with model {model.name}, by rows or by columns",
-        "requestBody": _body(request, examples.instances(signature)),
+        "requestBody": _body(request, examples.instances(signature), examples.is_guess(signature)),
         "responses": _responses(answer, _errors()),
     }
     versions = object_of({"model_version_status": {"type": "array", "items": {"type": "object"}}})
@@ -169,7 +169,11 @@ def _open_inference_model(base: str, model: ServedSignature, components: Compone
         "operationId": f"infer_{model.name}",
         "tags": tags,
         "summary": f"Predict with model {model.name}; the binary tensor extension is supported too",
-        "requestBody": _body(components.add(f"{model.name}_infer_request", request), examples.infer(signature)),
+        "requestBody": _body(
+            components.add(f"{model.name}_infer_request", request),
+            examples.infer(signature),
+            examples.is_guess(signature),
+        ),
         "responses": _responses(components.add(f"{model.name}_infer_response", answer), _errors()),
     }
     if not examples.is_short(signature):
@@ -234,7 +238,7 @@ def _classify_operation(model: ServedSignature, components: Components) -> Schem
     form = components.add("pictures_form", object_of({"image": {"type": "array", "items": _BINARY}}))
     top = {"name": "top", "in": "query", "schema": {"type": "integer", "minimum": 1, "default": 5}}
     body = _body(picture, examples.PICTURE)
-    body["content"] |= {"image/*": {"schema": _BINARY}, "multipart/form-data": {"schema": form}}
+    body["content"] |= {"application/octet-stream": {"schema": _BINARY}, "multipart/form-data": {"schema": form}}
     return {
         "operationId": f"classify_{model.name}",
         "tags": ["pictures"],
@@ -272,9 +276,10 @@ def _get(operation_id: str, tags: list[str], summary: str, schema: Schema, error
     return {"operationId": operation_id, "tags": tags, "summary": summary, "responses": _responses(schema, errors)}
 
 
-def _body(schema: Schema, example: Any) -> dict[str, Any]:
+def _body(schema: Schema, example: Any, is_guess: bool = False) -> dict[str, Any]:
+    """Return a request's body; ``x-guess`` says that nobody has seen the model take the example."""
     content = {"schema": schema} if example is None else {"schema": schema, "example": example}
-    return {"required": True, "content": {"application/json": content}}
+    return {"required": True, "content": {"application/json": content}, **({"x-guess": True} if is_guess else {})}
 
 
 def _responses(schema: Schema, errors: dict[str, Any]) -> dict[str, Any]:

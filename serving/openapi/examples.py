@@ -1,6 +1,7 @@
 """Example requests for a signature, in each wire format: as JSON where that is short, else as a command that makes one.
 
-No example is as large as its tensors: an image model's would be 600 kB, and a shape in a file can say anything.
+The values are the inputs' examples (``serving.models.example``). No example is as large as its tensors: an image
+model's would be 600 kB, and a shape in a file can say anything.
 """
 
 from __future__ import annotations
@@ -11,24 +12,21 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from serving.engines.signature import Signature, TensorSpec
+from serving.engines.signature import Example, Signature, TensorSpec
+from serving.models import example
 from serving.openapi.schemas import MOST_LEVELS
 from serving.wire.open_inference import HEADER_LENGTH
 from serving.wire.open_inference_tensors import DATATYPES
 
-_ROWS = 2  # for a first dimension that may vary
-_SIZE = 3  # for any other
-
 # A grey picture of one pixel, as PNG.
 PICTURE = {"image": "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNoAAAAggCB2kUIOwAAAABJRU5ErkJggg=="}
 
-_MOST_VALUES = 256  # in an example that is written out
 _MOST_BYTES = 16 * 1024 * 1024  # in a request that a command makes, so that the app takes it by default
 
 # What a command makes an input of: zeros, and nested lists of them in Python.
 _ZEROS = {"bool": "False", "string": '""'}
 
-Values = Callable[[TensorSpec, int], Any]
+Values = Callable[[TensorSpec], Any]
 
 
 def x_labels(signature: Signature) -> dict[str, Any] | None:
@@ -48,8 +46,14 @@ def infer(signature: Signature) -> dict[str, Any] | None:
 
 def is_short(signature: Signature) -> bool:
     """Return whether an example has few enough values, and levels of lists, to be written out."""
-    ranks = [len(spec.shape or ()) for spec in signature.inputs.values()]
-    return max(ranks, default=0) <= MOST_LEVELS and _count(signature, _ROWS) <= _MOST_VALUES
+    seen = [_of(spec) for spec in example.guessed(signature).inputs.values()]
+    sizes = [max(1, math.prod(one.shape)) for one in seen if one.values is not None and len(one.shape) <= MOST_LEVELS]
+    return len(sizes) == len(seen) and sum(sizes) <= example.MOST_VALUES
+
+
+def is_guess(signature: Signature) -> bool:
+    """Return whether nobody has seen the model take the example."""
+    return not all(spec.example and spec.example.is_seen for spec in signature.inputs.values())
 
 
 def fits_x_labels(signature: Signature) -> bool:
@@ -62,66 +66,61 @@ def fits_infer(signature: Signature) -> bool:
     return all(spec.dtype_name in DATATYPES for spec in signature.inputs.values())
 
 
-def _written(signature: Signature, body: Callable[[Signature, Values, int], Any]) -> dict[str, Any] | None:
-    return body(signature, nested, _ROWS) if is_short(signature) else None
+def _written(signature: Signature, body: Callable[[Signature, Values], Any]) -> dict[str, Any] | None:
+    return body(example.guessed(signature), nested) if is_short(signature) else None
 
 
-def _count(signature: Signature, rows: int) -> int:
-    """Return the number of values in an example; an input that is empty counts as one."""
-    return sum(max(1, math.prod(example_shape(spec, rows))) for spec in signature.inputs.values())
+def _of(spec: TensorSpec) -> Example:
+    assert spec.example is not None  # ``example.guessed`` has filled it
+    return spec.example
 
 
-def _x_labels(signature: Signature, values: Values, rows: int) -> dict[str, Any] | None:
+def _x_labels(signature: Signature, values: Values) -> dict[str, Any] | None:
     if not fits_x_labels(signature):
         return None
     [spec] = signature.inputs.values()
-    return {"X": values(spec, rows)}
+    return None if _has_bytes(spec) else {"X": values(spec)}
 
 
-def _instances(signature: Signature, values: Values, rows: int) -> dict[str, Any]:
-    specs = signature.inputs
-    if not all(spec.shape and spec.shape[0] is None for spec in specs.values()):
-        columns = {name: values(spec, rows) for name, spec in specs.items()}
+def _instances(signature: Signature, values: Values) -> dict[str, Any]:
+    columns = {name: values(spec) for name, spec in signature.inputs.items()}
+    rows = {_of(spec).shape[:1] for spec in signature.inputs.values()}
+    if len(rows) > 1 or not all(spec.shape and spec.shape[0] is None for spec in signature.inputs.values()):
         return {"inputs": next(iter(columns.values())) if len(columns) == 1 else columns}
-    if len(specs) == 1:
-        return {"instances": values(next(iter(specs.values())), rows)}
-    # One row is what a command makes of several inputs.
-    columns = {name: values(spec, rows) for name, spec in specs.items()}
-    return {"instances": [{name: column[row] for name, column in columns.items()} for row in range(rows)]}
+    if len(columns) == 1:
+        return {"instances": next(iter(columns.values()))}
+    [[count]] = rows
+    return {"instances": [{name: column[row] for name, column in columns.items()} for row in range(count)]}
 
 
-def _infer(signature: Signature, values: Values, rows: int) -> dict[str, Any] | None:
-    if not fits_infer(signature):
+def _infer(signature: Signature, values: Values) -> dict[str, Any] | None:
+    if not fits_infer(signature) or any(map(_has_bytes, signature.inputs.values())):
         return None
     tensors = [
-        {**_tensor(name, spec, rows), "data": [values(spec, rows)] if spec.shape == () else values(spec, rows)}
+        {**_tensor(name, spec), "data": [values(spec)] if spec.shape == () else values(spec)}
         for name, spec in signature.inputs.items()
     ]
     return {"inputs": tensors}
 
 
-def _tensor(name: str, spec: TensorSpec, rows: int) -> dict[str, Any]:
-    return {"name": name, "datatype": DATATYPES[spec.dtype_name], "shape": list(example_shape(spec, rows))}
+def _has_bytes(spec: TensorSpec) -> bool:
+    """Return whether a string of the example is not text, which only TensorFlow Serving's JSON can carry."""
+    return any(isinstance(value, bytes) for value in _of(spec).values or ())
 
 
-def example_shape(spec: TensorSpec, rows: int = _ROWS) -> tuple[int, ...]:
-    """Return a small shape that the spec allows."""
-    dimensions = (None,) if spec.shape is None else spec.shape
-    return tuple(size if size is not None else (_SIZE if axis else rows) for axis, size in enumerate(dimensions))
+def _tensor(name: str, spec: TensorSpec) -> dict[str, Any]:
+    return {"name": name, "datatype": DATATYPES[spec.dtype_name], "shape": list(_of(spec).shape)}
 
 
-def nested(spec: TensorSpec, rows: int = _ROWS) -> Any:
-    """Return example values as nested lists, alternating (1, 0, 1, ...) to show the order."""
-    leaves = {"string": ("a", "b"), "bool": (False, True)}.get(spec.dtype_name, (1, 0))
-    if spec.dtype.kind == "f":
-        leaves = (1.0, 0.0)
-    return _fill(example_shape(spec, rows), leaves, 0)
-
-
-def _fill(shape: tuple[int, ...], leaves: tuple[Any, Any], start: int) -> Any:
-    if not shape:
-        return leaves[start % 2]
-    return [_fill(shape[1:], leaves, start + index) for index in range(shape[0])]
+def nested(spec: TensorSpec) -> Any:
+    """Return an example's values as nested lists."""
+    one = _of(spec)
+    leaves = list(one.values or ())
+    if spec.dtype_name == "string":
+        leaves = list(map(example.json_string, leaves))
+    for size in reversed(one.shape[1:]):
+        leaves = [leaves[start : start + size] for start in range(0, len(leaves), size)] if size else leaves
+    return leaves if one.shape else leaves[0]
 
 
 class Format(NamedTuple):
@@ -129,7 +128,7 @@ class Format(NamedTuple):
 
     title: str
     path: str
-    body: Callable[[Signature, Values, int], dict[str, Any] | None]
+    body: Callable[[Signature, Values], dict[str, Any] | None]
 
 
 # ``{name}`` stands for the model's name, ``{Name}`` for its function's.
@@ -143,21 +142,24 @@ FORMATS = (
 def command(one: Format, signature: Signature, url: str) -> str | None:
     """Return a shell command of one line that sends an example; None where the format can't carry the inputs.
 
-    What is long is made by the command: lists of zeros by Python, or zero bytes where the format takes raw bytes. Then
-    it is one row. If even that is larger than the app takes by default, the line is a comment that says so.
+    What is long is made by the command: lists of zeros by Python, or zero bytes where the format takes raw bytes. If
+    that is larger than the app takes by default, the line is a comment that says so.
     """
+    signature = example.guessed(signature)
     if is_short(signature):
-        body = one.body(signature, nested, _ROWS)
+        body = one.body(signature, nested)
         return None if body is None else f"curl -s -H 'Content-Type: application/json' -d {_quoted(body)} {url}"
     if one.body is _infer:
         return _binary(signature, url) if fits_infer(signature) else None
-    made = one.body(signature, lambda spec, _: _Made(spec), 1)
+    made = one.body(signature, lambda spec: _Made(spec) if _of(spec).values is None else nested(spec))
     if made is None:
         return None
-    size = 3 * _count(signature, 1)  # at least, of "0, "
+    size = 3 * sum(math.prod(_of(spec).shape) for spec in signature.inputs.values())  # at least, of "0, "
     if size > _MOST_BYTES:
         return _too_large(size)
-    code = f"import json; print(json.dumps({_expression(made)}))"
+    code = f"import json; true, false = True, False; print(json.dumps({_expression(made)}))"
+    if not any(spec.dtype_name == "bool" for spec in signature.inputs.values()):
+        code = code.replace("true, false = True, False; ", "")
     return f"python3 -c {shlex.quote(code)} | curl -s -H 'Content-Type: application/json' --data-binary @- {url}"
 
 
@@ -166,7 +168,7 @@ class _Made:
 
     def __init__(self, spec: TensorSpec) -> None:
         self._zero = _ZEROS.get(spec.dtype_name, "0")
-        self._shape = example_shape(spec, 1)
+        self._shape = _of(spec).shape
 
     def __getitem__(self, row: int) -> _Made:
         made = _Made.__new__(_Made)
@@ -196,8 +198,11 @@ def _binary(signature: Signature, url: str) -> str:
     """Return a command that sends zeros as raw bytes; four of them are an empty string, too."""
     inputs, total = [], 0
     for name, spec in signature.inputs.items():
-        size = math.prod(example_shape(spec, 1)) * (4 if spec.dtype_name == "string" else spec.dtype.itemsize)
-        inputs.append({**_tensor(name, spec, 1), "parameters": {"binary_data_size": size}})
+        if _of(spec).values is not None:
+            inputs.append({**_tensor(name, spec), "data": nested(spec)})
+            continue
+        size = math.prod(_of(spec).shape) * (4 if spec.dtype_name == "string" else spec.dtype.itemsize)
+        inputs.append({**_tensor(name, spec), "parameters": {"binary_data_size": size}})
         total += size
     if total > _MOST_BYTES:
         return _too_large(total)
@@ -207,7 +212,7 @@ def _binary(signature: Signature, url: str) -> str:
 
 
 def _too_large(size: int) -> str:
-    return f"# One row is over {size / 1e6:,.0f} MB: raise SERVING_MAX_BODY_BYTES to send it."
+    return f"# The example is over {size / 1e6:,.0f} MB: raise SERVING_MAX_BODY_BYTES to send it."
 
 
 def _quoted(body: Mapping[str, Any]) -> str:

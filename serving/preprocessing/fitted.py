@@ -23,12 +23,17 @@ class Preprocessing:
     classifier: Classifier | None = None
 
     def described(self, signatures: Mapping[str, Signature]) -> dict[str, Signature]:
-        """Return a model's signatures, of which the default one takes pictures where the recipe has them."""
+        """Return a model's signatures; the default one takes pictures and names classes where the recipe says so."""
         described = dict(signatures)
         if self.picture is not None:
             signature = described[DEFAULT_SIGNATURE]
-            spec = replace(self.picture.spec, decode=self.picture.decode)
+            example = signature.inputs[self.picture.name].example
+            spec = replace(self.picture.spec, decode=self.picture.decode, example=example)
             described[DEFAULT_SIGNATURE] = replace(signature, inputs={**signature.inputs, self.picture.name: spec})
+        if self.classifier is not None and self.classifier.names:
+            signature, name = described[DEFAULT_SIGNATURE], self.classifier.output
+            outputs = {**signature.outputs, name: replace(signature.outputs[name], has_names=True)}
+            described[DEFAULT_SIGNATURE] = replace(signature, outputs=outputs)
         return described
 
 

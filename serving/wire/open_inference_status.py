@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from serving.engines.signature import Signature, TensorSpec
+from serving.engines.signature import Example, Signature, TensorSpec
 from serving.errors import BadRequestError
 from serving.status import State, VersionStatus
 from serving.wire import json_tensors
@@ -121,8 +121,22 @@ def _tensors(specs: Mapping[str, TensorSpec]) -> list[dict[str, Any]]:
 
 
 def _parameters(spec: TensorSpec) -> dict[str, Any]:
-    """Say that an input takes pictures too, by MLServer's name for what a tensor's content is."""
-    return {"parameters": {"content_type": "image"}} if spec.decode is not None else {}
+    """Say that an input takes pictures too, by MLServer's name for what a tensor's content is, and give an example.
+
+    Say of an output that Triton's request parameter of that name is answered with names.
+    """
+    picture = {"content_type": "image"} if spec.decode is not None else {}
+    shown = {"example": _example(spec.example)} if spec.example is not None else {}
+    named = {"classification": True} if spec.has_names else {}
+    found = {**picture, **shown, **named}
+    return {"parameters": found} if found else {}
+
+
+def _example(example: Example) -> dict[str, Any]:
+    """Return an example as in a request; without data for zeros, and for strings that are not text."""
+    values = example.values
+    has_data = values is not None and not any(isinstance(value, bytes) for value in values)
+    return {"shape": example.shape, **({"data": values} if has_data else {})}
 
 
 def _shape(spec: TensorSpec) -> list[int]:

@@ -23,7 +23,9 @@ def in_base64(content: bytes) -> str:
 
 
 def export(folder: Path) -> None:
-    """Export ``shade``, which tells dark from light pictures, and ``large``, which answers thousands of values."""
+    """Export ``shade``, which tells dark from light pictures, ``named``, whose three numbers are dark if the first is
+    larger than the second, and ``large``, which answers thousands of values.
+    """
     import keras
 
     layers = keras.layers
@@ -32,9 +34,16 @@ def export(folder: Path) -> None:
     shade = keras.Sequential([keras.Input((8, 8, 3), name="picture"), averages, kind])
     kind.set_weights([np.array([[-1.0, 1.0]] * 3), np.array([1.5, -1.5])])
     large = keras.Sequential([keras.Input((40, 40, 3), name="x"), layers.ReLU(name="y")])
-    flags = ["--scale=0..1", f"--classes={folder / 'classes.txt'}"]
+    shades = layers.Dense(2, "softmax", name="kind")
+    named = keras.Sequential([keras.Input((3,), name="numbers"), shades])
+    shades.set_weights([np.array([[1.0, -1.0], [-1.0, 1.0], [0.0, 0.0]]), np.zeros(2)])
+    classes = f"--classes={folder / 'classes.txt'}"
     (folder / "classes.txt").write_text("dark\nlight\n")
-    for name, model, own in (("shade", shade, flags), ("large", large, [])):
+    for name, model, own in (
+        ("shade", shade, ["--scale=0..1", classes]),
+        ("named", named, [classes]),
+        ("large", large, []),
+    ):
         version = folder / name / "1"
         version.mkdir(parents=True)
         model.save(version / "model.keras")

@@ -91,7 +91,7 @@ def test_the_form_of_the_signature_predicts(open_page: OpenPage, app_host: Runni
 
     page.click("#predict")
 
-    labels = httpx.post(f"{app_host.url}/api/PredictParity", json={"X": "1 0|1 1"}).json()["labels"]
+    labels = httpx.post(f"{app_host.url}/api/PredictParity", json={"X": "1 0|0 1"}).json()["labels"]
     assert answers(page) == [label for [label] in labels]
     assert "by parity/1" in page.inner_text("#answer")
     assert "On the server: parse" in page.inner_text("#answer")
@@ -236,6 +236,14 @@ def choose_picture(page, content=LIGHT):
 
 def expect_classes(page, *names):
     expect(page.locator("#answer table.classes th[scope=row]")).to_have_text(list(names))
+
+
+def test_the_classes_of_numbers_are_named_by_row(open_pictures):
+    page = open_pictures("named")
+
+    page.click("#predict")
+
+    expect_classes(page, "dark", "light", "light", "dark")  # of 1, 0, 1 and of 0, 1, 0
 
 
 # How a page gets a file by a drop or from the clipboard: an event with a DataTransfer.

@@ -47,7 +47,14 @@ def test_tritonclient_asks_with_json_and_binary_tensors(ask: Ask, labels: Any) -
 
     assert (answers["live"], answers["ready"], answers["model ready"]) == (True, True, True)
     assert answers["missing ready"] is False
-    assert answers["inputs"] == [{"name": "X", "datatype": "FP32", "shape": [-1, 2]}]
+    assert answers["inputs"] == [
+        {
+            "name": "X",
+            "datatype": "FP32",
+            "shape": [-1, 2],
+            "parameters": {"example": {"shape": [2, 2], "data": [1.0, 0.0, 0.0, 1.0]}},
+        }
+    ]
     assert answers["index"] == "parity"
     assert answers["id"] == "7"
     for key in (

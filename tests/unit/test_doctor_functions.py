@@ -108,6 +108,14 @@ def test_a_function_whose_model_is_not_there_is_a_problem(app):
     assert "PredictXor names the model 'xor'" in finding.what
 
 
+def test_a_function_whose_model_has_two_inputs_is_a_problem(app):
+    assert functions.check_inputs(app, {"xor": ["X"], "other": ["a", "b"]}) == []
+    [finding] = functions.check_inputs(app, {"xor": ["a", "b"]})
+
+    assert finding.level is Level.PROBLEM
+    assert "the 2017 format takes one input, and xor has a, b" in finding.what
+
+
 def test_two_functions_with_one_route_are_a_problem(app):
     shutil.copytree(app / "PredictXor", app / "PredictIris")
     change_trigger(app / "PredictIris", route="predictxor")

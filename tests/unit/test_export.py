@@ -466,7 +466,12 @@ def test_a_new_export_replaces_all_of_an_old_one(tmp_path: Path, keras: Any) -> 
 
     assert main([str(tmp_path)]) == 0
 
-    assert {path.name for path in tmp_path.iterdir()} == {"model.keras", "saved_model.pb", "export.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "model.keras",
+        "saved_model.pb",
+        "example.json",
+        "export.json",
+    }
     assert export_record.is_fresh(tmp_path)
 
 

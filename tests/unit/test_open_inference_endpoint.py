@@ -89,7 +89,9 @@ def test_a_models_metadata_have_its_versions_and_tensors(put):
     status, answer = call("models/scale/versions/1", method="GET")
 
     assert (status, answer["name"], answer["versions"]) == (200, "scale", ["1", "3"])
-    assert answer["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}]
+    example = {"shape": [2, 2], "data": [1.0, 0.0, 0.0, 1.0]}
+    described = {"name": "x", "datatype": "FP32", "shape": [-1, 2], "parameters": {"example": example}}
+    assert answer["inputs"] == [described]
 
 
 @pytest.mark.usefixtures("scales")

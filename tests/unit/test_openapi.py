@@ -11,6 +11,7 @@ from openapi_spec_validator import validate
 from serving import __version__
 from serving.engines.signature import Signature, TensorSpec
 from serving.functions import Function
+from serving.models import example
 from serving.openapi import document as openapi
 from serving.openapi import examples, schemas
 from serving.openapi.document import ServedSignature
@@ -227,7 +228,7 @@ def test_a_command_makes_what_is_too_long_to_be_written(one):
         length = re.findall(f"{open_inference.HEADER_LENGTH}: ([0-9]+)", command)
         feeds = decode(wire_format.path, made, int(length[0]) if length else None, one)
         assert {name: array.shape for name, array in feeds.items()} == {
-            name: examples.example_shape(spec, 1) for name, spec in one.inputs.items()
+            name: spec.example.shape for name, spec in example.guessed(one).inputs.items()
         }
 
 
@@ -240,7 +241,7 @@ def decode(path, body, length, one):
 def test_a_request_that_is_too_large_to_be_sent_has_no_command():
     for wire_format in examples.FORMATS:
         command = examples.command(wire_format, signature(x=spec(shape=(None, 10**9))), "http://localhost/api")
-        assert command.startswith("# One row is over ")
+        assert command.startswith("# The example is over ")
 
 
 @pytest.mark.parametrize(
@@ -275,7 +276,7 @@ def test_the_example_of_a_body_can_be_sent(name):
     feeds.append(open_inference.decode_infer(bodies["/v2/models/model/infer"], None, one).feeds)
     if "/PredictIt" in bodies:
         feeds.append(x_labels.decode(bodies["/PredictIt"], one))
-    shapes = {key: examples.example_shape(spec) for key, spec in one.inputs.items()}
+    shapes = {key: spec.example.shape for key, spec in example.guessed(one).inputs.items()}
     assert [{key: array.shape for key, array in found.items()} for found in feeds] == [shapes] * len(feeds)
 
 
@@ -286,7 +287,7 @@ def test_a_model_that_takes_pictures_has_a_path_for_them():
     operation = document(described)["paths"]["/models/model/classify"]["post"]
 
     content = operation["requestBody"]["content"]
-    assert list(content) == ["application/json", "image/*", "multipart/form-data"]
+    assert list(content) == ["application/json", "application/octet-stream", "multipart/form-data"]
     body = json.dumps(content["application/json"]["example"]).encode()
     assert takes_pictures.picture.decode(uploads.decode(body, "application/json"), free).shape == (1, 8, 8, 1)
     assert "/models/model/classify" not in document(pictured((8, 8, 1)))["paths"]

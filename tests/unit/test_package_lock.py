@@ -127,7 +127,7 @@ def test_a_remote_build_installs_what_the_lock_has_and_every_line_of_it_has_a_ha
     assert all("--hash=sha256:" in line for line in lines)
 
 
-@pytest.mark.parametrize("name", ["dev", "contract", "clients", "infra", "keras2"])
+@pytest.mark.parametrize("name", ["dev", "serve", "contract", "clients", "infra", "keras2"])
 def test_each_environment_of_development_has_a_lock_with_what_it_asks_for(name):
     lines = pinned(lock.PRODUCTION.with_name(f"{name}.lock.txt"))
     asked = pinned(lock.PRODUCTION.with_name(f"{name}.txt"))
@@ -136,5 +136,11 @@ def test_each_environment_of_development_has_a_lock_with_what_it_asks_for(name):
     wanted = {re.split(r"[\[;]", line)[0].split("==")[0].strip().lower() for line in asked if line[0] != "-"}
     assert wanted <= {line.split("==")[0] for line in lines}, "run `make lock`"
     makefile = (lock.PRODUCTION.parents[1] / "Makefile").read_text(encoding="utf-8")
-    assert f"-r requirements/{name}.lock.txt" in makefile
-    assert "--require-hashes" in makefile
+    assert f"requirements/{name}.lock.txt" in makefile
+
+
+@pytest.mark.parametrize("name", ["serve", "uv"])
+def test_what_is_installed_first_has_the_versions_of_the_rest(name):
+    first, rest = (pinned(lock.PRODUCTION.with_name(f"{one}.lock.txt")) for one in (name, "dev"))
+
+    assert {line.split()[0] for line in first} <= {line.split()[0] for line in rest}, "run `make lock`"

@@ -158,14 +158,17 @@ def test_bytes_are_pictures_in_the_open_inference_protocol():
 def test_the_metadata_say_that_pictures_are_taken():
     request = func.HttpRequest("GET", "https://app/api", route_params={"path": "models/shade"}, body=b"")
 
-    [tensor] = json.loads(asyncio.run(handle(request, OpenInference())).get_body())["inputs"]
+    metadata = json.loads(asyncio.run(handle(request, OpenInference())).get_body())
 
+    [tensor] = metadata["inputs"]
+    assert tensor["parameters"].pop("example")["shape"] == [2, 4, 4, 1]
     assert tensor == {
         "name": "x",
         "datatype": "FP32",
         "shape": [-1, 4, 4, 1],
         "parameters": {"content_type": "image"},
     }
+    assert [output.get("parameters") for output in metadata["outputs"]] == [{"classification": True}]
 
 
 def with_classes(count, **more):

@@ -48,6 +48,8 @@ def examine(root: Path, environ: Mapping[str, str], options: argparse.Namespace)
     packages, on_package = _packages(root, options.package)
     can_export = libraries.can_export() and all(made.can_export for made in packages)
     on_models = [*models.check(settings, found, can_export), *models.default(settings, found)]
+    inputs = {one.name: one.loaded.inputs for one in models.served(found) if one.loaded}
+    on_models += functions.check_inputs(root, inputs)
     yield f"Models in {_shown(settings.model_path, root)}", on_models
     plan = PLANS[options.plan]
     yield "Memory and start", limits.check(plan, options.memory, environ, found, settings.engine)

@@ -26,7 +26,7 @@ class Loaded:
 
     ``seconds`` runs from the import of the first function to the first answer of the last model; ``import_seconds`` is
     the import alone. ``engine`` is that of the first model. ``note`` is the error with which the model refused all
-    example values.
+    example values. ``inputs`` are those of the first model.
     """
 
     seconds: float
@@ -36,6 +36,7 @@ class Loaded:
     engine: str
     by_rows: bool
     note: str
+    inputs: tuple[str, ...] = ()
 
 
 def library_version() -> str:

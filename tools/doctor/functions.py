@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from serving import functions as registry
@@ -65,6 +65,18 @@ def _missing_models(function: Function, model_names: Collection[str]) -> list[Fi
         return []
     what = f"{function.name} names the model {function.model!r}, which does not exist"
     return [problem(what, "add the model or change the name")]
+
+
+def check_inputs(root: Path, inputs: Mapping[str, Sequence[str]]) -> list[Finding]:
+    """Check that the models of functions in the 2017 format have one input; ``inputs`` are those of models by name."""
+    findings = []
+    for function in registry.find(root):
+        names = inputs.get(function.model or "", ())
+        if function.endpoint == "PredictX" and len(names) > 1:
+            why = f"the 2017 format takes one input, and {function.model} has {', '.join(names)}"
+            todo = f"remove the folder {function.name}; the other protocols serve the model"
+            findings.append(problem(f"{function.name} will answer every request with 400: {why}", todo))
+    return findings
 
 
 def _shared_routes(functions: list[Function]) -> list[Finding]:

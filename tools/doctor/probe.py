@@ -48,16 +48,17 @@ def _load(folders: list[Path], engine: str) -> dict[str, Any]:
         "import_seconds": import_seconds,
         **_memory_mb(),
         "engine": models[0][0].engine,
-        "by_rows": all(by_rows for _, by_rows, _ in models),
-        "note": next((note for _, _, note in models if note), ""),
+        "by_rows": all(by_rows for _, by_rows, *_ in models),
+        "inputs": list(models[0][0].signatures[models[0][3]].inputs),
+        "note": next((note for _, _, note, _ in models if note), ""),
     }
 
 
-def _answer_once(folder: Path, engine: str) -> tuple[Any, bool, str]:
-    """Load a model and run it once; return its session, whether it can be batched, and why it rejected the values."""
+def _answer_once(folder: Path, engine: str) -> tuple[Any, bool, str, str]:
+    """Run a model once; return its session, whether it has batches, why it rejected the values, and the signature."""
     from serving.engines.session import load_session
     from serving.engines.signature import DEFAULT_SIGNATURE
-    from serving.models import trial
+    from serving.models import example, trial
     from serving.models.export_record import ExportRecord
     from serving.settings import Settings
 
@@ -66,7 +67,8 @@ def _answer_once(folder: Path, engine: str) -> tuple[Any, bool, str]:
     if not session.signatures:
         raise ValueError("it has no signature that can be served")
     key = DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in session.signatures else next(iter(session.signatures))
-    return session, session.signatures[key].has_batch_dimension, trial.answer_once(session, key)
+    signature = example.described(folder, session.signatures)[key]
+    return session, signature.has_batch_dimension, trial.answer_once(session, key, signature), key
 
 
 def _memory_mb() -> dict[str, float | None]:

@@ -120,10 +120,12 @@ def _prove(package: Path, target: Target, *settings: str) -> str:
         seen = proof.prove(package, target, *settings)
     except NoInterpreterError as error:
         return f"NOT PROVEN: {error} Elsewhere: python -m tools.package.proof {package.name}"
-    return (
-        f"Proven: {len(seen.answers)} requests answered by a bare Python {target.python} ({seen.runtime}), "
+    answered = len(seen.answers) - len(seen.warnings)
+    proven = (
+        f"Proven: {answered} requests answered by a bare Python {target.python} ({seen.runtime}), "
         f"the first {seen.first_answer_seconds:.2f} s after the start."
     )
+    return "\n".join([*seen.warnings, proven])
 
 
 def main() -> int:

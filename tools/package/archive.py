@@ -17,7 +17,7 @@ def write(folder: Path, target: Path, tick: Callable[[int], object]) -> dict[str
     name the earliest time that the format has.
     """
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for name in names:
             with (folder / name).open("rb") as source, archive.open(name, "w") as sink:
                 while piece := source.read(_PIECE_BYTES):

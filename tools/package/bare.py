@@ -18,7 +18,7 @@ import os
 import struct
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -43,6 +43,7 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+    is_guess: bool = False  # nobody has seen the model take the request
 
 
 # send(function, method, rest of the path, headers, body)
@@ -123,7 +124,12 @@ def _report(app: Path, send: Send, start: float, first_only: bool) -> None:
     seconds, resident = perf_counter() - start, _resident_kib()
     answers = [first] if first_only else [first, *_all_documented(app, send)]
     shown = [
-        {"request": answer.request, "status": answer.status, "body": answer.body[:300].decode(errors="replace")}
+        {
+            "request": answer.request,
+            "status": answer.status,
+            "body": answer.body[:300].decode(errors="replace"),
+            "is_guess": answer.is_guess,
+        }
         for answer in answers
     ]
     print(json.dumps({"first_answer_seconds": seconds, "resident_kib": resident, "answers": shown}))
@@ -152,16 +158,17 @@ def _all_documented(app: Path, send: Send) -> Iterator[Answer]:
         for method in ("get", "post"):
             if method not in operations:
                 continue
-            request = operations[method].get("requestBody", {}).get("content", {})
+            described = operations[method].get("requestBody", {})
+            request, is_guess = described.get("content", {}), described.get("x-guess", False)
             example = request.get("application/json", {}).get("example")
             if request and example is None:  # too large for the document
                 if place.endswith("/infer"):
-                    yield _zeros(send, function, path)
+                    yield replace(_raw(send, function, path), is_guess=is_guess)
                 continue
             body = json.dumps(example).encode() if example is not None else b""
-            answer = send(function, method.upper(), path, _JSON if body else {}, body)
+            answer = replace(send(function, method.upper(), path, _JSON if body else {}, body), is_guess=is_guess)
             yield answer
-            if method == "post" and place.endswith("/infer"):
+            if method == "post" and place.endswith("/infer") and answer.status == 200:
                 yield from _as_binary(send, function, path, example, answer)
 
 
@@ -202,15 +209,17 @@ def _as_binary(send: Send, function: str, path: str, example: Any, in_json: Answ
     yield Answer(f"{answer.request}, binary", 200 if same else 500, answer.headers, b"" if same else answer.body)
 
 
-def _zeros(send: Send, function: str, path: str) -> Answer:
-    """Send inputs of the sizes that the model's metadata states, as raw zero bytes."""
+def _raw(send: Send, function: str, path: str) -> Answer:
+    """Send the example that the model's metadata has, with zeros as raw bytes."""
     inputs, total = [], 0
     for tensor in json.loads(send(function, "GET", path.removesuffix("/infer"), {}, b"").body)["inputs"]:
-        shape = [1 if size < 0 else size for size in tensor["shape"]]
-        kind = tensor["datatype"]
-        size = math.prod(shape) * (_ZERO_BYTES.get(kind) or struct.calcsize(_FORMATS[kind]))
-        inputs.append({**tensor, "shape": shape, "parameters": {"binary_data_size": size}})
-        total += size
+        example, kind = tensor["parameters"]["example"], tensor["datatype"]
+        sent = {"name": tensor["name"], "datatype": kind, **example}
+        if "data" not in example:
+            size = math.prod(example["shape"]) * (_ZERO_BYTES.get(kind) or struct.calcsize(_FORMATS[kind]))
+            sent["parameters"] = {"binary_data_size": size}
+            total += size
+        inputs.append(sent)
     text = json.dumps({"inputs": inputs}).encode()
     headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(text))}
     return send(function, "POST", path, headers, text + bytes(total))

@@ -12,7 +12,7 @@ import platform
 import subprocess
 import sys
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,11 +28,15 @@ _SECONDS = 120  # only a guard against waiting forever
 
 @dataclass(frozen=True)
 class Proof:
-    """What was seen: the runtime's name, seconds from spawn to the first answer, and each request with its answer."""
+    """What was seen: the runtime's name, seconds from spawn to the first answer, and each request with its answer.
+
+    ``warnings`` name the requests that a model refused, where nobody has seen it take them.
+    """
 
     runtime: str
     first_answer_seconds: float
     answers: list[dict[str, Any]]
+    warnings: list[str] = field(default_factory=list)
 
 
 def prove(package: Path, target: Target, *settings: str) -> Proof:
@@ -45,10 +49,10 @@ def prove(package: Path, target: Target, *settings: str) -> Proof:
         has_runtime = install_runtime(runtime, target)
         options = [option for setting in settings for option in ("--setting", setting)]
         seen = run_bare(interpreter, app, runtime if has_runtime else None, *options)
-    _check(seen["answers"])
+    warnings = _check(seen["answers"])
     _check_article(seen["answers"][0])
     name = "Microsoft's worker runtime" if has_runtime else "main called directly"
-    return Proof(name, seen["first_answer_seconds"], seen["answers"])
+    return Proof(name, seen["first_answer_seconds"], seen["answers"], warnings)
 
 
 def bare_interpreter(target: Target) -> Path:
@@ -99,11 +103,19 @@ def run_bare(interpreter: Path, app: Path, runtime: Path | None, *options: str) 
     return seen
 
 
-def _check(answers: list[dict[str, Any]]) -> None:
+def _check(answers: list[dict[str, Any]]) -> list[str]:
+    """Return a warning for each guess that a model refused; raises PackageError for any other failure."""
     wrong = [answer for answer in answers if answer["status"] != 200]
+    refused = [answer for answer in wrong if answer.get("is_guess") and answer["status"] == 400]
+    wrong = [answer for answer in wrong if answer not in refused]
     if wrong:
         failures = "\n".join(f"{answer['request']}: {answer['status']} {answer['body']}" for answer in wrong)
         raise PackageError(f"The package runs, but {len(wrong)} of {len(answers)} requests failed:\n{failures}")
+    return [
+        f"WARNING: {answer['request']} was not proven: the model refuses the example, a guess from its shapes "
+        f"({answer['body']}). Write an input that it takes into example.json in its folder."
+        for answer in refused
+    ]
 
 
 def _check_article(answer: dict[str, Any]) -> None:
@@ -127,6 +139,8 @@ def main() -> int:
         return 1
     for answer in proof.answers:
         print(f"{answer['status']}  {answer['request']}")
+    for warning in proof.warnings:
+        print(warning)
     print(f"Proven: {proof.runtime}, first answer {proof.first_answer_seconds:.2f} s after the start.")
     return 0
 
