@@ -258,3 +258,17 @@ def test_a_model_without_proof_of_independent_rows_is_batched_only_by_its_name(
     assert [json.loads(response.get_body())["labels"] for response in responses] == [[[float(n)]] for n in range(6)]
     batches = [json.loads(record.message).get("batch_rows", 1) for record in caplog.records if record.message[0] == "{"]
     assert (max(batches) > 1) is runs_together
+
+
+def test_a_model_with_two_inputs_is_logged_once_for_the_owner(tf, models, saved_model, caplog):
+    row = ([None, 2], tf.float32)
+    folder = saved_model(lambda a, b: {"y": a + b}, a=row, b=row)
+    (models / "two").mkdir()
+    folder.rename(models / "two" / "1")
+    endpoint = PredictX("two")
+
+    answers = [asyncio.run(http.handle(request_of('{"X": [[1, 2]]}'), endpoint)).status_code for _ in range(2)]
+
+    assert answers == [400, 400]
+    said = "Model two/1 has the inputs a, b; the 2017 format takes one input. Use the other protocols for it"
+    assert [record.getMessage() for record in caplog.records].count(said) == 1
