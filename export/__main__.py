@@ -159,7 +159,8 @@ def _sources(folder: Path, path: Path) -> list[Path]:
     if not folder.is_dir():
         raise SourceError(f"{folder} is not a folder; expected a model's version folder, such as model/xor/1")
     sources = export_record.find_sources(folder)
-    if not sources and (folder / export_record.SAVED_MODEL).is_file():
+    is_exported = (folder / export_record.EXPORT_RECORD).is_file()
+    if not sources and not is_exported and (folder / export_record.SAVED_MODEL).is_file():
         raise SourceError(
             f"{folder} has a SavedModel and no Keras files. The app serves it as it is; write an input that it takes "
             f"into {export_record.EXAMPLE} there"
