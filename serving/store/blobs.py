@@ -7,19 +7,19 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ResourceModifiedError
-from azure.storage.blob import BlobServiceClient, ContainerClient
+from azure.storage.blob import BlobServiceClient, ContainerClient, ExponentialRetry
 
 from serving.store.errors import ChangedError, RefusedError, StoreError
 from serving.store.listing import File
 from serving.store_url import StoreUrl
 
 # Of one attempt, of which there are three. A server that is slower than this within an answer is cut off by the store.
-_CONNECT_SECONDS = 5
-_READ_SECONDS = 20
-_RETRIES = {"retry_total": 2, "retry_connect": 2, "retry_read": 2, "initial_backoff": 1, "increment_base": 1}
+_TIMEOUTS = {"connection_timeout": 5, "read_timeout": 20}
+_RETRIES = {"retry_total": 2, "initial_backoff": 1, "increment_base": 2, "random_jitter_range": 1}
 
 _MOST_FILES = 20_000  # in all versions together; a page of a list has 5,000
 _PART_BYTES = 8 * 2**20  # a larger file is read in parts of this size
@@ -43,7 +43,7 @@ class Container:
         # Each request would be a line in the log, and its headers too.
         for name in ("azure.core", "azure.identity", "azure.storage"):
             logging.getLogger(name).setLevel(logging.ERROR)
-        options = {"connection_timeout": _CONNECT_SECONDS, "read_timeout": _READ_SECONDS, **_RETRIES}
+        options = {**_TIMEOUTS, "retry_policy": ExponentialRetry(**_RETRIES)}
         options |= {"max_single_get_size": _PART_BYTES, "max_chunk_get_size": _PART_BYTES}
         self._prefix = url.prefix
         self._at = str(url)
@@ -84,7 +84,7 @@ class Container:
             raise StoreError(f"{self._at} can't be read: {_reason(error)}", _retry_after(error)) from error
 
 
-def _client(url: StoreUrl, connection: str, options: dict[str, int]) -> ContainerClient:
+def _client(url: StoreUrl, connection: str, options: dict[str, Any]) -> ContainerClient:
     if connection:
         client = BlobServiceClient.from_connection_string(connection, **options).get_container_client(url.container)
         if client.url.partition("?")[0] != url.container_url:
@@ -92,8 +92,7 @@ def _client(url: StoreUrl, connection: str, options: dict[str, int]) -> Containe
         return client
     from azure.identity import DefaultAzureCredential
 
-    times = {"connection_timeout": _CONNECT_SECONDS, "read_timeout": _READ_SECONDS}
-    return ContainerClient.from_container_url(url.container_url, DefaultAzureCredential(**times), **options)
+    return ContainerClient.from_container_url(url.container_url, DefaultAzureCredential(**_TIMEOUTS), **options)
 
 
 def _check(file: File, path: Path) -> None:

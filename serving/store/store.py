@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, wait
 from contextlib import AbstractContextManager
@@ -183,6 +184,7 @@ class Store:
             except ImportError as error:
                 raise StoreError(f"{error}; build with: make package WITH_STORE=1") from error
             self._opened = blobs.Container(self._url, self._connection)
+            weakref.finalize(self, self._opened.client.close)
         return self._opened
 
     def _within(self, seconds: float, call: Callable[[], _Result]) -> _Result:

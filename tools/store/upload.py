@@ -65,9 +65,9 @@ def _prove(folder: Path) -> None:
     """Export a version unless its export matches its files, then load and run it; raises UploadError."""
     if not (folder.is_dir() and folder.name.isdecimal()):
         raise UploadError(f"{folder} is not a version's folder, such as model/xor/1")
-    if not export_record.is_fresh(folder):
-        if subprocess.run([sys.executable, "-m", "export", str(folder)], cwd=APP_ROOT, check=False).returncode:
-            raise UploadError(f"{folder} could not be exported")
+    command = [sys.executable, "-m", "export", str(folder)]
+    if not export_record.is_fresh(folder) and subprocess.run(command, cwd=APP_ROOT, check=False).returncode:
+        raise UploadError(f"{folder} could not be exported")
     if not (folder / export_record.EXPORT_RECORD).exists():
         print(f"{folder} has no export.json; its SavedModel was made elsewhere and is uploaded as it is")
     try:
