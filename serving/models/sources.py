@@ -26,8 +26,8 @@ class Source(Protocol):
     def find(self, name: str) -> Mapping[int, Path]:
         """Return the version folders of a model by number; none if there is no such model."""
 
-    def labels(self, name: str) -> dict[str, int]:
-        """Return a model's versions by label; raises ValueError where their file is wrong."""
+    def labels_root(self, name: str) -> Path:
+        """Return the folder under which a model's ``labels.json`` is found as on disk; it may have none."""
 
     def fingerprint(self, folder: Path) -> Fingerprint:
         """Return a value that changes whenever a file of a version does."""
@@ -56,9 +56,9 @@ class Disk:
         """See Source."""
         return versions.find(self._root, name)
 
-    def labels(self, name: str) -> dict[str, int]:
+    def labels_root(self, name: str) -> Path:
         """See Source."""
-        return versions.labels(self._root, name)
+        return self._root
 
     def fingerprint(self, folder: Path) -> Fingerprint:
         """See Source."""

@@ -72,9 +72,9 @@ class Store:
         found = self._listed().versions.get(name, {})
         return {number: self._folder(version) for number, version in found.items()}
 
-    def labels(self, name: str) -> dict[str, int]:
+    def labels_root(self, name: str) -> Path:
         """See Source."""
-        return versions.labels(self._labels, name) if name in self._listed().labels else {}
+        return self._labels if name in self._listed().labels else self._labels / "none"
 
     def fingerprint(self, folder: Path) -> Fingerprint:
         """See Source: another content has another folder."""

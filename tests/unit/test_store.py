@@ -366,12 +366,11 @@ def test_a_file_that_changes_while_it_is_read_is_noticed_and_read_again(connect,
     models = connect()
     models.names()
 
-    def change(path, reply):
-        del proxy.faults["/saved_model.pb"]
+    def change():
+        proxy.before.clear()
         container.put(note="other", replace=True)
 
-    change.is_before = True
-    proxy.faults["/saved_model.pb"] = change
+    proxy.before["/saved_model.pb"] = change
     with pytest.raises(ModelUnavailableError):
         models.get("parity")
     assert "changed while it was read" in caplog.text
