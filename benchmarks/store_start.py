@@ -53,8 +53,8 @@ def _write(root: Path) -> None:
 def _seconds(name: str, settings: Mapping[str, str]) -> float:
     spawned = time()
     command = [sys.executable, "-c", _ANSWER, name]
-    child = subprocess.run(command, cwd=ROOT, env={**os.environ, **settings}, capture_output=True, text=True, check=True)
-    return float(child.stdout.splitlines()[-1]) - spawned
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **settings}, stdout=subprocess.PIPE, check=True)
+    return float(done.stdout.splitlines()[-1]) - spawned
 
 
 def _round(name: str, folder: Path, store: Mapping[str, str]) -> list[float]:

@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from azure.core import MatchConditions
-from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ResourceModifiedError
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceModifiedError,
+    ResourceNotFoundError,
+)
 from azure.storage.blob import BlobServiceClient, ContainerClient, ExponentialRetry
 
 from serving.store.errors import ChangedError, RefusedError, StoreError
@@ -78,10 +84,15 @@ class Container:
             yield
         except ResourceModifiedError as error:
             raise ChangedError(f"{name} changed while it was read; it is read again") from error
+        except RefusedError:
+            raise
+        except ResourceNotFoundError as error:
+            raise ChangedError(f"{name} was deleted before it was read") if name else self._unreadable(error) from error
         except (AzureError, ValueError) as error:
-            if isinstance(error, RefusedError):
-                raise
-            raise StoreError(f"{self._at} can't be read: {_reason(error)}", _retry_after(error)) from error
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: Exception) -> StoreError:
+        return StoreError(f"{self._at} can't be read: {_reason(error)}", _retry_after(error))
 
 
 def _client(url: StoreUrl, connection: str, options: dict[str, Any]) -> ContainerClient:

@@ -1,10 +1,8 @@
 """Models in Azurite: what is loaded, seen, kept and refused, and that faults of the store take down nothing."""
 
 import asyncio
-import itertools
 import logging
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,10 +16,8 @@ import pytest
 from serving.errors import ModelNotFoundError, ModelUnavailableError
 from serving.models import backoff
 from serving.models.repository import Repository
-from serving.settings import Settings
-from tests.fixtures import MODEL, lay_out_app
-from tests.fixtures.store import WHY_NOT, Answer, cuts, damages, environment, faulty_proxy, says, truncates
-from tools.store import azurite
+from tests.fixtures import lay_out_app
+from tests.fixtures.store import WHY_NOT, Answer, cuts, damages, environment, says, truncates
 
 pytestmark = [
     pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "it can be run"),
@@ -29,25 +25,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
-
-_ONE_RETRY = {"retry_total": 1, "initial_backoff": 0, "increment_base": 0, "random_jitter_range": 0}
-
-_NUMBERS = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def endpoint(tmp_path_factory):
-    with azurite.running(tmp_path_factory.mktemp("azurite")) as endpoint:
-        yield endpoint
-
-
-@pytest.fixture
-def proxy(endpoint, monkeypatch):
-    from serving.store import blobs
-
-    monkeypatch.setattr(blobs, "_RETRIES", _ONE_RETRY)
-    with faulty_proxy(endpoint.port) as proxy:
-        yield proxy
 
 
 @pytest.fixture
@@ -59,59 +36,6 @@ def clock(monkeypatch):
     for module in (backoff, store):
         monkeypatch.setattr(module, "monotonic", lambda: clock.now)
     return clock
-
-
-class Container:
-    """A container in Azurite, into which versions of the tests' model are put."""
-
-    def __init__(self, endpoint: azurite.Endpoint, folder: Path) -> None:
-        from azure.storage.blob import BlobServiceClient
-
-        self.name = f"models{next(_NUMBERS)}"
-        self.service = BlobServiceClient.from_connection_string(endpoint.connection)
-        self.client = self.service.create_container(self.name)
-        self.folder = folder
-
-    def put(self, at: str = "parity/1", note: str = "", replace: bool = False) -> None:
-        """Upload a version; a note makes its content another."""
-        from tools.store import upload
-
-        source = self.folder / at
-        shutil.copytree(MODEL / "1", source, dirs_exist_ok=True)
-        if note:
-            (source / "assets").mkdir(exist_ok=True)
-            (source / "assets" / "note.txt").write_text(note)
-        upload.put(self.client, "", source, replace)
-
-    def write(self, name: str, content: bytes) -> None:
-        self.client.upload_blob(name, content, overwrite=True)
-
-    def delete(self, at: str) -> None:
-        for blob in list(self.client.list_blobs(name_starts_with=at)):
-            self.client.delete_blob(blob.name)
-
-
-@pytest.fixture
-def container(endpoint, tmp_path):
-    container = Container(endpoint, tmp_path / "uploads")
-    yield container
-    container.service.close()
-
-
-@pytest.fixture
-def connect(proxy, container, tmp_path):
-    """Return a function that makes the repository of a process with these settings."""
-
-    def make(**settings: Any) -> Repository:
-        variables = {
-            **environment(proxy.endpoint, container.name),
-            "SERVING_CACHE_PATH": str(tmp_path / "cache"),
-            "SERVING_POLL_SECONDS": "0",
-            **settings,
-        }
-        return Repository(Settings.from_environment(variables))
-
-    return make
 
 
 def look(repository: Repository, clock: SimpleNamespace) -> None:
@@ -258,6 +182,7 @@ FAULTS = {
 }
 FILE_FAULTS = {
     **FAULTS,
+    "404": (says(404), "was deleted before it was read"),
     "truncated": (truncates, "bytes"),
     "damaged": (damages, "its MD5 differs"),
 }
