@@ -21,6 +21,7 @@ from serving.store.errors import RefusedError
 
 _SECONDS_OF_REMAINS = 3600  # no download takes this long
 _LOCK = ".lock"
+_SCRATCH = "tmp-"
 
 
 class Cache:
@@ -30,6 +31,7 @@ class Cache:
         self.root = root
         self._most_bytes = most_bytes
         self._room = Lock()
+        self._reserved = 0  # bytes, for downloads that are not complete
 
     @contextmanager
     def holding(self, digest: str, size: int, download: Callable[[Path], None]) -> Iterator[None]:
@@ -46,7 +48,8 @@ class Cache:
     def _fill(self, entry: Path, size: int, download: Callable[[Path], None]) -> None:
         with self._room:
             self._make_room(size)
-        scratch = Path(tempfile.mkdtemp(prefix="tmp-", dir=self.root))
+            self._reserved += size
+        scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=self.root))
         try:
             download(scratch)
             try:
@@ -56,13 +59,16 @@ class Cache:
                     raise
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+            with self._room:
+                self._reserved -= size
 
     def _make_room(self, size: int) -> None:
         """Remove the least recently used entries that nobody uses, as far as necessary; raises RefusedError."""
-        entries = sorted((path for path in self.root.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
-        left = self._most_bytes - sum(map(_bytes_of, entries))
+        folders = [path for path in self.root.iterdir() if path.is_dir() and not _is_download(path)]
+        entries = sorted(folders, key=lambda path: path.stat().st_mtime)
+        left = self._most_bytes - self._reserved - sum(map(_bytes_of, entries))
         for entry in entries:
-            if size > left or _is_remains(entry):
+            if size > left or entry.name.startswith(_SCRATCH):
                 left += self._removed(entry)
         if size > left:
             raise RefusedError(
@@ -72,8 +78,6 @@ class Cache:
 
     def _removed(self, entry: Path) -> int:
         """Remove an entry unless it is in use; return its bytes, or 0."""
-        if entry.name.startswith("tmp-") and not _is_remains(entry):
-            return 0
         size = _bytes_of(entry)
         lock = entry.with_name(f"{entry.name}{_LOCK}")
         try:
@@ -85,9 +89,9 @@ class Cache:
         return size
 
 
-def _is_remains(entry: Path) -> bool:
-    """Return whether a folder is that of a download whose process was ended."""
-    return entry.name.startswith("tmp-") and time() - entry.stat().st_mtime > _SECONDS_OF_REMAINS
+def _is_download(folder: Path) -> bool:
+    """Return whether a folder is that of a download that may still run, not what an ended process has left."""
+    return folder.name.startswith(_SCRATCH) and time() - folder.stat().st_mtime < _SECONDS_OF_REMAINS
 
 
 def _bytes_of(folder: Path) -> int:
@@ -106,8 +110,8 @@ def _locked(path: Path, alone: bool = False) -> Iterator[None]:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             flock(file, LOCK_EX | LOCK_NB if alone else LOCK_SH)
-            # Another process may have removed the entry, and its lock, in the meantime.
-            if path.exists() and os.fstat(file).st_ino == path.stat().st_ino:
+            # Another process may have removed the entry, and its lock, in the meantime: then this is no file's any more.
+            if os.fstat(file).st_nlink:
                 yield
                 return
         finally:

@@ -52,7 +52,7 @@ class Store:
         self._seconds = settings.poll_seconds or _RETRY_SECONDS[0]
         root = settings.cache_path / "store" / sha256(str(self._url).encode()).hexdigest()[:16]
         self._cache = Cache(root, settings.store_cache_mb * 2**20)
-        self._labels = root / "labels"
+        self._labels = root.with_name(f"{root.name}-labels")
         self._listing: Listing | None = None
         self._label_tags: dict[str, str] = {}
         self._versions: dict[Path, Version] = {}  # by folder, those listed or listed before
@@ -140,7 +140,7 @@ class Store:
         changed = {name: file for name, file in files.items() if self._label_tags.get(name) != file.etag}
         calls: list[Callable[[], None]] = []
         for name, file in changed.items():
-            private.make(self._labels.parent)
+            private.make(self._labels)
             path = self._labels / name / versions.LABELS
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             calls.append(lambda file=file, path=path: self._replace(file, path))  # type: ignore[misc]

@@ -73,3 +73,13 @@ def test_remains_of_a_process_that_was_ended_are_removed(cache):
     fill(cache, "b", 10)
 
     assert entries(cache) == ["a", "b", "tmp-new"]
+
+
+def test_downloads_at_the_same_time_have_room_for_all_of_them(cache):
+    def download(folder):
+        with pytest.raises(RefusedError):
+            fill(cache, "b", 60)
+        (folder / "file").write_bytes(b"x" * 60)
+
+    with cache.holding("a", 60, download):
+        assert entries(cache) == ["a"]
