@@ -110,7 +110,7 @@ def _locked(path: Path, alone: bool = False) -> Iterator[None]:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             flock(file, LOCK_EX | LOCK_NB if alone else LOCK_SH)
-            # Another process may have removed the entry, and its lock, in the meantime: then this is no file's any more.
+            # Another process may have removed the entry and its lock in the meantime; then the lock has no name.
             if os.fstat(file).st_nlink:
                 yield
                 return
