@@ -209,5 +209,6 @@ class Settings:
                 try:
                     values[setting.name] = setting.metadata["parse"](text)
                 except ValueError as error:
-                    raise ConfigurationError(f"{name} is {text!r}; it must be {error}.") from None
+                    shown = text.partition("?")[0]  # what follows in a URL may be a secret
+                    raise ConfigurationError(f"{name} is {shown!r}; it must be {error}.") from None
         return cls(**values)
