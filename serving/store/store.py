@@ -10,14 +10,15 @@ import logging
 import os
 import weakref
 from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_EXCEPTION, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from contextlib import AbstractContextManager
+from functools import partial
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from threading import Event, Lock, Thread
 from time import monotonic
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from serving.errors import ModelUnavailableError
 from serving.models import private, versions
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from serving.store.blobs import Container
 
 _logger = logging.getLogger("serving")
-_Result = TypeVar("_Result")
 
 _DOWNLOADS = 8  # files at a time
 _LIST_SECONDS = 60  # for a whole list
@@ -62,6 +62,7 @@ class Store:
         self._reading = Lock()
         self._threads = DaemonThreads("store")
         self._opened: Container | None = None
+        self._listed_files: Future[list[File]] | None = None
 
     def names(self) -> list[str]:
         """See Source."""
@@ -115,7 +116,7 @@ class Store:
     def _read(self) -> None:
         start = monotonic()
         try:
-            found = listing.read(self._within(_LIST_SECONDS, lambda: self._container().files()), self._url.prefix)
+            found = listing.read(self._files(), self._url.prefix)
             self._read_labels(found.labels)
         except (StoreError, RefusedError, OSError) as error:
             least, most = _RETRY_SECONDS
@@ -143,7 +144,7 @@ class Store:
             private.make(self._labels)
             path = self._labels / name / versions.LABELS
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            calls.append(lambda file=file, path=path: self._replace(file, path))  # type: ignore[misc]
+            calls.append(partial(self._replace, file, path))
         self._all_within(_LIST_SECONDS, calls)
         self._label_tags = {name: file.etag for name, file in files.items()}
 
@@ -168,7 +169,7 @@ class Store:
         for path, file in version.files.items():
             target = scratch / version.folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            calls.append(lambda file=file, target=target: self._container().read(file, target))  # type: ignore[misc]
+            calls.append(partial(self._container().read, file, target))
         try:
             self._all_within(_FETCH_SECONDS, calls)
         except ChangedError:
@@ -187,13 +188,14 @@ class Store:
             weakref.finalize(self, self._opened.client.close)
         return self._opened
 
-    def _within(self, seconds: float, call: Callable[[], _Result]) -> _Result:
-        """Return a call's result; raises StoreError where it takes longer, and abandons it."""
-        future = self._threads.submit(call)
-        wait([future], seconds)
-        if not future.done():
-            raise self._too_slow(seconds)
-        return future.result()
+    def _files(self) -> list[File]:
+        """Return all files; raises StoreError where that takes too long, and waits for the same answer next time."""
+        if self._listed_files is None or self._listed_files.done():
+            self._listed_files = self._threads.submit(self._container().files)
+        wait([self._listed_files], _LIST_SECONDS)
+        if not self._listed_files.done():
+            raise self._too_slow(_LIST_SECONDS)
+        return self._listed_files.result()
 
     def _all_within(self, seconds: float, calls: list[Callable[[], None]]) -> None:
         """Make calls, a few at a time; raises the first error, or StoreError where they take longer."""

@@ -170,6 +170,11 @@ def hangs(path: str, reply: Answer) -> None:
     _OVER.wait(30)
 
 
+def garbles(path: str, reply: Answer) -> None:
+    """Answer with something else."""
+    reply.body = b"<html>a proxy's page"
+
+
 _OVER = Event()
 
 FAULTS = {
@@ -179,10 +184,12 @@ FAULTS = {
     "503": (says(503, Retry_After="17"), "the storage account is busy"),
     "cut": (cuts, "can't be read"),
     "slow": (hangs, "takes longer than 0.5 s"),
+    "no list": (garbles, "can't be read"),
 }
 FILE_FAULTS = {
     **FAULTS,
     "404": (says(404), "was deleted before it was read"),
+    "no list": (garbles, "bytes"),
     "truncated": (truncates, "bytes"),
     "damaged": (damages, "its MD5 differs"),
 }
@@ -221,6 +228,7 @@ def test_a_store_never_read_is_503_and_then_tried_again(name, connect, container
     assert text in models.source.trouble()
 
     proxy.faults.clear()
+    _OVER.set()
     clock.now += 20
     assert models.get("parity").version == 1
     assert models.source.trouble() == ""
@@ -242,6 +250,7 @@ def test_a_store_that_fails_later_takes_down_nothing(name, connect, container, p
     with pytest.raises(ModelUnavailableError, match="other could not be loaded"):
         models.get("other")
     proxy.faults.clear()
+    _OVER.set()
     look(models, clock)
     assert models.get("other").version == 1
     assert len([record for record in caplog.records if "Models that are loaded" in record.getMessage()]) == 1
