@@ -1,8 +1,10 @@
 """Models in Azurite: what is loaded, seen, kept and refused, and that faults of the store take down nothing."""
 
 import asyncio
+import gc
 import logging
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -357,6 +359,40 @@ def test_a_version_that_lists_a_billion_bytes_is_refused(connect, container, pro
 
     assert "it needs 953.7 MB, and the cache has room for 512.0 MB" in caplog.text
     assert not [path for path in proxy.seen if "saved_model.pb" in path]
+
+
+def test_where_the_store_states_no_md5_lengths_are_compared(connect, container, proxy, caplog):
+    container.put()
+
+    def shorten(path, reply):
+        reply.body = reply.body[:-1]
+
+    def state_no_md5(path, reply):
+        reply.body = re.sub(rb"<Content-MD5>.*?</Content-MD5>", b"", reply.body)
+
+    proxy.faults |= {"comp=list": state_no_md5, "/saved_model.pb": shorten}
+    with pytest.raises(ModelUnavailableError):
+        connect().get("parity")
+
+    assert re.search(r"saved_model.pb was cut off after \d+ of \d+ bytes", caplog.text)
+
+
+def test_a_loaded_version_keeps_its_place_in_the_cache_until_it_is_let_go(connect, container, clock, caplog):
+    container.put(note="x" * 600_000)
+    container.put("other/1", note="x" * 600_000)
+    models = connect(SERVING_STORE_CACHE_MB="1")
+    models.get("parity")
+
+    with pytest.raises(ModelUnavailableError):
+        models.get("other")
+    assert "raise SERVING_STORE_CACHE_MB" in caplog.text
+
+    caplog.set_level(logging.CRITICAL, "serving")  # pytest keeps each line of the log, and what that is about
+    container.delete("parity/")
+    look(models, clock)
+    gc.collect()
+    clock.now += 10
+    assert models.get("other").version == 1
 
 
 def test_too_many_files_are_not_listed_to_the_end(connect, container, monkeypatch, caplog):
