@@ -16,7 +16,7 @@ INSTALL := @tools/scripts/install
 NEEDS_TENSORFLOW = $(shell for version in model/*/[0-9]*/; do grep -qs '"litert": {' $$version/export.json || echo yes; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup start test suite contract train export package wheelhouse lock audit doctor bench bench-peers \
+.PHONY: help setup start test suite suite-store contract store upload train export package wheelhouse lock audit doctor bench bench-peers \
 	check-infra lint clean
 
 help:  ## list these targets
@@ -40,7 +40,7 @@ start: $(if $(or $(wildcard $(VENV)/installed),$(NEEDS_TENSORFLOW)),setup,$(VENV
 
 test: suite contract  ## run all tests
 
-suite: setup .venv-clients/installed
+suite: setup .venv-clients/installed $(if $(shell command -v npm),.venv-azurite/installed)
 	$(BIN)/python -m pytest $(TESTS)
 
 # Microsoft's runtime needs Python 3.13.
@@ -56,6 +56,21 @@ contract:  ## run the function folders in Microsoft's own worker runtime
 	$(INSTALL) .venv-clients "$(PYTHON_HERE)" $^
 	@touch $@
 
+suite-store: setup $(if $(shell command -v npm),.venv-azurite/installed)  ## run the end-to-end tests with their models in Azurite
+	$(BIN)/python -m pytest tests/end_to_end --store -m "not five_steps and not slow"
+
+.venv-azurite/installed: tools/store/azurite/package-lock.json
+	@echo "Installing Azurite into .venv-azurite (190 MB) ..."
+	@mkdir -p .venv-azurite && cp tools/store/azurite/package.json $< .venv-azurite/
+	@cd .venv-azurite && npm ci --silent --omit=optional --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+store: setup .venv-azurite/installed  ## serve the models from Azurite, an emulated Azure Blob Storage (PORT=7071)
+	@$(BIN)/python -m tools.store --port $(PORT)
+
+upload: setup  ## export, prove and upload a version to SERVING_MODEL_PATH (MODEL=model/xor/2 STORE=https://... REPLACE=1)
+	@$(BIN)/python -m tools.store.upload $(MODEL) $(if $(STORE),--store $(STORE)) $(if $(REPLACE),--replace)
+
 train: setup  ## train the XOR model and plot it (MODEL=digits: the model of handwritten digits)
 	$(BIN)/python -m training.$(if $(findstring digits,$(MODEL)),digits,train)
 
@@ -64,8 +79,9 @@ export: setup  ## export a model for serving (MODEL=model/xor/1; IMAGE=1 SCALE=-
 		$(if $(PREPROCESS),--preprocess=$(PREPROCESS)) $(if $(CLASSES),--classes=$(CLASSES)) \
 		$(if $(THRESHOLD),--threshold=$(THRESHOLD)) $(FLAGS)
 
-package: setup  ## build the deployment package in dist/ and prove that it works (TARGET=3.13-aarch64, WITH_TENSORFLOW=1)
-	@$(BIN)/python -m tools.package --target $(TARGET) $(if $(WITH_TENSORFLOW),--with-tensorflow)
+package: setup  ## build the deployment package in dist/ and prove that it works (TARGET=3.13-aarch64, WITH_TENSORFLOW=1, WITH_STORE=1)
+	@$(BIN)/python -m tools.package --target $(TARGET) $(if $(WITH_TENSORFLOW),--with-tensorflow) \
+		$(if $(WITH_STORE),--with-store)
 
 wheelhouse: setup  ## collect every production wheel in dist/, to install without a network (TARGET=3.13)
 	@$(BIN)/python -m tools.package.wheelhouse --target $(TARGET)

@@ -13,11 +13,11 @@ from ai_edge_litert.interpreter import Interpreter
 
 from serving.engines.session import load_session
 from serving.models.export_record import ExportRecord
-from serving.settings import Settings
+from serving.settings import APP_ROOT
 
 _BLOCKS, _CALLS = 10, 500  # in blocks, because the pool's threads stay awake and would slow down the next call
 
-FOLDER = Settings().model_path / "xor" / "1"
+FOLDER = APP_ROOT / "model" / "xor" / "1"
 ROWS = np.array([[1, 0], [1, 1]], np.float32)
 
 

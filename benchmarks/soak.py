@@ -2,6 +2,7 @@
 
 Sixteen connections send requests of all three protocols in a seeded random order: one row to a thousand, JSON and
 binary tensors, and mistakes of every kind. Writes ``docs/soak.md`` and a plot. Returns 1 if any answer was wrong.
+With ``--store`` the models come from Azurite, where they are changed all the time; that writes ``docs/store_soak.md``.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -26,6 +27,7 @@ from tqdm import tqdm
 
 from benchmarks.figures import ROOT
 from benchmarks.peers import models
+from benchmarks.soak_store import DisturbedStore, disturbed
 
 _PORT = 7093
 _CONNECTIONS = 16
@@ -63,6 +65,8 @@ class Soak:
     windows: list[Window]
     counts: Counter[str]
     wrong: list[str]
+    served: Counter[str] = field(default_factory=Counter)  # answers by model and version
+    done: Counter[str] = field(default_factory=Counter)  # what happened to the store
 
 
 def _request(path: str, body: bytes, method: str = "POST", **headers: str) -> bytes:
@@ -106,7 +110,7 @@ def _tensor_is(expected: np.ndarray) -> Callable[[bytes], bool]:
 
 
 def _mlp_cases() -> Iterator[Case]:
-    with np.load(models.FOLDER / "mlp.npz") as saved:
+    with np.load(models.FOLDER / "mlp-32.npz") as saved:
         rows, labels = saved["rows"].astype(np.float32), saved["labels"]
     for count, weight in ((1, 10), (32, 3)):
         path = "v1/models/mlp:predict"
@@ -143,10 +147,15 @@ def _bad_cases() -> Iterator[Case]:
         yield Case(f"bad: {name}", weight, request, status, _says(text))
 
 
-async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes, str]:
+    """Return a response's status, body and model with its version."""
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
-    length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
-    return int(head.split(b" ", 2)[1]), await reader.readexactly(length)
+    length, model = (_header(head, name) for name in (b"content-length", b"x-model"))
+    return int(head.split(b" ", 2)[1]), await reader.readexactly(int(length)), model
+
+
+def _header(head: bytes, name: bytes) -> str:
+    return head.partition(name + b":")[2].partition(b"\r\n")[0].strip().decode()
 
 
 async def _client(cases: list[Case], soak: Soak, random_: random.Random, deadline: float) -> None:
@@ -157,9 +166,10 @@ async def _client(cases: list[Case], soak: Soak, random_: random.Random, deadlin
             start = perf_counter()
             writer.write(case.request)
             await writer.drain()
-            status, body = await _answer(reader)
+            status, body, model = await _answer(reader)
             soak.windows[-1].latencies.append(perf_counter() - start)
             soak.counts[case.name] += 1
+            soak.served[model] += 1
             if status != case.status or not case.is_right(body):
                 soak.wrong.append(f"{case.name}: {status} {body[:200]!r}")
     writer.close()
@@ -177,23 +187,25 @@ async def _watch(process: int, soak: Soak, deadline: float, progress: tqdm) -> N
         progress.set_postfix(wrong=len(soak.wrong), p99=f"{window.percentile(0.99):.1f} ms")
 
 
-async def _soak(process: int, seconds: int, cases: list[Case]) -> Soak:
+async def _soak(process: int, seconds: int, cases: list[Case], store: DisturbedStore | None) -> Soak:
     soak = Soak([Window()], Counter(), [])
     deadline = perf_counter() + seconds
     with tqdm(total=seconds, desc="soaking", unit="s") as progress:
         clients = [_client(cases, soak, random.Random(seed), deadline) for seed in range(_CONNECTIONS)]
-        await asyncio.gather(_watch(process, soak, deadline, progress), *clients)
+        disturbances = [store.disturb(deadline)] if store else []
+        await asyncio.gather(_watch(process, soak, deadline, progress), *clients, *disturbances)
+    soak.done = store.done if store else soak.done
     # The last window is incomplete.
     soak.windows = [window for window in soak.windows[:-1] if window.rss]
     return soak
 
 
 @contextmanager
-def _host() -> Iterator[int]:
+def _host(settings: Mapping[str, str]) -> Iterator[int]:
     """Run the local host with the two models; yield its process id once it listens."""
     environment = {
         **os.environ,
-        "SERVING_MODEL_PATH": str(models.FOLDER / "ours"),
+        **settings,
         "AzureFunctionsJobHost__logging__logLevel__default": "Error",
     }
     command = [sys.executable, "-m", "tools.local_host", "--port", str(_PORT)]
@@ -206,18 +218,25 @@ def _host() -> Iterator[int]:
             child.terminate()
 
 
-def _markdown(soak: Soak, seconds: int) -> str:
+def _source(from_store: bool) -> AbstractContextManager[tuple[DisturbedStore | None, Mapping[str, str]]]:
+    """Return where the host has its models from, and the app settings that say so."""
+    folder = models.FOLDER / "ours"
+    return disturbed(folder, "xor") if from_store else nullcontext((None, {"SERVING_MODEL_PATH": str(folder)}))
+
+
+def _markdown(soak: Soak, seconds: int, plot: str) -> str:
     windows, requests = soak.windows, sum(soak.counts.values())
     bad = sum(count for name, count in soak.counts.items() if name.startswith("bad"))
+    command = "python -m benchmarks.soak --store" if soak.done else "python -m benchmarks.soak"
     early, late = windows[1 : len(windows) // 3 + 1], windows[-(len(windows) // 3) :]
     lines = [
-        "# Soak",
+        "# Soak from a store" if soak.done else "# Soak",
         "",
         "For operators: whether answers, latency and memory stay right under load that lasts.",
         "",
         f"{requests:,} requests of {len(soak.counts)} kinds, {bad:,} of them invalid, were sent in {seconds:,} s over "
         f"{_CONNECTIONS} connections, with client and server on the same {os.cpu_count()} shared cores. Every answer "
-        f"was checked: **{len(soak.wrong)}** were wrong. Measured with `python -m benchmarks.soak`.",
+        f"was checked: **{len(soak.wrong)}** were wrong, and none was missing. Measured with `{command}`.",
         "",
         "| | first third | last third |",
         "|---|---:|---:|",
@@ -232,8 +251,21 @@ def _markdown(soak: Soak, seconds: int) -> str:
     for name, figure in figures:
         values = (median(map(figure, part)) for part in (early, late))
         lines.append(f"| {name} | " + " | ".join(f"{value:,.1f}" for value in values) + " |")
+    lines += _disturbances(soak)
     lines += ["", "Medians of windows of ten seconds, without the first window, which loads the models.", ""]
-    return "\n".join([*lines, "![Latency and memory over the minutes](soak.png)", ""])
+    return "\n".join([*lines, f"![Latency and memory over the minutes]({plot})", ""])
+
+
+def _disturbances(soak: Soak) -> list[str]:
+    if not soak.done:
+        return []
+    versions = sorted(model for model in soak.served if model)
+    done = "; ".join(f"{what}: {count}" for what, count in sorted(soak.done.items()))
+    return [
+        "",
+        "The models came from Azurite, and meanwhile versions of one of them changed there, in a random order. "
+        f"How often: {done}. Answers came from {len(versions)} versions of the two models.",
+    ]
 
 
 def _plot(soak: Soak, path: Path) -> None:
@@ -262,17 +294,19 @@ def main() -> int:
     """Run the soak and write the report; return 1 if an answer was wrong."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--seconds", type=int, default=600, help="duration (default: %(default)s)")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "soak.md", help="default: docs/soak.md")
+    parser.add_argument("--output", type=Path, help="default: docs/soak.md or docs/store_soak.md")
+    parser.add_argument("--store", action="store_true", help="serve from a store that changes all the time")
     options = parser.parse_args()
     if options.seconds < 6 * _WINDOW_SECONDS:
         parser.error(f"--seconds must be at least {6 * _WINDOW_SECONDS}")
     models.prepare()
     cases = [*_xor_cases(), *_mlp_cases(), *_bad_cases()]
-    with _host() as process:
-        soak = asyncio.run(_soak(process, options.seconds, cases))
-    options.output.write_text(_markdown(soak, options.seconds), encoding="utf-8")
-    _plot(soak, options.output.with_suffix(".png"))
-    print(*soak.wrong[:10], f"{len(soak.wrong)} wrong answers; wrote {options.output}", sep="\n")
+    output = options.output or ROOT / "docs" / ("store_soak.md" if options.store else "soak.md")
+    with _source(options.store) as (store, settings), _host(settings) as process:
+        soak = asyncio.run(_soak(process, options.seconds, cases, store))
+    output.write_text(_markdown(soak, options.seconds, f"{output.stem}.png"), encoding="utf-8")
+    _plot(soak, output.with_suffix(".png"))
+    print(*soak.wrong[:10], f"{len(soak.wrong)} wrong answers; wrote {output}", sep="\n")
     return 1 if soak.wrong else 0
 
 

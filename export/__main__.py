@@ -144,6 +144,8 @@ def _export(options: argparse.Namespace) -> None:
 
 def _what_next(folder: Path) -> str:
     root = Settings.from_environment().model_path
+    if not isinstance(root, Path):
+        return f"Upload it with: make upload MODEL={folder}"
     if folder.name.isdecimal() and folder.resolve().parent.parent == root.resolve():
         return "Serve it with: make start"
     return f"The app serves {root.name}/<name>/<version>/, such as {root.name}/wine/1/: move the folder there"

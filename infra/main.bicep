@@ -49,6 +49,12 @@ param subnetId string = ''
 @description('App settings of the app itself, as in {"SERVING_PRELOAD": "xor"}; the README lists them.')
 param servingSettings object = { SERVING_DEFAULT_MODEL: 'xor' }
 
+@description('Have models in a container of the app\'s storage account instead of the package, which has to be built with WITH_STORE=1.')
+param modelStore bool = false
+
+@description('Object ID of the user who uploads models there. Account keys are off, so nobody can without it.')
+param modelUploaderId string = ''
+
 @minValue(30)
 @maxValue(730)
 @description('Days that logs are kept.')
@@ -115,6 +121,8 @@ module storage 'storage.bicep' = {
     tags: tags
     principalId: identity.outputs.principalId
     subnetId: subnetId
+    modelStore: modelStore
+    modelUploaderId: modelUploaderId
   }
 }
 
@@ -138,7 +146,10 @@ module app 'function-app.bicep' = {
     httpConcurrency: httpConcurrency
     siteUpdateStrategy: siteUpdateStrategy
     subnetId: subnetId
-    servingSettings: servingSettings
+    servingSettings: union(servingSettings, modelStore ? {
+      SERVING_MODEL_PATH: '${storage.outputs.blobEndpoint}${storage.outputs.modelContainer}'
+      AZURE_CLIENT_ID: identity.outputs.clientId
+    } : {})
   }
 }
 

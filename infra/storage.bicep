@@ -10,8 +10,17 @@ param principalId string
 @description('The only subnet that may connect; anyone with a token may if it is empty.')
 param subnetId string
 
+@description('Whether there is a container for models.')
+param modelStore bool
+
+@description('Who uploads models to it; nobody if it is empty.')
+param modelUploaderId string
+
 // The role that the Functions host needs for AzureWebJobsStorage; it includes what the package's container needs.
+// It also includes what reading models needs, Storage Blob Data Reader.
 var storageBlobDataOwner = 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'
+var storageBlobDataContributor = 'ba92f5b4-2d11-453d-a403-e96b0029c9fe'
+var modelContainer = 'models'
 
 resource account 'Microsoft.Storage/storageAccounts@2024-01-01' = {
   name: name
@@ -52,6 +61,24 @@ resource packages 'Microsoft.Storage/storageAccounts/blobServices/containers@202
   }
 }
 
+resource models 'Microsoft.Storage/storageAccounts/blobServices/containers@2024-01-01' = if (modelStore) {
+  parent: blobs
+  name: modelContainer
+  properties: {
+    publicAccess: 'None'
+  }
+}
+
+resource uploader 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (modelStore && !empty(modelUploaderId)) {
+  name: guid(account.id, modelContainer, modelUploaderId, storageBlobDataContributor)
+  scope: models
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', storageBlobDataContributor)
+    principalId: modelUploaderId
+    principalType: 'User'
+  }
+}
+
 resource owner 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(account.id, principalId, storageBlobDataOwner)
   scope: account
@@ -64,3 +91,4 @@ resource owner 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 
 output blobEndpoint string = account.properties.primaryEndpoints.blob
 output packageContainer string = packages.name
+output modelContainer string = modelContainer

@@ -12,10 +12,13 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from serving import instance
 from serving.engines import ENGINES
+
+if TYPE_CHECKING:
+    from serving.store_url import StoreUrl
 
 APP_ROOT = Path(__file__).resolve().parent.parent
 
@@ -54,6 +57,14 @@ def _engine(text: str) -> str:
     if text not in ENGINES:
         raise ValueError(f"one of {', '.join(ENGINES)}")
     return text
+
+
+def _model_path(text: str) -> Path | StoreUrl:
+    if "://" not in text:
+        return Path(text)
+    from serving.store_url import StoreUrl
+
+    return StoreUrl.parse(text)
 
 
 def _positive_int(text: str) -> int:
@@ -99,9 +110,20 @@ def _setting(name: str, default: Any, parse: Callable[[str], Any], shown: str, p
 class Settings:
     """What an operator can set: one row an app setting."""
 
-    model_path: Path = _setting(
-        *("SERVING_MODEL_PATH", APP_ROOT / "model", Path, "`model` in the app"),
-        "the folder with `<name>/<version>/`; may be a mounted share",
+    model_path: Path | StoreUrl = _setting(
+        *("SERVING_MODEL_PATH", APP_ROOT / "model", _model_path, "`model` in the app"),
+        "the folder with `<name>/<version>/`; may be a mounted share, or a container, "
+        "`https://ACCOUNT.blob.core.windows.net/CONTAINER` ([how](store.md))",
+    )
+    # A secret, so the doctor and the log do not show it.
+    store_connection: str = _setting(
+        *("SERVING_STORE_CONNECTION", "", str, "the app's managed identity"),
+        "a connection string for that container, for work without an identity of Azure's",
+    )
+    # Two versions of a model are there at once while one replaces the other.
+    store_cache_mb: int = _setting(
+        *("SERVING_STORE_CACHE_MB", 512, _positive_int, "`512`"),
+        "the most that versions downloaded from there take of the instance's temporary storage, in MB",
     )
     engine: str = _setting(
         *("SERVING_ENGINE", "auto", _engine, "`auto`"),
@@ -160,7 +182,7 @@ class Settings:
     # The app's own folder is read-only on Azure; the temporary folder is local to the instance and always writable.
     cache_path: Path = _setting(
         *("SERVING_CACHE_PATH", Path(tempfile.gettempdir()) / "keras-functions", Path, "the temporary folder"),
-        "where the app exports a model that was deployed without its export",
+        "where the app exports a model that was deployed without its export, and keeps what it downloads",
     )
     # The worker's own settings. Off: the packages take long to import.
     application_insights: bool = _setting(
@@ -187,5 +209,6 @@ class Settings:
                 try:
                     values[setting.name] = setting.metadata["parse"](text)
                 except ValueError as error:
-                    raise ConfigurationError(f"{name} is {text!r}; it must be {error}.") from None
+                    shown = text.partition("?")[0]  # what follows in a URL may be a secret
+                    raise ConfigurationError(f"{name} is {shown!r}; it must be {error}.") from None
         return cls(**values)

@@ -43,14 +43,25 @@ async def _ready(models: Operations) -> Reply:
         status = 503
         seconds = error.retry_after_seconds if isinstance(error, ModelUnavailableError) else 5
     if models.settings.health_details:
-        statuses = await models.status()
-        details["models"] = _by_model((one.name, one.version, str(one.state)) for one in statuses)
-        if shares := _by_model((one.name, one.version, one.weight) for one in statuses if one.weight is not None):
-            details["latest"] = shares
+        details |= await _details(models)
     else:
         details.clear()
     body = {"status": "ready" if status == 200 else "not ready", **details}
     return _reply(body, status, {} if status == 200 else {"Retry-After": str(seconds)})
+
+
+async def _details(models: Operations) -> dict[str, object]:
+    """Return the states and shares of all versions, and what keeps their store from being read."""
+    trouble = models.trouble()
+    details: dict[str, object] = {"store": trouble} if trouble else {}
+    try:
+        statuses = await models.status()
+    except ModelUnavailableError:  # no list of them has been read yet
+        return details
+    details["models"] = _by_model((one.name, one.version, str(one.state)) for one in statuses)
+    if shares := _by_model((one.name, one.version, one.weight) for one in statuses if one.weight is not None):
+        details["latest"] = shares
+    return details
 
 
 def _by_model(values: Iterable[tuple[str, int, _Value]]) -> dict[str, dict[str, _Value]]:

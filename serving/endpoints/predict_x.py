@@ -43,7 +43,7 @@ class PredictX(ProblemEndpoint):
             # The function named the model, not the client.
             folder = exchange.models.folder(self._model_name)
             _logger.error(
-                "Model %r has no version in %s; expected one such as %s", self._model_name, folder, folder / "1"
+                "Model %r has no version in %s; expected one such as %s", self._model_name, folder, f"{folder}/1"
             )
             raise ModelUnavailableError(
                 f"Model {self._model_name} could not be loaded; the server's log says why."

@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from time import time
 
-from serving.models import export_record
+from serving.models import export_record, private
 from serving.settings import APP_ROOT
 
 _TIMEOUT_SECONDS = 200  # Azure's front end drops a request after 230
@@ -30,11 +30,11 @@ def export_into(cache: Path, sources: list[Path]) -> Path:
     """Return the cache's folder with the SavedModel of these sources; export it if there is none.
 
     Several worker processes may do so at once: each exports into a folder of its own, and the first to finish renames
-    its folder to the final name. Raises FallbackExportError.
+    its folder to the final name. Raises FallbackExportError or NotPrivateError.
     """
     digest = sha256(repr(sorted(export_record.hashes(sources).items())).encode()).hexdigest()[:16]
     target = cache / digest
-    _make_private(cache)
+    private.make(cache)
     if export_record.is_fresh(target):
         return target
     _remove_remains(cache)
@@ -49,17 +49,6 @@ def export_into(cache: Path, sources: list[Path]) -> Path:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return target
-
-
-def _make_private(cache: Path) -> None:
-    """Make the cache's folder; raises FallbackExportError where somebody else could put a model into it."""
-    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for folder in (cache, cache.parent):
-        status = folder.stat()
-        if hasattr(os, "geteuid") and (status.st_uid != os.geteuid() or status.st_mode & 0o022):
-            raise FallbackExportError(
-                f"{folder} is writable by other users; set SERVING_CACHE_PATH to a private folder"
-            )
 
 
 def _remove_remains(cache: Path) -> None:

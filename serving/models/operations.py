@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from functools import partial
-from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from serving.engines.signature import Signature
@@ -93,9 +92,13 @@ class Operations:
         """The app's settings."""
         return self._repository.settings
 
-    def folder(self, name: str) -> Path:
-        """Return the folder of a model's versions, which need not exist."""
-        return self.settings.model_path / name
+    def folder(self, name: str) -> str:
+        """Return the folder of a model's versions, which need not exist, for the log."""
+        return f"{self.settings.model_path}/{name}"
+
+    def trouble(self) -> str:
+        """Return what keeps new models from being found, in one sentence for the operator; nothing if all is well."""
+        return self._repository.source.trouble()
 
     async def _call(
         self,

@@ -7,7 +7,7 @@ import os
 import weakref
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from threading import BoundedSemaphore, Event, Lock, Thread
@@ -18,7 +18,7 @@ from serving.engines.errors import EngineNotFoundError
 from serving.engines.session import engine_of, load_session
 from serving.engines.signature import Signature, signatures_of_file
 from serving.errors import ModelNotFoundError, ModelUnavailableError, OutOfMemoryError, ServingError
-from serving.models import example, export_record, fallback_export, memory, versions
+from serving.models import example, export_record, fallback_export, memory, sources, versions
 from serving.models.export_record import ExportRecord
 from serving.models.labels import Key, Labels
 from serving.models.model import Model
@@ -55,6 +55,7 @@ class Repository:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.source = sources.of(settings)
         self._models: dict[str, ServedModel] = {}
         self._lock = Lock()
         self._room = Lock()
@@ -118,7 +119,7 @@ class Repository:
         """Load and warm up the models that the settings name, or the default model; log those that fail."""
         try:
             names = self.settings.preload or (self.default_name(),)
-        except ModelNotFoundError as error:
+        except ServingError as error:
             _logger.error("No model could be preloaded: %s", error)
             return
         for name in names:
@@ -129,7 +130,7 @@ class Repository:
 
     def names(self) -> list[str]:
         """Return the names of all models on disk, whether or not they are loaded."""
-        return versions.names(self.settings.model_path)
+        return self.source.names()
 
     def signatures(self, name: str, version: int | None = None) -> tuple[int, Mapping[str, Signature]]:
         """Return a model's version, the latest by default, and its signatures; from its file if it is not loaded.
@@ -140,8 +141,9 @@ class Repository:
         if model is not None:
             return model.version, model.signatures
         number, folder = self._looked_at(name).on_disk(version)
-        signatures = signatures_of_file(folder / export_record.SAVED_MODEL)
-        return number, fitted.of(folder, signatures).described(example.described(folder, signatures))
+        with self.source.fetched(folder):
+            signatures = signatures_of_file(folder / export_record.SAVED_MODEL)
+            return number, fitted.of(folder, signatures).described(example.described(folder, signatures))
 
     def describe(self, name: str, version: int | None = None) -> tuple[int, str, Mapping[str, Signature]]:
         """Return a model's version, the latest by default, the engine that serves it, and its signatures.
@@ -154,7 +156,9 @@ class Repository:
         try:
             number, signatures = self.signatures(name, version)
             _, folder = self._looked_at(name).on_disk(number)
-            return number, engine_of(self.settings.engine, ExportRecord.read(folder).load_options()), signatures
+            with self.source.fetched(folder):
+                record = ExportRecord.read(folder)
+            return number, engine_of(self.settings.engine, record.load_options()), signatures
         except (ValueError, OSError, EngineNotFoundError) as error:
             _logger.warning("The signatures of model %s can't be read: %s", name, error)
             raise ModelUnavailableError(
@@ -190,7 +194,7 @@ class Repository:
         model = self._models.get(name)
         if model is not None:
             return model
-        if not versions.find(self.settings.model_path, name):
+        if not self.source.find(name):
             raise ModelNotFoundError(f"There is no model {name!r}.", model=name)
         with self._lock:
             if not self._models and self.settings.poll_seconds:
@@ -198,11 +202,17 @@ class Repository:
             return self._models.setdefault(name, self._new_model(name))
 
     def _new_model(self, name: str) -> ServedModel:
-        path = self.settings.model_path
-        labels = Labels(name, lambda: versions.labels(path, name))
-        return ServedModel(name, lambda: versions.find(path, name), self._load, labels)
+        labels = Labels(name, lambda: versions.labels(self.source.labels_root(name), name))
+        return ServedModel(name, self.source, self._load, labels)
 
     def _load(self, name: str, folder: Path) -> Model:
+        with ExitStack() as files:
+            files.enter_context(self.source.fetched(folder))
+            model = self._read(name, folder)
+            weakref.finalize(model, files.pop_all().close)  # its engine may read them as long as it lives
+        return model
+
+    def _read(self, name: str, folder: Path) -> Model:
         start = perf_counter()
         saved_model = _saved_model(folder, name, self.settings.cache_path)
         record = ExportRecord.read(saved_model)
@@ -263,6 +273,7 @@ class Repository:
 
     def upgrade(self) -> None:
         """Look for newer and for deleted versions of every model in use."""
+        self.source.refresh()
         for model in list(self._models.values()):
             model.upgrade()
 

@@ -18,11 +18,12 @@ from serving.engines.errors import EngineNotFoundError, TensorFlowError
 from serving.engines.graph import UnsafeGraphError
 from serving.engines.signature import signatures_of_file
 from serving.errors import ModelNotFoundError, ModelUnavailableError, OutOfMemoryError
-from serving.models import export_record, versions
+from serving.models import export_record
 from serving.models.backoff import Backoff
 from serving.models.fallback_export import FallbackExportError
 from serving.models.labels import LATEST, Key, Labels, Shares, choose
 from serving.models.model import Model
+from serving.models.sources import Source
 from serving.models.threads import settle
 from serving.models.versions import Fingerprint
 from serving.status import State, VersionStatus
@@ -49,6 +50,7 @@ class _Failure:
 
     fingerprint: Fingerprint
     error: str = ""
+    may_pass: bool = False  # it came from the network, not from the files
     backoff: Backoff = field(default_factory=Backoff)
 
 
@@ -58,14 +60,15 @@ class ServedModel:
     ``evicted`` is the version that was the latest until its memory was needed for others; its next request loads it.
     """
 
-    def __init__(self, name: str, find: Callable[[], Mapping[int, Path]], load: Loader, labels: Labels) -> None:
+    def __init__(self, name: str, source: Source, load: Loader, labels: Labels) -> None:
         self.name = name
         self.labels = labels
         self.latest: Model | None = None
         self.evicted: int | None = None
-        self._find = find
+        self._source = source
         self._load = load
         self._loaded: dict[int, Model] = {}
+        self._folders: dict[int, Path] = {}  # from which a version was loaded last
         self._loading: dict[int | None, Future[Model]] = {}
         self._failures: dict[int, _Failure] = {}
         self._seen: dict[int, Fingerprint] = {}
@@ -146,7 +149,7 @@ class ServedModel:
 
     def on_disk(self, version: int | None = None) -> tuple[int, Path]:
         """Return a version, the highest by default, and its folder; raises ModelNotFoundError."""
-        found = self._find()
+        found = self._source.find(self.name)
         number = next(iter(self._served_of(found)), None) if version is None else version
         return number or 0, self._folder(found, number)
 
@@ -155,7 +158,7 @@ class ServedModel:
 
         Raises ModelNotFoundError or ModelUnavailableError.
         """
-        on_disk = self._find()
+        on_disk = self._source.find(self.name)
         wanted = self._served_of(on_disk) if version is None else [version]
         self._folder(on_disk, wanted[0] if wanted else version)
         waits = [self._seconds_left(one, on_disk[one]) for one in wanted if _is_readable(on_disk[one])]
@@ -165,7 +168,7 @@ class ServedModel:
 
     def status(self) -> list[VersionStatus]:
         """Return the state of every version on disk or loaded, the highest first."""
-        on_disk = self._find()
+        on_disk = self._source.find(self.name)
         with self._lock:
             return [self._status_of(version) for version in sorted({*on_disk, *self._loaded}, reverse=True)]
 
@@ -175,8 +178,9 @@ class ServedModel:
         A model that is not in use is not loaded. An old version is released when its last request has ended. A version
         that fails to load is tried again only after its files have changed.
         """
-        on_disk = self._find()
+        on_disk = self._source.find(self.name)
         self._drop_deleted(on_disk)
+        self._reload_replaced(on_disk)
         current = self.latest
         if current is None:
             return
@@ -205,6 +209,20 @@ class ServedModel:
             self.evicted = None
             _logger.warning("Model %s is no longer served: its folder was deleted", latest)
 
+    def _reload_replaced(self, on_disk: Mapping[int, Path]) -> None:
+        """Load versions again whose content is in another folder now, as a store's is once it has changed."""
+        for version in [one.version for one in self.all_loaded()]:
+            if on_disk.get(version, self._folders[version]) == self._folders[version]:
+                continue
+            try:
+                model = self._load_version(version)
+            except ModelUnavailableError:
+                continue
+            with self._lock:
+                if self.latest and self.latest.version == version:
+                    self.latest = model
+            _logger.info("Model %s is served with other files than before", model)
+
     def _serve_newer(self, on_disk: Mapping[int, Path], current: Model, has_changed: bool) -> None:
         """Serve the highest version that loads; ``has_changed`` says that the labels named others until now."""
         for version in sorted((number for number in on_disk if number > current.version), reverse=True):
@@ -226,10 +244,12 @@ class ServedModel:
 
         What the labels name is taken to be complete until it fails: whoever names it knows.
         """
-        fingerprint = versions.fingerprint(folder)
+        fingerprint = self._source.fingerprint(folder)
         is_stable, self._seen[version] = self._seen.get(version) == fingerprint, fingerprint
         failure = self._failures.get(version)
-        return is_stable and failure.fingerprint != fingerprint if failure else is_stable or is_named
+        if failure is None:
+            return is_stable or is_named
+        return is_stable and (failure.fingerprint != fingerprint or failure.may_pass)
 
     def _serve(self, models: Mapping[int, Model], shares: Shares) -> None:
         """Serve these versions from now on, the latest being that with the largest share; release the others."""
@@ -294,7 +314,7 @@ class ServedModel:
         return found
 
     def _load_latest(self, in_thread: InThread) -> Model:
-        model = self._load_served(self._find(), in_thread)
+        model = self._load_served(self._source.find(self.name), in_thread)
         self.evicted = None
         return model
 
@@ -330,7 +350,7 @@ class ServedModel:
         return self._unavailable(None, min(waits, default=_UNREADABLE_SECONDS))
 
     def _load_version(self, version: int) -> Model:
-        folder = self._folder(self._find(), version)
+        folder = self._folder(self._source.find(self.name), version)
         wait = self._seconds_left(version, folder)
         if wait > 0:
             raise self._unavailable(version, wait)
@@ -347,7 +367,7 @@ class ServedModel:
             )
             raise self._unavailable(version, self._fail(version, folder, error)) from error
         self._failures.pop(version, None)
-        self._loaded[version] = model
+        self._loaded[version], self._folders[version] = model, folder
         return model
 
     def _folder(self, on_disk: Mapping[int, Path], version: int | None) -> Path:
@@ -363,16 +383,17 @@ class ServedModel:
     def _seconds_left(self, version: int, folder: Path) -> float:
         """Return the seconds until a version that failed to load is tried again; 0 if its files have changed."""
         failure = self._failures.get(version)
-        if failure is None or failure.fingerprint != versions.fingerprint(folder):
+        if failure is None or failure.fingerprint != self._source.fingerprint(folder):
             return 0.0
         return failure.backoff.seconds_left()
 
     def _fail(self, version: int, folder: Path, error: Exception) -> float:
         """Record a failed load; return the seconds until it is tried again."""
-        fingerprint = versions.fingerprint(folder)
+        fingerprint = self._source.fingerprint(folder)
         failure = self._failures.get(version)
         if failure is None or failure.fingerprint != fingerprint:
             failure = self._failures[version] = _Failure(fingerprint)
+        failure.may_pass = isinstance(error, ConnectionError)
         failure.error = f"{type(error).__name__}; the log says why"
         failure.backoff.fail()
         return failure.backoff.seconds_left()

@@ -9,10 +9,39 @@ import pytest
 
 from tests.end_to_end import keras_models, picture_models
 from tests.end_to_end.keras_models import KerasModel
-from tests.end_to_end.running_host import PATIENCE_SECONDS, AppFolder, Gate, RunningHost, running_host, under_test
+from tests.end_to_end.running_host import (
+    PATIENCE_SECONDS,
+    AppFolder,
+    Gate,
+    RunningHost,
+    Store,
+    running_host,
+    stores,
+    under_test,
+)
 from tests.fixtures import lay_out_app
+from tests.fixtures.store import WHY_NOT
+from tools.store import azurite
 
 StartHost = Callable[..., RunningHost]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--store", action="store_true", help="serve the same models from Azurite instead of folders")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Have every host get its models from Azurite, with ``--store``."""
+    if not request.config.getoption("--store"):
+        yield
+        return
+    if WHY_NOT:
+        pytest.skip(WHY_NOT)
+    with azurite.running(tmp_path_factory.mktemp("azurite")) as endpoint:
+        stores.append(Store(endpoint))
+        yield
+        stores.clear()
 
 
 @pytest.hookimpl(wrapper=True)

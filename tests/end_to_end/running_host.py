@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.fixtures import PROJECT_ROOT
+from tests.fixtures.store import environment as settings_of
+from tools.store.azurite import Endpoint
 
 # A guard against waiting forever; no test measures time.
 PATIENCE_SECONDS = 60
@@ -91,6 +93,26 @@ class RunningHost:
         return self.wait()
 
 
+class Store:
+    """Azurite, into which each host's models are uploaded, each folder's into a container of its own."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._containers: dict[Path, str] = {}
+
+    def settings(self, folder: Path) -> Mapping[str, object]:
+        """Upload the models in a folder, unless that was done, and return the settings that serve these."""
+        if folder not in self._containers:
+            from tools.store.__main__ import put_all
+
+            self._containers[folder] = f"models{len(self._containers)}"
+            put_all(self._endpoint, folder, self._containers[folder])
+        return settings_of(self._endpoint, self._containers[folder])
+
+
+# Where hosts have their models from, with the option --store.
+stores: list[Store] = []
+
 # The hosts whose logs a failing test is to show.
 under_test: list[RunningHost] = []
 
@@ -98,6 +120,8 @@ under_test: list[RunningHost] = []
 @contextmanager
 def running_host(app: Path, **environment: object) -> Iterator[RunningHost]:
     """Serve an app with these environment variables; fails unless the host ends with exit code 0."""
+    for store in stores:
+        environment |= store.settings(Path(str(environment.get("SERVING_MODEL_PATH", app / "model"))))
     host = RunningHost(app, {name: str(value) for name, value in environment.items()})
     under_test.append(host)
     try:

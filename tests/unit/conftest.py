@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 
 from serving.models import repository
+from serving.models.repository import Repository
+from serving.settings import Settings
+from tests.fixtures.store import WHY_NOT, Container, environment, faulty_proxy
 from tests.unit.picture_files import write_recipe
+from tools.store import azurite
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as in the app
@@ -77,3 +81,49 @@ def shade(put: Callable[..., None], tf: Any, models: Path) -> None:
     for version in (1, 2):
         put("shade", lambda x: tf.reduce_mean(x, [1, 2]), shape=(None, 4, 4, 1), version=version)
     write_recipe(models / "shade", {"image": {"scale": [0, 1]}, "classes": ["dark", "light"]})
+
+
+_ONE_RETRY = {"retry_total": 1, "initial_backoff": 0, "increment_base": 0, "random_jitter_range": 0}
+
+
+@pytest.fixture(scope="session")
+def endpoint(tmp_path_factory):
+    """Azurite, which the tests of models in a store share."""
+    if WHY_NOT:
+        pytest.skip(WHY_NOT)
+    with azurite.running(tmp_path_factory.mktemp("azurite")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def proxy(endpoint, monkeypatch):
+    """A proxy in front of it; what fails is tried once more, at once."""
+    from serving.store import blobs
+
+    monkeypatch.setattr(blobs, "_RETRIES", _ONE_RETRY)
+    with faulty_proxy(endpoint.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def container(endpoint, tmp_path):
+    """An empty container."""
+    container = Container(endpoint, tmp_path / "uploads")
+    yield container
+    container.service.close()
+
+
+@pytest.fixture
+def connect(proxy, container, tmp_path):
+    """Return a function that makes the repository of a process with these settings."""
+
+    def make(**settings: Any) -> Repository:
+        variables = {
+            **environment(proxy.endpoint, container.name),
+            "SERVING_CACHE_PATH": str(tmp_path / "cache"),
+            "SERVING_POLL_SECONDS": "0",
+            **settings,
+        }
+        return Repository(Settings.from_environment(variables))
+
+    return make

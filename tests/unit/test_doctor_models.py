@@ -38,7 +38,7 @@ def check_function(folder, saved_model):
 
 
 def check(model_path, can_export=True, load=children.load, **settings):
-    return models.check(Settings(model_path=model_path, **settings), models.find(model_path), can_export, load)
+    return models.check(Settings(**settings), model_path, models.find(model_path), can_export, load)
 
 
 def loaded(seconds=0.3, import_seconds=0.1, resident_mb=300.0, private_mb=50.0, engine="tensorflow", by_rows=True):
@@ -72,7 +72,7 @@ def test_the_engine_and_its_reason_are_said(folder, engine, says):
 def test_what_was_seen_of_a_model_is_possible(folder):
     found = models.find(folder)
 
-    models.check(Settings(model_path=folder), found, True)
+    models.check(Settings(), folder, found, True)
 
     seen = found[0].loaded
     assert 0 < seen.import_seconds < seen.seconds

@@ -8,6 +8,7 @@ import pytest
 
 from serving.models import fallback_export
 from serving.models.fallback_export import FallbackExportError
+from serving.models.private import NotPrivateError
 from tests.unit import keras_files
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="owners and permissions of POSIX")
@@ -23,7 +24,7 @@ def test_a_cache_that_others_can_write_to_is_not_used(tmp_path: Path, sources: l
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache").chmod(0o777)
 
-    with pytest.raises(FallbackExportError, match="is writable by other users; set SERVING_CACHE_PATH"):
+    with pytest.raises(NotPrivateError, match="is writable by other users; set SERVING_CACHE_PATH"):
         fallback_export.export_into(tmp_path / "cache" / "xor", sources)
 
 

@@ -153,4 +153,4 @@ def test_a_loaded_model_is_loadable_and_another_one_is_looked_at(repository):
 def test_a_folder_need_not_exist(tmp_path):
     repository: Any = SimpleNamespace(settings=SimpleNamespace(model_path=tmp_path))
 
-    assert Operations(repository).folder("m") == tmp_path / "m"
+    assert Operations(repository).folder("m") == str(tmp_path / "m")

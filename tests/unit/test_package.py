@@ -265,6 +265,24 @@ def test_tensorflow_that_was_asked_for_is_what_is_proven(quick_build, monkeypatc
     assert settings == [(), ("SERVING_ENGINE=tensorflow",)]
 
 
+def test_what_reads_a_store_is_in_a_package_only_if_it_was_asked_for(tmp_path, wheels, quick_build, monkeypatch):
+    blobs = package_files.wheel(wheels, "azure_storage_blob", files={"azure/storage/blob/__init__.py": b""})
+    there = lock.read(lock.PACKAGE, TARGET)
+    monkeypatch.setattr(lock, "read", lambda path, target: there + [package_files.pin(blobs)] * (path == lock.STORE))
+    monkeypatch.setattr(proof, "prove", lambda *_: proof.Proof("a runtime", 0.5, []))
+    for with_store in (False, True):
+        package.build(TARGET, quick_build, with_store=with_store)
+        found = [path.name for path in (quick_build / str(TARGET)).rglob("azure/storage/blob")]
+        assert found == ["blob"] * with_store
+
+
+def test_the_locks_have_it_apart():
+    names = {name: {pin.name for pin in lock.read(name, TARGET)} for name in (lock.PACKAGE, lock.STORE)}
+
+    assert not {name for name in names[lock.PACKAGE] if name.startswith(("azure-", "msal"))} - {"azure-functions"}
+    assert {"azure-storage-blob", "azure-identity"} <= names[lock.STORE]
+
+
 def test_a_build_that_is_interrupted_leaves_nothing(quick_build, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt

@@ -10,7 +10,7 @@ import pytest
 
 from serving.engines.errors import EngineNotFoundError
 from serving.errors import ModelNotFoundError, ModelUnavailableError
-from serving.models import backoff
+from serving.models import backoff, versions
 from serving.models.labels import Labels
 from serving.models.served_model import ServedModel
 from serving.status import State
@@ -40,8 +40,10 @@ class Disk:
         (self.root / str(version) / "saved_model.pb").unlink()
         (self.root / str(version)).rmdir()
 
-    def find(self):
+    def find(self, name):
         return {int(path.name): path for path in self.root.iterdir()}
+
+    fingerprint = staticmethod(versions.fingerprint)
 
     def load(self, name, folder):
         version = int(Path(folder).name)
@@ -60,7 +62,7 @@ def disk(tmp_path):
 
 @pytest.fixture
 def served(disk):
-    return ServedModel("m", disk.find, disk.load, Labels("m", lambda: disk.labels))
+    return ServedModel("m", disk, disk.load, Labels("m", lambda: disk.labels))
 
 
 @pytest.fixture
@@ -124,7 +126,7 @@ def test_an_engine_that_is_not_installed_is_one_line_in_the_log(disk, caplog):
         raise EngineNotFoundError("No engine can run this model.")
 
     with pytest.raises(ModelUnavailableError):
-        ServedModel("m", disk.find, load, Labels("m", dict)).get(1)
+        ServedModel("m", disk, load, Labels("m", dict)).get(1)
 
     assert "Model m/1 could not be loaded" in caplog.text
     assert "EngineNotFoundError: No engine can run this model." in caplog.text
@@ -150,7 +152,7 @@ def test_what_is_not_there_is_not_found(disk, served):
     with pytest.raises(ModelNotFoundError, match=r"Model m has no version 3; it has: 1, 2\.") as caught:
         served.get(3)
     assert caught.value.extra == {"model": "m", "version": 3}
-    for folder in disk.find().values():
+    for folder in disk.find("m").values():
         (folder / "saved_model.pb").unlink()
         folder.rmdir()
     with pytest.raises(ModelNotFoundError, match=r"Model m has no version 1; it has: none\."):
@@ -398,14 +400,14 @@ def test_invalid_labels_change_nothing_and_are_refused_where_nothing_is_served_y
             raise ValueError("wrong")
         return disk.labels
 
-    served = ServedModel("m", disk.find, disk.load, Labels("m", read))
+    served = ServedModel("m", disk, disk.load, Labels("m", read))
     disk.labels = {"latest": {1: 1}}
     served.get()
     disk.labels = None
     served.upgrade()
     assert served.get().version == 1
 
-    other = ServedModel("m", disk.find, disk.load, Labels("m", read))
+    other = ServedModel("m", disk, disk.load, Labels("m", read))
     for ask in (other.get, other.check_loadable, other.on_disk):
         with pytest.raises(ModelUnavailableError):
             ask()

@@ -49,6 +49,20 @@ def test_every_setting_is_read():
     )
 
 
+def test_models_may_be_in_a_container():
+    url = "https://acc.blob.core.windows.net/models/team"
+    settings = Settings.from_environment({"SERVING_MODEL_PATH": url, "SERVING_STORE_CONNECTION": "AccountKey=x"})
+
+    assert (str(settings.model_path), settings.store_connection) == (url, "AccountKey=x")
+
+
+def test_a_key_in_an_address_is_refused_and_not_shown():
+    with pytest.raises(ConfigurationError, match=r"SERVING_MODEL_PATH is 'https://a/b'; it must be https://") as error:
+        Settings.from_environment({"SERVING_MODEL_PATH": "https://a/b?sig=secret"})
+
+    assert "secret" not in str(error.value)
+
+
 def test_batch_rows_by_model_leave_the_default_for_all_others():
     settings = Settings.from_environment({"SERVING_BATCH_ROWS": "xor=8"})
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from serving.settings import APP_ROOT, ConfigurationError, Settings
-from tools.doctor import app_settings, functions, interpreter, libraries, limits, models, package
+from serving.store_url import StoreUrl
+from tools.doctor import app_settings, functions, interpreter, libraries, limits, models, package, store
 from tools.doctor.finding import Finding, Level, problem, summary, text_of
 from tools.doctor.plans import PLANS
 from tools.package.site_packages import FOLDER
@@ -35,6 +37,11 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
 
 def examine(root: Path, environ: Mapping[str, str], options: argparse.Namespace) -> Iterator[Section]:
     """Yield the title and the findings of each section, as soon as it is checked."""
+    with tempfile.TemporaryDirectory() as scratch:
+        yield from _sections(root, environ, options, Path(scratch))
+
+
+def _sections(root: Path, environ: Mapping[str, str], options: argparse.Namespace, scratch: Path) -> Iterator[Section]:
     on_python = interpreter.check(interpreter.Machine.here())
     yield "Python", on_python
     if on_python[0].level is Level.PROBLEM:
@@ -43,14 +50,19 @@ def examine(root: Path, environ: Mapping[str, str], options: argparse.Namespace)
     yield "Libraries", libraries.check(root, tensorflow)
     environ, on_settings = app_settings.read_environment(root, environ)
     settings = _settings(environ, on_settings)
-    found = models.find(settings.model_path)
-    yield "Functions", functions.check(root, {version.name for version in found})
     packages, on_package = _packages(root, options.package)
+    on_package += store.check_package(settings, packages)
+    place = settings.model_path
+    on_store = store.mirror(settings, scratch) if isinstance(place, StoreUrl) else []
+    folder = place if isinstance(place, Path) else scratch / store.MODELS
+    settings = replace(settings, model_path=folder)
+    found = models.find(folder)
+    yield "Functions", functions.check(root, {version.name for version in found})
     can_export = libraries.can_export() and all(made.can_export for made in packages)
-    on_models = [*models.check(settings, found, can_export), *models.default(settings, found)]
+    on_models = [] if on_store and not found else models.check(settings, folder, found, can_export)
     inputs = {one.name: one.loaded.inputs for one in models.served(found) if one.loaded}
-    on_models += functions.check_inputs(root, inputs)
-    yield f"Models in {_shown(settings.model_path, root)}", on_models
+    on_models += [*models.default(settings, found), *functions.check_inputs(root, inputs)]
+    yield f"Models in {_shown(place, root)}", [*on_store, *on_models]
     plan = PLANS[options.plan]
     yield "Memory and start", limits.check(plan, options.memory, environ, found, settings.engine)
     for made in packages:
@@ -70,7 +82,8 @@ def _settings(environ: Mapping[str, str], findings: list[Finding]) -> Settings:
     except ConfigurationError as error:
         findings.append(problem(f"{error} No function will answer", "fix the value; the other checks used the default"))
         settings = Settings()
-    return replace(settings, model_path=settings.model_path.absolute())
+    path = settings.model_path
+    return replace(settings, model_path=path.absolute()) if isinstance(path, Path) else settings
 
 
 def _packages(root: Path, given: Path | None) -> tuple[list[package.Package], list[Finding]]:
@@ -80,8 +93,8 @@ def _packages(root: Path, given: Path | None) -> tuple[list[package.Package], li
         return [], [problem(str(error), "make package")]
 
 
-def _shown(path: Path, root: Path) -> str:
-    return os.fspath(path.relative_to(root) if path.is_relative_to(root) else path)
+def _shown(path: Path | StoreUrl, root: Path) -> str:
+    return str(path.relative_to(root) if isinstance(path, Path) and path.is_relative_to(root) else path)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -157,8 +157,9 @@ def _needs_tensorflow(app: App) -> list[Finding]:
 def _paths(app: App, settings: Settings, environ: Mapping[str, str]) -> list[Finding]:
     findings = []
     for name in ("SERVING_MODEL_PATH", "SERVING_CACHE_PATH"):
-        if environ.get(name) and not Path(environ[name]).is_absolute():
-            what = f"{name} is the relative path {environ[name]!r}: it depends on where the worker is started"
+        value = environ.get(name)
+        if value and "://" not in value and not Path(value).is_absolute():
+            what = f"{name} is the relative path {value!r}: it depends on where the worker is started"
             findings.append(warning(what, "set an absolute path"))
     unready = [str(version) for version in app.found if not version.is_ready]
     in_package = _runs_from_package(app, environ) and settings.cache_path.is_relative_to(app.root)
@@ -204,7 +205,7 @@ def _package(app: App, settings: Settings, environ: Mapping[str, str]) -> list[F
         what = f"The app runs from a read-only package, so each instance exports {', '.join(unready)} again"
         findings.append(warning(what, "export before publishing"))
     polls = environ.get("SERVING_POLL_SECONDS") and settings.poll_seconds
-    if polls and settings.model_path.is_relative_to(app.root):
+    if polls and isinstance(settings.model_path, Path) and settings.model_path.is_relative_to(app.root):
         findings.append(ok("SERVING_POLL_SECONDS is not needed: a package is read-only, so no new version can appear"))
     return findings
 

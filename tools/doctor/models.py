@@ -92,18 +92,20 @@ def _export(folder: Path) -> Export:
     return Export.FRESH if (folder / export_record.EXPORT_RECORD).exists() else Export.FOREIGN
 
 
-def check(settings: Settings, found: list[Version], can_export: bool, load: _Load = load) -> list[Finding]:
+def check(
+    settings: Settings, folder: Path, found: list[Version], can_export: bool, load: _Load = load
+) -> list[Finding]:
     """Check whether each version can be served, by loading and running it; notes what was measured in ``found``.
 
     ``can_export`` says whether Keras will be there, so that the first request can export a model.
     """
-    findings = _beside(settings.model_path, found)
+    findings = _beside(folder, found)
     if not found:
         todo = "put one into <name>/1/ there, or set SERVING_MODEL_PATH"
-        return [*findings, problem(f"There is no model under {settings.model_path}", todo)]
+        return [*findings, problem(f"There is no model under {folder}", todo)]
     for version in found:
         findings.append(_load(version, settings, load) if version.is_ready else _unready(version, can_export))
-    return [*findings, *_labels(settings.model_path, found)]
+    return [*findings, *_labels(folder, found)]
 
 
 def default(settings: Settings, found: Sequence[Version]) -> list[Finding]:

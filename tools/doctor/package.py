@@ -63,6 +63,11 @@ class Package:
         return _LIBRARY in self.files
 
     @property
+    def has_store(self) -> bool:
+        """Whether it contains what reads models from Azure Blob Storage."""
+        return self._holds("azure/storage/blob/")
+
+    @property
     def can_export(self) -> bool:
         """Whether it contains Keras, or a remote build will install it."""
         return not self.is_built or self._holds("keras/")

@@ -27,13 +27,16 @@ PROJECT = Path(__file__).resolve().parents[2]
 _NO_REASON = "it was made elsewhere, exported by an older version, or exported with --engine tensorflow"
 
 
-def build(target: Target, dist: Path, with_tensorflow: bool = False) -> list[str]:
+def build(target: Target, dist: Path, with_tensorflow: bool = False, with_store: bool = False) -> list[str]:
     """Build and prove the package of a target; return the lines to print.
 
-    TensorFlow is in it where a model needs it, or if it is asked for. Raises PackageError, and leaves what was in
-    ``dist`` as it was.
+    TensorFlow is in it where a model needs it, or if it is asked for, and what reads a store if that is asked for.
+    Raises PackageError, and leaves what was in ``dist`` as it was.
     """
     pins = lock.read(lock.PACKAGE, target)
+    if with_store:
+        there = {pin.name for pin in pins}
+        pins += [pin for pin in lock.read(lock.STORE, target) if pin.name not in there]
     pins, engines = _choose_engines(PROJECT / "model", pins, target.python, with_tensorflow)
     with staging(dist, str(target)) as folder:
         app, package, bill = (folder / f"{target}{ending}" for ending in ("", ".zip", ".sbom.json"))
@@ -137,9 +140,14 @@ def main() -> int:
         help="keep TensorFlow where LiteRT serves every model: for SERVING_ENGINE=tensorflow, or for other models in "
         "SERVING_MODEL_PATH",
     )
+    arguments.add_argument(
+        "--with-store",
+        action="store_true",
+        help="add what models in Azure Blob Storage need: for a URL in SERVING_MODEL_PATH",
+    )
     options = arguments.parse_args()
     try:
-        print("\n".join(build(options.target, options.dist.resolve(), options.with_tensorflow)))
+        print("\n".join(build(options.target, options.dist.resolve(), options.with_tensorflow, options.with_store)))
     except (PackageError, OSError) as error:
         print(f"No package was made. {error}", file=sys.stderr)
         return 1

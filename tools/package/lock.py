@@ -14,6 +14,7 @@ from tools.package.targets import Target
 _FOLDER = Path(__file__).resolve().parents[2] / "requirements"
 PRODUCTION = _FOLDER / "pylock.production.toml"
 PACKAGE = _FOLDER / "pylock.package.toml"
+STORE = _FOLDER / "pylock.store.toml"
 WORKER_RUNTIME = _FOLDER / "pylock.worker-runtime.toml"
 
 

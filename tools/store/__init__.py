@@ -1,0 +1,1 @@
+"""Models in Azure Blob Storage: upload them, and try that on this machine with Azurite, Microsoft's emulator."""
