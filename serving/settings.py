@@ -96,14 +96,17 @@ def _of_memory(part: int, most: int | None = None) -> Callable[[], int]:
     return lambda: min(instance.memory_bytes() // part, most or instance.memory_bytes())
 
 
-def _setting(name: str, default: Any, parse: Callable[[str], Any], shown: str, purpose: str) -> Any:
+def _setting(
+    name: str, default: Any, parse: Callable[[str], Any], shown: str, purpose: str, is_secret: bool = False
+) -> Any:
     """Return a field for an app setting.
 
     ``parse`` reads its text and raises ValueError with what it expects; ``shown`` and ``purpose`` document it. A
-    default may be a function that returns it.
+    default may be a function that returns it. A secret is left out of the settings' repr.
     """
     metadata = {"name": name, "parse": parse, "shown": shown, "purpose": purpose}
-    return field(default_factory=default if callable(default) else lambda: default, metadata=metadata)
+    make = default if callable(default) else lambda: default
+    return field(default_factory=make, metadata=metadata, repr=not is_secret)
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,7 @@ class Settings:
     store_connection: str = _setting(
         *("SERVING_STORE_CONNECTION", "", str, "the app's managed identity"),
         "a connection string for that container, for work without an identity of Azure's",
+        is_secret=True,
     )
     # Two versions of a model are there at once while one replaces the other.
     store_cache_mb: int = _setting(

@@ -117,3 +117,12 @@ def test_the_page_of_settings_has_the_table_of_today():
 
     assert settings_table.updated(page) == page, "run: python -m tools.settings_table"
     assert page.count("| `SERVING_") == sum(field.metadata["name"].startswith("SERVING_") for field in fields(Settings))
+
+
+def test_a_secret_is_not_shown_with_the_other_settings(monkeypatch):
+    monkeypatch.setenv("SERVING_STORE_CONNECTION", "AccountKey=c2VjcmV0")
+
+    settings = Settings.from_environment()
+
+    assert settings.store_connection == "AccountKey=c2VjcmV0"
+    assert "c2VjcmV0" not in repr(settings)
