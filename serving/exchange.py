@@ -44,6 +44,7 @@ _picture_thread = ThreadPoolExecutor(1, "pictures")
 _body_threads = ThreadPoolExecutor(2, "bodies")
 
 _GZIP = 16 + zlib.MAX_WBITS  # zlib's name for its format
+_MOST_MEMBERS = 100  # of a gzip file; clients write one
 
 SPLIT_KEY = "x-split-key"
 
@@ -102,7 +103,7 @@ class Exchange:
             self.body = await _in(_body_threads, partial(_decompressed, self.body, limit))
             self.share.release()
         elif encoding != "identity":
-            raise UnsupportedMediaTypeError(f"The Content-Encoding is {encoding}; expected gzip or none.")
+            raise UnsupportedMediaTypeError(f"The Content-Encoding is {encoding[:40]}; expected gzip or none.")
 
     def allow(self, *methods: str) -> None:
         """Raise MethodNotAllowedError unless the request's method is one of these."""
@@ -190,9 +191,12 @@ async def _in(threads: Executor, call: Callable[[], _Result]) -> _Result:
 
 def _decompressed(body: bytes, limit: int) -> bytes:
     """Return the content of a gzip file; raises BadRequestError, or BodyTooLargeError where it exceeds the limit."""
-    content, rest = b"", body
+    content, rest, members = b"", body, 0
     try:
-        while rest:  # a file may have several members
+        while rest:
+            members += 1
+            if members > _MOST_MEMBERS:  # each copies what follows it
+                raise BadRequestError(f"The gzip body has more than {_MOST_MEMBERS} members.")
             member = zlib.decompressobj(_GZIP)
             content += member.decompress(rest, limit + 1 - len(content))
             if len(content) > limit:

@@ -31,6 +31,7 @@ MOST_VALUES = 256  # in an example that is written out
 
 _MOST_BYTES = 1024 * 1024  # of the file: a picture as base64
 _MOST_ZEROS = 64 * 1024 * 1024  # values of an input that the file gives by its shape
+_MOST_STRINGS = 1024 * 1024
 _ROWS = 2  # of a guess, for a first dimension that may vary
 _SIZE = 3  # for any other
 
@@ -73,6 +74,8 @@ def _decoded(content: Any, inputs: Mapping[str, TensorSpec]) -> dict[str, Exampl
 def _example(name: str, spec: TensorSpec, value: Any) -> Example:
     if isinstance(value, dict) and value.keys() == {"shape"}:
         shape, leaves = _shape(name, value["shape"]), None
+        if spec.dtype_name == "string" and math.prod(shape) > _MOST_STRINGS:
+            raise ValueError(f"{name} has more than {_MOST_STRINGS} strings")
     else:
         shape, leaves = (), [value]
         while leaves and isinstance(leaves[0], list):
@@ -119,9 +122,13 @@ def array(example: Example, spec: TensorSpec) -> np.ndarray:
     if example.values is None:
         return np.zeros(example.shape, spec.dtype)
     try:
-        return np.array(example.values).astype(spec.dtype).reshape(example.shape)
+        with np.errstate(over="ignore"):
+            numbers = np.array(example.values, None if spec.dtype.kind == "V" else spec.dtype).astype(spec.dtype)
     except OverflowError as error:
         raise ValueError(f"{error}") from None
+    if spec.dtype.kind in "fV" and not np.isfinite(numbers).all():
+        raise ValueError(f"a value is not a finite {spec.dtype_name}")
+    return numbers.reshape(example.shape)
 
 
 def guessed(signature: Signature) -> Signature:

@@ -100,7 +100,7 @@ class Repository:
         labels = self._looked_at(name).labels.current()
         if label not in labels:
             known = ", ".join(sorted(labels)) or "none"
-            raise ModelNotFoundError(f"Model {name} has no label {label!r}; it has: {known}.", model=name)
+            raise ModelNotFoundError(f"Model {name} has no label {label[:40]!r}; it has: {known}.", model=name)
         version, *others = labels[label]
         return None if others else version
 

@@ -58,7 +58,7 @@ class NumberRows:
             return None
         flat = _translated(self.text, _WITHOUT_BRACKETS)
         if not shape_fits(shape, spec.accepted_shape):
-            _refuse(flat, shape, refuse)
+            self._refuse(flat, shape, spec, refuse)
             return None
         values, count = bytearray(), 0
         for piece in _pieces(flat):
@@ -68,6 +68,24 @@ class NumberRows:
             values += convert(leaves, shape, count).tobytes()
             count += len(leaves)
         return np.frombuffer(values, spec.dtype).reshape(shape) if count == math.prod(shape) else None
+
+    def _refuse(self, flat: bytes, shape: tuple[int, ...], spec: TensorSpec, refuse: Refuse) -> None:
+        """Refuse a shape, unless it may be another: of lists without values, or with strings that have commas."""
+        count = min(shape[-1], _QUOTED_VALUES)
+        first = _parsed(b",".join(flat.split(b",", count)[:count]))
+        if first == [] and shape[-1] == 1 and len(shape) > 1:
+            shape = (*shape[:-1], 0)
+        elif first is None or len(first) != count or not self._has_plain_strings():
+            return
+        if not shape_fits(shape, spec.accepted_shape):
+            refuse(shape, first)
+
+    def _has_plain_strings(self) -> bool:
+        """Return whether no comma and no bracket is in a string: what is left of each then are its two quotes."""
+        if b'"' not in self.text:
+            return True
+        quotes = _translated(self.text, None, _OTHER_BYTES.replace(b'"', b""))
+        return b"\\" not in self.text and b'"' not in quotes.replace(b'""', b"")
 
     def _shape(self) -> tuple[int, ...] | None:
         """Return the shape of the lists, None if their lengths differ: told by brackets and commas alone."""
@@ -109,13 +127,6 @@ def _parsed(piece: bytes) -> list[Any] | None:
             return None
     # A string here is a mistake, which an error message quotes; a space in it may have been a bracket.
     return None if b'"' in piece and any(type(leaf) is str and " " in leaf for leaf in leaves) else leaves
-
-
-def _refuse(flat: bytes, shape: tuple[int, ...], refuse: Refuse) -> None:
-    count = min(shape[-1], _QUOTED_VALUES)
-    first = _parsed(b",".join(flat.split(b",", count)[:count]))
-    if first is not None:
-        refuse(shape if first else (*shape[:-1], 0), first)
 
 
 def _translated(text: bytes, table: bytes | None, delete: bytes = b"") -> bytes:

@@ -71,7 +71,10 @@ def _from_form(body: bytes, content_type: str) -> list[bytes]:
     from python_multipart.exceptions import FormParserError
     from python_multipart.multipart import FormParser, parse_options_header
 
-    _, options = parse_options_header(content_type)
+    try:
+        _, options = parse_options_header(content_type)
+    except UnicodeError:
+        raise BadRequestError("The Content-Type has a character that is not ASCII.") from None
     files: list[bytes] = []
 
     def take(file: File) -> None:

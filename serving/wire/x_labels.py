@@ -145,7 +145,7 @@ class _Table:
 
     def _words(self, piece: str, is_last: bool) -> list[str] | None:
         """Return a piece's words if its rows have the right length: told by every so many-th being a separator."""
-        if self._columns is None:
+        if self._columns is None or self._last > self._columns:
             return None
         words = piece.replace("|", " | ").split()
         first, step = self._columns - self._last, self._columns + 1
@@ -191,9 +191,15 @@ class _Table:
 
 
 def _from_json(words: Sequence[str], types: set[type]) -> list[Any] | None:
-    """Return words as numbers, which JSON reads several times as fast; None if one is no JSON number of these types."""
+    """Return words as numbers, which JSON reads several times as fast; None if one is no JSON number of these types.
+
+    Minus zero is none: a whole number has no sign of zero.
+    """
+    text = f"[{','.join(words)}]"
+    if "-0" in text and "-0" in words:
+        return None
     try:
-        values: list[Any] = orjson.loads("[" + ",".join(words) + "]")
+        values: list[Any] = orjson.loads(text)
     except orjson.JSONDecodeError:
         return None
     return values if len(values) == len(words) and set(map(type, values)) <= types else None

@@ -66,9 +66,17 @@ def test_a_wrong_file_is_named_with_the_reason(tmp_path, content, says):
         read(tmp_path, content)
 
 
-def test_a_number_beyond_the_type_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="int"):
-        read(tmp_path, {"x": [2**70]}, x=spec("int64", (None,)))
+@pytest.mark.parametrize(
+    ("dtype", "value"), [("int64", 2**70), ("int8", 300), ("uint8", -1), ("float32", 1e39), ("float32", float("nan"))]
+)
+def test_a_number_beyond_the_type_is_refused(tmp_path, dtype, value):
+    with pytest.raises(ValueError, match=r"int|finite float32"):
+        read(tmp_path, {"x": [value]}, x=spec(dtype, (None,)))
+
+
+def test_many_strings_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="x has more than 1048576 strings"):
+        read(tmp_path, {"x": {"shape": [2**20 + 1]}}, x=spec("string", (None,)))
 
 
 def test_a_wrong_file_is_logged_and_the_example_is_a_guess(tmp_path, caplog):

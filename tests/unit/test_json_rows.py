@@ -3,6 +3,7 @@
 import gc
 import json
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,6 +94,26 @@ def test_an_error_takes_no_more_memory_than_an_answer(member, row):
     else:
         with refused("X: "):
             tf_serving.decode_predict(body.encode(), {"serving_default": one}, reserve)
+
+
+@pytest.mark.parametrize("shape", [(None, 2), (None, 0), (None,), (), (None, 2, 2)])
+@pytest.mark.parametrize(
+    "lists",
+    [
+        *("[]", "[[]]", "[[],[]]", "[1]", "[1,0]", "[[1]]", "[[1,0]]", "[[1,2,3]]", "[[1,2,3,4,5]]", "[[[1,0],[1,1]]]"),
+        *('["x"]', '["a,b"]', '[["a,b",1]]', '[["a],[b",1]]', '[["\\",\\"",1]]', '[["",""],["",""]]', "[[NaN,1,2]]"),
+    ],
+)
+def test_lists_in_a_large_body_are_answered_as_in_a_small_one(lists, shape):
+    one = signature(X=spec(shape=shape))
+
+    def outcome(body: str) -> Any:
+        try:
+            return x_labels.decode(body.encode(), one)["X"].tolist()
+        except BadRequestError as error:
+            return str(error)
+
+    assert outcome(f'{{"X": {lists[:-1]}{" " * 17_000}{lists[-1]}}}') == outcome(f'{{"X": {lists}}}')
 
 
 def test_a_wrong_word_in_a_text_takes_no_more_memory_than_an_answer():

@@ -70,6 +70,7 @@ def test_json_has_base64(document, pictures, content_type):
             "application/json",
             'images: expected base64 of a picture, got "ä", in row 2',
         ),
+        (part(ONE), "multipart/form-data; boundary=\ufffd", "The Content-Type has a character that is not ASCII"),
         (part(ONE) + b"--XX--", "multipart/form-data", "The form can't be read: No boundary given"),
         (b"--YY\r\n", FORM, "The form can't be read: "),
         (b"--XX--\r\n", FORM, "The form has no complete file; send one or several: -F image=@cat.jpg."),

@@ -35,6 +35,10 @@ def test_rows_become_a_float32_array(x, expected):
     np.testing.assert_array_equal(array, np.array(expected, np.float32))
 
 
+def test_minus_zero_keeps_its_sign_in_text():
+    np.testing.assert_array_equal(np.signbit(decode({"X": "-0 1|0 -0.0"})), [[True, False], [False, True]])
+
+
 def test_members_beside_x_are_ignored():
     assert decode({"X": "1 0", "client": "app"}).shape == (1, 2)
 
@@ -122,6 +126,9 @@ def test_lists_may_have_any_rank_that_the_signature_has(shape, x):
         ),
         pytest.param('{"X": "1 １"}'.encode(), "in row 1, column 2", {"column": 2}, id="digit of another script"),
         pytest.param(b'{"X": "1 0|1,1 0"}', 'got "1,1", in row 2', {"column": 1}, id="comma in a word"),
+        pytest.param(
+            b'{"X": "1 1 1' + b" " * 140_000 + b'1|"}', "got 4, in row 1", {"row": 1}, id="a long row in two pieces"
+        ),
         pytest.param(b'{"X": "1 0|[1 1]"}', 'got "[1", in row 2', {"column": 1}, id="brackets in a row"),
         pytest.param(b'{"X": "1 0 | 1 | 1 1"}', "got 1, in row 2", {"row": 2}, id="a short row of text"),
         pytest.param(b'{"X": "1 0|1 1 0|1"}', "got 3, in row 2", {"row": 2}, id="rows that make up for each other"),
