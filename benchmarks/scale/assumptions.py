@@ -50,9 +50,9 @@ class App:
 # Core seconds: the inverse of the requests/s at 16 connections in docs/peers.md, although the client ran on another
 # core; for the naive app an earlier run on the same page. Cold starts with the page cache dropped, and memory:
 # docs/package.md.
-OURS = App("this app", {"XOR, 2 rows": 1 / 6020, "MLP, 32 rows": 1 / 382}, cold_seconds=0.63, resident_mb=51)
+OURS = App("this app", {"XOR, 2 rows": 1 / 3198, "MLP, 32 rows": 1 / 204}, cold_seconds=0.63, resident_mb=51)
 TENSORFLOW = App(
-    "TensorFlow's engine", {"XOR, 2 rows": 1 / 6020, "MLP, 32 rows": 1 / 382}, cold_seconds=1.10, resident_mb=231
+    "TensorFlow's engine", {"XOR, 2 rows": 1 / 2343, "MLP, 32 rows": 1 / 169}, cold_seconds=1.10, resident_mb=231
 )
 NAIVE = App("naive app", {"XOR, 2 rows": 1 / 21.6, "MLP, 32 rows": 1 / 18.4}, cold_seconds=5.15, resident_mb=506)
 APPS = (OURS, TENSORFLOW, NAIVE)
