@@ -137,7 +137,7 @@ def _export(options: argparse.Namespace) -> None:
     print(f"Checked against {keras_version}: the largest difference is {written.difference:.2g}.")
     if written.engine:
         print(f"{written.engine}.")
-    for line in filter(None, (note, written.warning)):
+    for line in filter(None, (note, *written.warnings)):
         print(line)
     print(f"Wrote {written.folder}: {', '.join(written.names)}. {_what_next(written.folder)}")
 

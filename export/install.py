@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,14 +29,14 @@ _SECONDS_OF_ANY_EXPORT = 24 * 60 * 60
 class Written:
     """What an export wrote, its largest difference to the Keras model, which engine serves it, and why.
 
-    ``warning`` is about its example; empty where there is one.
+    ``warnings`` are for the model's owner.
     """
 
     folder: Path
     names: list[str]
     difference: float
     engine: str
-    warning: str = ""
+    warnings: Sequence[str] = ()
 
 
 def export(
@@ -78,10 +78,10 @@ def export(
             and (measured := form.freeze_if_better(tf, model, function, fresh))
         ):
             record = replace(record, engine="; ".join(filter(None, [record.engine, measured])), is_optimized=True)
-        note = _put_example(verified.example, fresh, folder, record)
+        warnings = [verified.warning, _put_example(verified.example, fresh, folder, record)]
         record.write(fresh)
         names = _replace(fresh, folder, Path(scratch) / "old")
-    return Written(folder, names, verified.difference, record.engine, note)
+    return Written(folder, names, verified.difference, record.engine, [*filter(None, warnings)])
 
 
 def remove_remains(folder: Path) -> None:

@@ -34,9 +34,6 @@ _Trace = Callable[[int | None], Any]
 # Rows and sizes of further open dimensions that answers are compared for; fewer where a row takes long.
 _ROWS, _SIZES = (1, 3, 64), (1, 7, 8, 32, 33, 64)
 _LARGEST_DIFFERENCE = 1e-5
-# For inputs of unusual magnitudes, or this many times as far as TensorFlow's own answers move when each input moves to
-# the next number: large inputs of a loop, say, amplify any rounding.
-_ROUNDINGS = 10
 _SCALES = (*saved_model.SCALES, 1e10, 0)
 _LONG_SECONDS, _LESS_ROWS, _LESS_SIZES = 0.1, (1, 3, 8), (32, 33, 224)
 
@@ -231,7 +228,9 @@ def _difference(session: Session, reference: Session, trial: _Trial) -> float:
         if fetches is not trial.expected:
             raise _UnprovenError("it takes inputs that TensorFlow rejects, or the reverse")
         return 0.0
-    differences = {name: _relative(fetches[name], expected) for name, expected in trial.expected.items()}
+    differences = {
+        name: saved_model.relative_difference(fetches[name], expected) for name, expected in trial.expected.items()
+    }
     name = max(differences, key=differences.__getitem__)
     if differences[name] <= _LARGEST_DIFFERENCE:
         return differences[name]
@@ -242,30 +241,11 @@ def _difference(session: Session, reference: Session, trial: _Trial) -> float:
 
 
 def _rounding(reference: Session, trial: _Trial, name: str) -> float:
-    """Return what the rounding of the inputs alone may change in an answer; 0 where it changes more than numbers."""
-    moved = _trial(reference, {name: _nudged(array) for name, array in trial.feeds.items()}).expected
+    """Return what rounding may change in an answer: large inputs of a loop, say, amplify it."""
+    moved = _trial(reference, saved_model.nudged(trial.feeds)).expected
     if trial.expected is None or moved is None:
         return 0.0
-    rounding = _ROUNDINGS * _relative(moved[name], trial.expected[name])
-    return rounding if np.isfinite(rounding) else 0.0
-
-
-def _nudged(array: np.ndarray) -> np.ndarray:
-    """Move each number to the next above or below, at random: moved the same way, they would only be scaled."""
-    if array.dtype.kind != "f":
-        return array
-    towards = np.random.default_rng(0).choice([-np.inf, np.inf], array.shape).astype(array.dtype)
-    return np.nextafter(array, towards)
-
-
-def _relative(got: np.ndarray, expected: np.ndarray) -> float:
-    if expected.dtype.kind != "f":
-        return 0.0 if np.array_equal(got, expected) else np.inf
-    numbers = np.isfinite(expected)
-    if not np.array_equal(got[~numbers], expected[~numbers], equal_nan=True):
-        return np.inf
-    scale = np.max(np.abs(expected[numbers]), initial=1)
-    return float(np.max(np.abs(got[numbers] - expected[numbers]), initial=0) / scale)
+    return saved_model.rounding(moved[name], trial.expected[name])
 
 
 def _agrees_beyond_numbers(session: Session, reference: Session, feeds: _Tensors) -> bool:

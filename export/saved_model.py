@@ -34,6 +34,14 @@ _NO_VOCABULARY = (
     "a lookup layer has no vocabulary: JSON and HDF5 files don't store adapted vocabularies. Save the model as .keras"
 )
 
+_TOO_SENSITIVE = (
+    "WARNING: the model's answers change as much when its inputs change in their last digit, so they could not be "
+    "compared more closely with Keras's. Untrained deep networks are like this"
+)
+
+# Answers may differ by this many times what they move by when each input moves to the next number.
+_ROUNDINGS = 10
+
 _Tensors = Mapping[str, np.ndarray]
 
 _BATCH = 3  # rows of random input
@@ -45,11 +53,13 @@ class Verified:
     """What an export has shown: its largest difference to the Keras model, and whether a row is alike in any batch.
 
     ``example`` has inputs to show that it takes; None where none of those that were tried is small, or zeros.
+    ``warning`` says that answers could not be compared closely; empty where they could.
     """
 
     difference: float
     independent_rows: bool
     example: _Tensors | None
+    warning: str = ""
 
 
 def trace(tf: Any, model: Any, rows: int | None) -> Any:
@@ -128,13 +138,15 @@ def verify(model: Any, folder: Path, is_optimized: bool) -> Verified:
         _, feeds, fetches = find_inputs(signature, run, _BATCH)
         independent_rows = signature.has_batch_dimension and _has_independent_rows(session, feeds, fetches)
         example = find_example(signature, run, feeds)
+        moved = run(nudged(feeds))
     except TensorFlowError as error:
         raise SourceError(f"the SavedModel failed on random inputs of every size tried: {error}") from error
     finally:
         session.close()
-    expected = _predict(model, feeds)
-    difference = max(_difference(name, fetches[name], np.asarray(expected[name])) for name in signature.outputs)
-    return Verified(difference, independent_rows, example)
+    expected = {name: np.asarray(array) for name, array in _predict(model, feeds).items()}
+    difference = max(_difference(name, fetches[name], expected[name], moved[name]) for name in signature.outputs)
+    is_close = all(agree(fetches[name], expected[name]) for name in signature.outputs)
+    return Verified(difference, independent_rows, example, "" if is_close else _TOO_SENSITIVE)
 
 
 def find_inputs(
@@ -435,17 +447,49 @@ def _pictures(shape: tuple[int, ...], spec: TensorSpec) -> np.ndarray:
     return np.full(shape, base64.b64decode(PICTURE["image"]), object)
 
 
-def _difference(name: str, got: np.ndarray, expected: np.ndarray) -> float:
+def _difference(name: str, got: np.ndarray, expected: np.ndarray, moved: np.ndarray) -> float:
     if got.dtype != expected.dtype or got.shape != expected.shape:
         raise SourceError(
             f"the SavedModel's output {name!r} is {got.dtype}{list(got.shape)}; "
             f"Keras's is {expected.dtype}{list(expected.shape)}"
         )
     difference = largest_difference(got, expected)
-    if not agree(got, expected):
+    if not agree(got, expected) and not relative_difference(got, expected) <= rounding(moved, got):
         by = f" by up to {difference:.3g}" if difference else ""
         raise SourceError(f"the SavedModel's output {name!r} differs from Keras's{by}")
     return difference
+
+
+def nudged(feeds: _Tensors) -> _Tensors:
+    """Move each number to the next above or below, at random: moved the same way, they would only be scaled.
+
+    Whole numbers are left: they may be indices.
+    """
+    random = np.random.default_rng(0)
+    return {name: _nudged(random, array) for name, array in feeds.items()}
+
+
+def _nudged(random: np.random.Generator, array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind != "f" or np.array_equal(array, np.floor(array), equal_nan=True):
+        return array
+    return np.nextafter(array, random.choice([-np.inf, np.inf], array.shape).astype(array.dtype))
+
+
+def rounding(moved: np.ndarray, answer: np.ndarray) -> float:
+    """Return what rounding may change in an answer, relatively, if nudged inputs give ``moved``."""
+    relative = relative_difference(moved, answer)
+    return _ROUNDINGS * relative if np.isfinite(relative) else 0.0
+
+
+def relative_difference(got: np.ndarray, expected: np.ndarray) -> float:
+    """Return the largest difference as a part of the largest number, but of 1 at least; infinity for another kind."""
+    if expected.dtype.kind != "f":
+        return 0.0 if np.array_equal(got, expected) else np.inf
+    numbers = np.isfinite(expected)
+    if not np.array_equal(got[~numbers], expected[~numbers], equal_nan=True):
+        return np.inf
+    scale = np.max(np.abs(expected[numbers]), initial=1)
+    return float(np.max(np.abs(got[numbers] - expected[numbers]), initial=0) / scale)
 
 
 def agree(got: np.ndarray, expected: np.ndarray) -> bool:

@@ -824,3 +824,21 @@ def test_the_weights_of_a_whole_model_may_stand_beside_a_model_json(tmp_path: Pa
 )
 def test_answers_are_the_same_where_rounding_explains_the_difference(got, expected, is_same):
     assert saved_model.agree(np.asarray(got, np.float32), np.asarray(expected, np.float32)) is is_same
+
+
+@pytest.mark.parametrize(("sensitivity", "is_warned"), [(1e6, True), (1, False)])
+def test_answers_that_rounding_changes_are_not_compared_more_closely(
+    tmp_path: Path, keras: Any, monkeypatch: pytest.MonkeyPatch, capsys: Capture, sensitivity: float, is_warned: bool
+) -> None:
+    x = keras.Input((2,))
+    keras.Model(x, keras.ops.sin(x * sensitivity)).save(tmp_path / "model.keras")
+    predict = saved_model._predict
+    monkeypatch.setattr(
+        saved_model, "_predict", lambda *call: {name: array + 0.01 for name, array in predict(*call).items()}
+    )
+
+    if is_warned:
+        main([str(tmp_path)])
+        assert "WARNING: the model's answers change as much" in capsys.readouterr().out
+    else:
+        assert "differs from Keras's by up to 0.01" in refuse(tmp_path, capsys)
