@@ -9,8 +9,9 @@ import pytest
 
 from export import form, install, saved_model
 from export.form import _Start
+from export.saved_model import Verified
 from serving.engines.session import load_session
-from serving.models.export_record import ExportRecord
+from serving.models.export_record import ExportRecord, SourceError
 
 Export = Callable[..., tuple[Path, install.Written]]
 
@@ -70,6 +71,27 @@ def test_a_state_that_constants_can_not_carry_stays_in_variables(
     export: Export, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(saved_model, "write_frozen", lambda *rest: False)
+
+    folder, written = export(_Start(9, 9), _Start(1, 1))
+
+    assert (folder / "variables").exists()
+    assert written.engine == ""
+
+
+@pytest.mark.parametrize("outcome", [SourceError("it differs"), Verified(0.5, False, None, "too sensitive")])
+def test_what_does_not_answer_alike_when_frozen_stays_in_variables(
+    export: Export, monkeypatch: pytest.MonkeyPatch, outcome: SourceError | Verified
+) -> None:
+    verify = saved_model.verify
+
+    def verify_frozen(model: Any, folder: Path, is_optimized: bool) -> Verified:
+        if not is_optimized:
+            return verify(model, folder, is_optimized)
+        if isinstance(outcome, SourceError):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(saved_model, "verify", verify_frozen)
 
     folder, written = export(_Start(9, 9), _Start(1, 1))
 
