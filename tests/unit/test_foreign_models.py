@@ -343,11 +343,11 @@ def test_a_saved_model_beside_sources_without_a_record_is_not_trusted_silently(
 
 NEVER_ENDS = """
 import asyncio, os
+from serving.models import model
+model.FIRST_RUN_SECONDS = 1
 import azure.functions as func
 from serving.endpoints.health import Health
 from serving.http import handle
-from serving.models import model
-model.FIRST_RUN_SECONDS = 1
 for _ in range(2):
     request = func.HttpRequest(method="GET", url="https://app/api/health", route_params={}, body=b"")
     response = asyncio.run(handle(request, Health()))
