@@ -66,7 +66,7 @@ class Check(NamedTuple):
 
     feeds: list[np.ndarray]
     answers: list[np.ndarray]
-    largest: float = 1e-5  # relative difference
+    largest: float  # relative difference
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,7 @@ class Case:
     formats: tuple[str, ...] = ()  # all, if none is named
     trust: Trust = field(default_factory=Trust)
     batches: tuple[int, ...] = _BATCHES
+    largest: float = 1e-5  # relative difference
 
     def verdicts(self, library: str) -> dict[str, Cell]:
         """Return what becomes of the model in each format that its Keras can save it in."""
@@ -103,7 +104,7 @@ class Case:
             # After saving: a stateful model's answers change what would be saved.
             random = np.random.default_rng(1)
             trials = [[tensor.random(random, rows) for tensor in self.inputs] for rows in self.batches]
-            checks = [Check(feeds, _answers(model, feeds)) for feeds in trials]
+            checks = [Check(feeds, _answers(model, feeds), self.largest) for feeds in trials]
             for name in [name for name in folders if folders[name].exists() and name not in cells]:
                 cells[name] = found = verdict(folders[name], self.trust, checks)
                 if found.verdict in ("refused", "wrong") and _is_lost(found, keras, folders[name], self.trust, checks):

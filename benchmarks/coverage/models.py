@@ -251,4 +251,4 @@ def _application(name: str) -> Case:
             weights=None, input_shape=(size, size, 3), classes=10, classifier_activation=None
         )
 
-    return Case(build, (Tensor((size, size, 3), "pixel"),), (".keras",))
+    return Case(build, (Tensor((size, size, 3), "pixel"),), (".keras",), largest=1e-4)
