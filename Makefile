@@ -16,7 +16,7 @@ INSTALL := @tools/scripts/install
 NEEDS_TENSORFLOW = $(shell for version in model/*/[0-9]*/; do grep -qs '"litert": {' $$version/export.json || echo yes; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup start test suite suite-store contract store upload train export package wheelhouse lock audit doctor bench bench-peers \
+.PHONY: help setup start test suite suite-store contract start-store upload train export package wheelhouse lock audit doctor bench bench-peers \
 	check-infra lint clean
 
 help:  ## list these targets
@@ -65,7 +65,7 @@ suite-store: setup $(if $(shell command -v npm),.venv-azurite/installed)  ## run
 	@cd .venv-azurite && npm ci --silent --omit=optional --ignore-scripts --no-audit --no-fund && touch installed || \
 		echo "Azurite could not be installed; the tests of the store are skipped."
 
-store: setup .venv-azurite/installed  ## serve the models from Azurite, an emulated Azure Blob Storage (PORT=7071)
+start-store: setup .venv-azurite/installed  ## serve the models from Azurite, an emulated Azure Blob Storage (PORT=7071)
 	@$(BIN)/python -m tools.store --port $(PORT)
 
 upload: setup  ## export, prove and upload a version to SERVING_MODEL_PATH (MODEL=model/xor/2 STORE=https://... REPLACE=1)
