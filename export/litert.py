@@ -228,15 +228,17 @@ def _difference(session: Session, reference: Session, trial: _Trial) -> float:
         if fetches is not trial.expected:
             raise _UnprovenError("it takes inputs that TensorFlow rejects, or the reverse")
         return 0.0
-    differences = {
-        name: saved_model.relative_difference(fetches[name], expected) for name, expected in trial.expected.items()
-    }
-    name = max(differences, key=differences.__getitem__)
-    if differences[name] <= _LARGEST_DIFFERENCE:
-        return differences[name]
-    if not trial.is_usual and differences[name] <= _rounding(reference, trial, name):
+    return max(_output_difference(reference, trial, name, fetches[name]) for name in trial.expected)
+
+
+def _output_difference(reference: Session, trial: _Trial, name: str, got: np.ndarray) -> float:
+    assert trial.expected is not None
+    difference = saved_model.relative_difference(got, trial.expected[name])
+    if difference <= _LARGEST_DIFFERENCE:
+        return difference
+    if not trial.is_usual and difference <= _rounding(reference, trial, name):
         return 0.0
-    by = f" by up to {differences[name]:.2g}" if np.isfinite(differences[name]) else ""
+    by = f" by up to {difference:.2g}" if np.isfinite(difference) else ""
     raise _UnprovenError(f"its output {name!r} differs{by}")
 
 

@@ -44,8 +44,10 @@ def described(folder: Path, signatures: Mapping[str, Signature]) -> dict[str, Si
             examples = read(folder, signatures[DEFAULT_SIGNATURE].inputs)
     except ValueError as error:
         _logger.warning("The example of a model is not used. %s", error)
-    guesses = {key: guessed(signature) for key, signature in signatures.items()}
-    return guesses if examples is None else guesses | {DEFAULT_SIGNATURE: _with(guesses[DEFAULT_SIGNATURE], examples)}
+    return {
+        key: guessed(signature) if examples is None or key != DEFAULT_SIGNATURE else _with(signature, examples)
+        for key, signature in signatures.items()
+    }
 
 
 def read(folder: Path, inputs: Mapping[str, TensorSpec]) -> dict[str, Example] | None:

@@ -10,11 +10,11 @@ from hashlib import sha256
 from pathlib import PurePosixPath
 
 from serving.models.export_record import EXPORT_RECORD, SAVED_MODEL
+from serving.models.labels import MAX_BYTES
 from serving.models.versions import LABELS
 
 _MOST_FILES = 1000  # of a version
 _DEEPEST = 8  # folders within a version
-_LARGEST_LABELS = 64 * 1024
 
 # The names of all that an export writes are of this form, and none of them leaves its folder.
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}", re.ASCII)
@@ -87,7 +87,7 @@ def read(files: Iterable[File], prefix: str) -> Listing:
         folder, _, path = rest.partition("/")
         if not _PART.fullmatch(name):
             continue
-        if folder == LABELS and not path and file.size <= _LARGEST_LABELS:
+        if folder == LABELS and not path and file.size <= MAX_BYTES:
             labels[name] = file
         elif path and _NUMBER.fullmatch(folder):
             found.setdefault((name, folder), Version(name, folder)).files[path] = file

@@ -200,6 +200,19 @@ def test_answers_may_differ_by_what_the_rounding_of_unusual_inputs_changes(facto
         litert._difference(session(difference), reference, trial)
 
 
+def test_no_output_is_excused_by_what_rounding_changes_in_another():
+    def session(difference: float) -> Any:
+        return SimpleNamespace(
+            run=lambda _, feeds: {"wild": np.sin(feeds["x"] * 1e4) + difference, "tame": feeds["x"] + difference / 2}
+        )
+
+    reference = session(0)
+    trial = replace(litert._trial(reference, {"x": np.full((1, 1), 0.7, np.float32)}), is_usual=False)
+
+    with pytest.raises(litert._UnprovenError, match="output 'tame' differs by up to"):
+        litert._difference(session(1e-4), reference, trial)
+
+
 @pytest.mark.parametrize(("name", "finite_only"), [("reduce_max", True), ("reduce_sum", False)])
 def test_it_is_noticed_where_litert_answers_otherwise_for_nan(decide, tf, name, finite_only):
     decision, _ = decide(lambda x: {"y": getattr(tf, name)(x, 1)}, x=([None, 3], "float32"))
