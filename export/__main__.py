@@ -1,4 +1,7 @@
-"""``python -m export model/xor/1``: turn a Keras model's files into a SavedModel beside them."""
+"""``python -m export model/xor/1``: turn a Keras model's files into a SavedModel beside them.
+
+Or, with ``--output``, a SavedModel made elsewhere into a faster copy.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from export import bounded, recipe
+from export import bounded, foreign, recipe
 from export.safety import Trust
 from serving.models import export_record
 from serving.models.export_record import SourceError
@@ -62,7 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m export",
         description="Export a Keras model to a SavedModel, which is what the function app serves. "
-        f"The folder must hold {_KINDS}, written by any version of Keras.",
+        f"The folder must hold {_KINDS}, written by any version of Keras; or, with --output, a SavedModel made "
+        "elsewhere, of which a faster copy is written.",
     )
     parser.add_argument("path", type=Path, help="the model's version folder, such as model/xor/1, or its file in there")
     parser.add_argument("--output", type=Path, help="where to write the SavedModel (default: into the same folder)")
@@ -118,28 +122,41 @@ def _folder(options: argparse.Namespace) -> Path:
 
 def _export(options: argparse.Namespace) -> None:
     folder = _folder(options)
-    sources = _sources(folder, options.path)
+    sources = _sources(folder, options.path, options.output)
     preprocessing = recipe.of(options)
     trust = Trust(options.allow_lambda, _custom_objects(options.custom_objects))
     # Keras and TensorFlow take seconds to import: not before the arguments have proved right.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as in the app: serving/engines/tensorflow_library.py
     os.environ["KERAS_BACKEND"] = "tensorflow"  # whichever backend trained the model: its files are the same
-    print(f"Exporting {' + '.join(str(path) for path in sources)} ...", flush=True)
-    from export import install, load, snapshot
+    of_keras = sources[0].name != export_record.SAVED_MODEL
+    print(f"Exporting {' + '.join(map(str, sources if of_keras else sources[:1]))} ...", flush=True)
+    from export import install, snapshot
 
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     with snapshot.of(sources) as copies:
-        model, keras_version = load.load_model(copies, trust)
+        model, reference, recorded = _load(copies, trust)
         folder = options.output or folder
-        written = install.export(model, keras_version, copies, folder, options.engine, _print_step)
+        written = install.export(model, reference, recorded, folder, options.engine, _print_step)
     note = recipe.put(preprocessing, written.folder)
-    print(f"Checked against {keras_version}: the largest difference is {written.difference:.2g}.")
+    print(f"Checked against {reference}: the largest difference is {written.difference:.2g}.")
     if written.engine:
         print(f"{written.engine}.")
     for line in filter(None, (note, *written.warnings)):
         print(line)
     print(f"Wrote {written.folder}: {', '.join(written.names)}. {_what_next(written.folder)}")
+
+
+def _load(sources: list[Path], trust: Trust) -> tuple[Any, str, list[Path]]:
+    """Return a model, what its export is checked against, and the sources that make an export stale by changing."""
+    if sources[0].name != export_record.SAVED_MODEL:
+        from export import load
+
+        return *load.load_model(sources, trust), sources
+    model = foreign.ForeignModel(importlib.import_module("tensorflow"), sources[0].parent)
+    if model.left_out:
+        print(f"WARNING: the copy has the signature serving_default only, not {', '.join(model.left_out)}")
+    return model, "the SavedModel", []  # which is not beside its copy
 
 
 def _what_next(folder: Path) -> str:
@@ -155,7 +172,7 @@ def _print_step(step: str) -> None:
     print(f"  {step} ...", flush=True)  # a large model takes minutes
 
 
-def _sources(folder: Path, path: Path) -> list[Path]:
+def _sources(folder: Path, path: Path, output: Path | None) -> list[Path]:
     if path != folder and not path.is_file():
         raise SourceError(f"{path} is missing")
     if not folder.is_dir():
@@ -163,10 +180,13 @@ def _sources(folder: Path, path: Path) -> list[Path]:
     sources = export_record.find_sources(folder)
     is_exported = (folder / export_record.EXPORT_RECORD).is_file()
     if not sources and not is_exported and (folder / export_record.SAVED_MODEL).is_file():
-        raise SourceError(
-            f"{folder} has a SavedModel and no Keras files. The app serves it as it is; write an input that it takes "
-            f"into {export_record.EXAMPLE} there"
-        )
+        if output is None or output.resolve() == folder.resolve():
+            raise SourceError(
+                f"{folder} has a SavedModel and no Keras files. The app serves it as it is; write an input that it "
+                f"takes into {export_record.EXAMPLE} there. For a copy that starts and runs faster, frozen and "
+                f"optimized, name another folder: --output {folder.parent / _next(folder.name)}"
+            )
+        return foreign.sources(folder)
     if not sources:
         raise SourceError(f"{folder} must hold {_KINDS}, and no other model; {_found(folder)}")
     if path not in (folder, *sources):
@@ -174,6 +194,10 @@ def _sources(folder: Path, path: Path) -> list[Path]:
             f"{folder} is exported from {sources[0].name}, not from {path.name}; keep one model's files in it"
         )
     return sources
+
+
+def _next(version: str) -> str:
+    return str(int(version) + 1) if version.isdecimal() else f"{version}-optimized"
 
 
 def _found(folder: Path) -> str:

@@ -64,7 +64,7 @@ def export(
         trace = partial(saved_model.trace, tf, model)
         function = trace(None)
         is_optimized = saved_model.write(tf, model, function, fresh)
-        progress("comparing its answers with those of Keras")
+        progress("comparing its answers with the model's")
         verified = saved_model.verify(model, fresh, is_optimized)
         independent = verified.independent_rows and independence.is_proven(tf, function)
         record = ExportRecord(hashes, keras_version, tf.__version__, independent, is_optimized)

@@ -36,7 +36,7 @@ _NO_VOCABULARY = (
 
 _TOO_SENSITIVE = (
     "WARNING: the model's answers change as much when its inputs change in their last digit, so they could not be "
-    "compared more closely with Keras's. Untrained deep networks are like this"
+    "compared more closely with the model's. Untrained deep networks are like this"
 )
 
 # Answers may differ by this many times what they move by when each input moves to the next number.
@@ -320,14 +320,18 @@ def _bytes_of_weights(function: Any) -> int:
     return sum(variable.shape.num_elements() * variable.dtype.size for variable in function.graph.variables)
 
 
+def operations(function: Any) -> set[str]:
+    """Return the types of a concrete function's operations, and of those that it calls."""
+    graph = function.graph.as_graph_def()
+    return {node.op for nodes in (graph.node, *(inner.node_def for inner in graph.library.function)) for node in nodes}
+
+
 def _frozen(tf: Any, function: Any, lowers_loops: bool) -> Any | None:
     """Return the function with its variables as constants, or None where it has state that constants can't carry."""
     # What TensorFlow Lite and ONNX converters use; there is no public name for it.
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    graph = function.graph.as_graph_def()
-    nodes = [*graph.node, *(node for inner in graph.library.function for node in inner.node_def)]
-    if any(node.op.startswith("Assign") for node in nodes):  # a stateful RNN's, say
+    if any(op.startswith("Assign") for op in operations(function)):  # a stateful RNN's, say
         return None
     frozen = convert_variables_to_constants_v2(function, lower_control_flow=lowers_loops)
     # Lookup tables are left, as inputs that hold resources.
@@ -448,18 +452,18 @@ def _pictures(shape: tuple[int, ...], spec: TensorSpec) -> np.ndarray:
 
 
 def _is_close(name: str, got: np.ndarray, expected: np.ndarray, moved: np.ndarray) -> bool:
-    """Return whether an output agrees with Keras's; raises SourceError where rounding does not explain a difference."""
+    """Tell whether an output agrees with the model's; raises SourceError where rounding can't explain a difference."""
     if got.dtype != expected.dtype or got.shape != expected.shape:
         raise SourceError(
             f"the SavedModel's output {name!r} is {got.dtype}{list(got.shape)}; "
-            f"Keras's is {expected.dtype}{list(expected.shape)}"
+            f"the model's is {expected.dtype}{list(expected.shape)}"
         )
     if agree(got, expected):
         return True
     if not relative_difference(got, expected) <= rounding(moved, got):
         difference = largest_difference(got, expected)
         by = f" by up to {difference:.3g}" if difference else ""
-        raise SourceError(f"the SavedModel's output {name!r} differs from Keras's{by}")
+        raise SourceError(f"the SavedModel's output {name!r} differs from the model's{by}")
     return False
 
 

@@ -18,18 +18,23 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 
 
 @contextmanager
 def of(sources: list[Path]) -> Iterator[list[Path]]:
-    """Give copies under the names of the files. A SourceError that names a copy is raised naming the file."""
+    """Give copies of files in or beneath the first one's folder, under the same names.
+
+    A SourceError that names a copy is raised naming the file.
+    """
+    root = sources[0].parent
     with tempfile.TemporaryDirectory(prefix="export-") as folder:
         try:
-            yield [_copy(path, Path(folder) / path.name) for path in sources]
+            yield [_copy(path, root, Path(folder)) for path in sources]
         except SourceError as error:
-            raise SourceError(str(error).replace(folder, os.fspath(sources[0].parent))) from error
+            raise SourceError(str(error).replace(folder, os.fspath(root))) from error
 
 
-def _copy(source: Path, target: Path) -> Path:
-    place = source.resolve()
-    if place.parent != source.parent.resolve():
+def _copy(source: Path, root: Path, folder: Path) -> Path:
+    place, target = source.resolve(), folder / source.relative_to(root)
+    if not place.is_relative_to(root.resolve()):
         raise SourceError(f"{source} is a link to a file outside of its folder")
+    target.parent.mkdir(exist_ok=True)
     try:
         with os.fdopen(os.open(place, _FLAGS), "rb") as original, target.open("xb") as copy:
             if not stat.S_ISREG(os.fstat(original.fileno()).st_mode):

@@ -282,7 +282,7 @@ def test_any_keras_model_exports_and_is_checked_against_keras(
     assert main([str(tmp_path)]) == 0, capsys.readouterr().err
 
     printed = capsys.readouterr().out
-    assert printed.index("  comparing its answers with those of Keras ...\n") < printed.index("largest difference is")
+    assert printed.index("  comparing its answers with the model's ...\n") < printed.index("largest difference is")
     assert export_record.is_fresh(tmp_path)
 
 
@@ -515,7 +515,7 @@ def test_a_saved_model_that_disagrees_with_keras_is_not_written(
 
     assert main([str(tmp_path)]) == 1
 
-    assert "'dense_2' differs from Keras's by up to 0.01" in capsys.readouterr().err
+    assert "'dense_2' differs from the model's by up to 0.01" in capsys.readouterr().err
     assert files_of(tmp_path) == before
 
 
@@ -842,4 +842,4 @@ def test_answers_that_rounding_changes_are_not_compared_more_closely(
         main([str(tmp_path)])
         assert "WARNING: the model's answers change as much" in capsys.readouterr().out
     else:
-        assert "differs from Keras's by up to 0.01" in refuse(tmp_path, capsys)
+        assert "differs from the model's by up to 0.01" in refuse(tmp_path, capsys)
