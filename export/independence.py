@@ -7,9 +7,11 @@ the batch, a sort of it, indexing into it), ends the proof, and requests are not
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from export.row_rules import RULES, Operation, State, TensorList, UnprovenError
+from export.row_rules import RULES, SIZES, Operation, Parts, Rule, State, TensorList, UnprovenError
+from export.shapes import Shapes
 
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _LOOPS = ("StatelessWhile", "While")
@@ -29,11 +31,12 @@ def is_proven(tf: Any, function: Any) -> bool:
 def _outputs(tf: Any, graph: Any, inputs: list[State]) -> list[State]:
     """Follow a function's graph, and return the states of its outputs."""
     states = dict(zip((tensor.name for tensor in graph.inputs), inputs, strict=True))
+    shapes = Shapes(tf, graph)
     for op in graph.get_operations():
         if any(tensor.name not in states for tensor in op.outputs):
             if any(tensor.name not in states for tensor in op.inputs):  # a loop of TensorFlow 1
                 raise UnprovenError(op.type)
-            found = _follow(tf, Operation(tf, op, [states[tensor.name] for tensor in op.inputs], states))
+            found = _follow(tf, Operation(tf, op, [states[tensor.name] for tensor in op.inputs], states, shapes))
             states |= dict(zip((tensor.name for tensor in op.outputs), found, strict=True))
     return [states[tensor.name] for tensor in graph.outputs]
 
@@ -58,8 +61,20 @@ def _state(operation: Operation) -> State:
         return None
     for types, rule in RULES:
         if kind in types:
-            return rule(operation)
+            return rule(operation) if kind == "Reshape" else _with_parts(operation, rule)
     raise UnprovenError(kind)
+
+
+def _with_parts(operation: Operation, rule: Rule) -> State:
+    """Apply a rule; what keeps rows apart along the first axis does so with the parts of rows."""
+    parts = {state for state in operation.states if isinstance(state, Parts)}
+    if not parts:
+        return rule(operation)
+    states: list[State] = [0 if isinstance(state, Parts) else state for state in operation.states]
+    found = rule(replace(operation, states=states))
+    if len(parts) > 1 or 0 in operation.states or found not in (0, SIZES):
+        raise UnprovenError(operation.op.type)
+    return parts.pop() if found == 0 else found
 
 
 def _loop(tf: Any, op: Any, before: list[State]) -> list[State]:

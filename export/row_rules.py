@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from export.shapes import ELEMENTWISE, Shapes, Size, product
+
 _SLICE_MASKS = ("begin", "end", "ellipsis", "new_axis", "shrink_axis")
 
 # Of a tensor that holds sizes, among them the number of rows.
@@ -19,8 +21,15 @@ class TensorList:
     axis: int | None = None
 
 
+@dataclass(frozen=True)
+class Parts:
+    """Each row is so many consecutive entries along the first axis."""
+
+    of_row: Size
+
+
 # What is known of a tensor: the axis of its rows, one of the above, or None: it is the same for every row.
-State = int | str | TensorList | None
+State = int | str | TensorList | Parts | None
 
 
 class UnprovenError(Exception):
@@ -35,6 +44,7 @@ class Operation:
     op: Any
     states: list[State]
     known: Mapping[str, State]  # of every tensor before, by name
+    shapes: Shapes  # of the operation's graph
 
     def rank(self, index: int) -> int:
         """Return the rank of an input; raises UnprovenError where it is not known."""
@@ -162,14 +172,16 @@ def _cumulation(operation: Operation) -> State:
 
 
 def _reshape(operation: Operation) -> State:
-    """Rows stay rows where the values of each are as many before as after."""
-    before, after = (tensor.shape for tensor in (operation.op.inputs[0], operation.op.outputs[0]))
-    if operation.states[0] != 0 or operation.states[1] not in (None, SIZES) or not before.rank or not after.rank:
+    """Rows stay rows where the values of each are as many before as after; or become parts, or rows again."""
+    state, sizes = operation.states
+    before, after = (operation.shapes.of(tensor) for tensor in (operation.op.inputs[0], operation.op.outputs[0]))
+    if not (state == 0 or isinstance(state, Parts)) or sizes not in (None, SIZES) or not before or not after:
         raise UnprovenError(operation.op.type)
-    sizes = before[1:].num_elements(), after[1:].num_elements()
-    if sizes[0] is None or sizes[0] != sizes[1] or after[0] is not None:
+    parts = state.of_row if isinstance(state, Parts) else Size(1)
+    result = (parts * product(before[1:])).divided_by(product(after[1:]))
+    if result is None or not after[0].open:
         raise UnprovenError(operation.op.type)
-    return 0
+    return 0 if result == Size(1) else Parts(result)
 
 
 def _transpose(operation: Operation) -> State:
@@ -326,7 +338,9 @@ def _with_item(operation: Operation) -> State:
 
 
 def _gather(operation: Operation) -> State:
-    """Rows of indices into the same table."""
+    """Rows of indices into the same table; or some of several sizes."""
+    if operation.states[0] == SIZES:
+        return _sizes(operation)
     axis = operation.only(1)
     if operation.op.type == "GatherV2" and int(operation.constant(2)) != 0:
         raise UnprovenError(operation.op.type)
@@ -345,20 +359,10 @@ def _one_hot(operation: Operation) -> State:
     return operation.only(0)
 
 
-RULES: list[tuple[frozenset[str], Callable[[Operation], State]]] = [
+Rule = Callable[[Operation], State]
+RULES: list[tuple[frozenset[str], Rule]] = [
     (_names("Shape ShapeN Size"), lambda operation: SIZES),
-    (
-        _names(
-            """Abs Acos Acosh Add AddN AddV2 Asin Asinh AsString Atan Atan2 Atanh BiasAdd BitwiseAnd BitwiseOr
-            BitwiseXor Cast Ceil CheckNumerics ClipByValue Cos Cosh DivNoNan Elu EnsureShape Equal Erf Erfc Exp Expm1
-            Floor FloorDiv FloorMod Greater GreaterEqual IsFinite IsInf IsNan LeakyRelu Less LessEqual Log Log1p
-            LogicalAnd LogicalNot LogicalOr Maximum Minimum Mul Neg NotEqual OnesLike Pow RealDiv Reciprocal Relu
-            Relu6 Rint Round Rsqrt Select SelectV2 Selu Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Square
-            SquaredDifference StopGradient StringLength StringLower StringStrip StringToHashBucketFast StringUpper
-            Sub Tan Tanh ZerosLike"""
-        ),
-        _elementwise,
-    ),
+    (ELEMENTWISE, _elementwise),
     (
         _names(
             """AvgPool AvgPool3D Conv2D Conv3D DepthToSpace DepthwiseConv2dNative ExtractImagePatches LRN MaxPool

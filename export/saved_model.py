@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from export.shapes import Shapes
 from serving.engines.errors import FailedPreconditionError, InvalidArgumentError, TensorFlowError
 from serving.engines.graph import UnsafeGraphError
 from serving.engines.options import LoadOptions
@@ -385,50 +386,30 @@ def _optimized(tf: Any, frozen: Any, outputs: list[str], for_litert: bool) -> An
     inputs = [tensor.name for tensor in frozen.inputs]
     # What must stay: the optimizer reads it from the collection of training operations.
     meta_graph.collection_def["train_op"].node_list.value.extend([*inputs, *outputs])
-    return _with_inferred_batch(tf, tf_optimizer.OptimizeGraph(config, meta_graph))
+    return _with_inferred_sizes(tf, tf_optimizer.OptimizeGraph(config, meta_graph))
 
 
-def _with_inferred_batch(tf: Any, graph: Any) -> Any:
+def _with_inferred_sizes(tf: Any, graph: Any) -> Any:
     """Write reshapes to ``[size of the batch, 1600]`` as reshapes to ``[-1, 1600]``, which do not look up that size.
 
     LiteRT knows the shape of the latter's result before it runs, and neither engine computes the former's argument.
-    Only where a row has that many elements: otherwise the former ends with an error, and the latter does not.
+    Only where both succeed for every size: otherwise the former ends with an error, and the latter may not.
     """
-    nodes = {node.name: node for node in graph.node}
-    with tf.Graph().as_default() as imported:  # knows the shapes
+    with tf.Graph().as_default() as imported:
         tf.import_graph_def(graph, name="")
+    shapes = Shapes(tf, imported)
     for node in [node for node in graph.node if node.op == "Reshape"]:
-        row = imported.get_operation_by_name(node.name).inputs[0].shape[1:]
-        sizes = _sizes(tf, node, nodes) if row.is_fully_defined() else []
-        if sizes and np.prod(sizes) == row.num_elements():
+        reshape = imported.get_operation_by_name(node.name)
+        looked_up = tf.get_static_value(reshape.inputs[1]) is None
+        sizes = (shapes.reshaped(reshape) or []) if looked_up else []
+        if sum(bool(size.open) for size in sizes) == 1 and all(size.factor for size in sizes):
             constant = graph.node.add(name=f"{node.name}/inferred", op="Const")
             constant.attr["dtype"].type = tf.int32.as_datatype_enum
-            constant.attr["value"].tensor.CopyFrom(tf.make_tensor_proto([-1, *sizes], tf.int32))
+            known = [-1 if size.open else size.factor for size in sizes]
+            constant.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(known, tf.int32))
             node.input[1] = constant.name
             node.attr["Tshape"].type = tf.int32.as_datatype_enum
     return graph
-
-
-def _sizes(tf: Any, reshape: Any, nodes: Mapping[str, Any]) -> list[int]:
-    """Return the sizes that follow the batch's in a reshape of the batch; none where it is another reshape."""
-    tensor, shape = reshape.input[:2]
-    pack = nodes.get(shape)
-    if pack is None or pack.op != "Pack" or not _is_size_of_batch(tf, nodes.get(pack.input[0]), tensor, nodes):
-        return []
-    constants = [nodes.get(name) for name in pack.input if nodes.get(name) is not nodes.get(pack.input[0])]
-    if len(constants) != len(pack.input) - 1 or any(node is None or node.op != "Const" for node in constants):
-        return []
-    return [int(tf.make_ndarray(node.attr["value"].tensor)) for node in constants if node is not None]
-
-
-def _is_size_of_batch(tf: Any, node: Any, tensor: str, nodes: Mapping[str, Any]) -> bool:
-    """Tell whether a node is the first element of a tensor's shape."""
-    if node is None or node.op != "StridedSlice" or not node.attr["shrink_axis_mask"].i:
-        return False
-    shape, begin = nodes.get(node.input[0]), nodes.get(node.input[1])
-    if shape is None or shape.op != "Shape" or shape.input[0] != tensor or begin is None or begin.op != "Const":
-        return False
-    return not tf.make_ndarray(begin.attr["value"].tensor).any()
 
 
 def _random_input(random: np.random.Generator, shape: tuple[int, ...], spec: TensorSpec) -> np.ndarray:

@@ -70,6 +70,15 @@ MIXED = {
     "rows by rows": lambda tf, x: tf.matmul(x, x, transpose_b=True),
     "rows and columns exchanged": lambda tf, x: tf.reshape(tf.transpose(x), tf.shape(x)),
     "rows made longer": lambda tf, x: tf.reshape(x, [-1, 2]),
+    "parts of rows left apart": lambda tf, x: tf.reshape(tf.tanh(tf.reshape(x, [-1, 2])), [-1, 1, 2])[:, 0],
+    "parts of rows reversed": lambda tf, x: tf.reshape(tf.reverse(tf.reshape(x, [-1, 2]), [0]), [-1, 4]),
+    "parts of rows beside whole ones": lambda tf, x: tf.reshape(
+        tf.reshape(x, [-1, 2]) + tf.reshape(tf.reshape(x, [-1, 1]), [-1, 2]) * tf.ensure_shape(x[:, :2], [1, 2]),
+        [-1, 4],
+    ),
+    "parts of rows on another axis": lambda tf, x: tf.transpose(tf.transpose(tf.reshape(x, [-1, 2]))),
+    "three rows only": lambda tf, x: tf.reshape(x, [3, 4]),
+    "parts that do not divide a row": lambda tf, x: tf.reshape(tf.tanh(tf.reshape(x, [-1, 3])), [-1, 4]),
     "rows put behind each other": lambda tf, x: tf.concat([x, x], 0),
     "rows looked up in the batch": lambda tf, x: tf.gather(x, tf.cast(tf.zeros_like(x[:, 0]), tf.int32)),
     "normalized in training": lambda tf, x: tf.compat.v1.nn.fused_batch_norm(
@@ -109,6 +118,8 @@ def test_rows_that_may_depend_on_each_other_are_not_proven(tf: Any, name: str) -
 APART = {
     "columns": lambda tf, x: tf.concat([x[:, :1] * 2, tf.reduce_sum(x, 1, keepdims=True)], 1),
     "rows flattened": lambda tf, x: tf.reshape(tf.reshape(x, [-1, 2, 2]), [tf.shape(x)[0], 4]),
+    "parts of rows": lambda tf, x: tf.reshape(tf.nn.softmax(tf.reshape(x, [-1, 2])) + tf.ones(2), [-1, 4]),
+    "a dense layer for each part": lambda tf, x: tf.tensordot(tf.reshape(x, [-1, 2, 2]), tf.ones([2, 3]), 1)[:, 0],
     "axes exchanged and back": lambda tf, x: tf.transpose(tf.transpose(x) * tf.ones([4, 1])),
     "a part of each row": lambda tf, x: tf.squeeze(tf.expand_dims(x, 1)[:, :, 1:3], 1),
     "parts of a row by einsum": lambda tf, x: tf.einsum("bi,ij->bj", x, tf.ones([4, 3])),
@@ -137,3 +148,9 @@ def test_rows_that_are_worked_on_apart_are_proven(tf: Any, name: str) -> None:
     function = tf.function(lambda x: {"y": APART[name](tf, x)}, autograph=False)
 
     assert independence.is_proven(tf, function.get_concrete_function(tf.TensorSpec([None, 4], tf.float32)))
+
+
+def test_a_dense_layer_for_as_many_steps_as_there_are(tf: Any) -> None:
+    function = tf.function(lambda x: {"y": tf.reduce_sum(tf.tensordot(tf.exp(x), tf.ones([2, 3]), 1), 1)})
+
+    assert independence.is_proven(tf, function.get_concrete_function(tf.TensorSpec([None, None, 2], tf.float32)))

@@ -99,12 +99,19 @@ def test_tensorflow_serves_what_litert_can_not_run(decide, tf, function, shape, 
     assert not (folder / "model.tflite").exists()
 
 
-def test_a_batch_of_any_size_is_flattened_without_looking_it_up(decide, tf):
+FLATTENING = {
+    "rows": lambda tf, x: tf.matmul(tf.reshape(x, [tf.shape(x)[0], 12]), tf.eye(12)[:, :2]),
+    "steps, in a dense layer": lambda tf, x: tf.tensordot(x, tf.eye(4)[:, :3], 1),
+    "steps, in two dense layers": lambda tf, x: tf.tensordot(
+        tf.nn.gelu(tf.tensordot(tf.tanh(x), tf.eye(4)[:, :3], 1)), tf.eye(3), 1
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FLATTENING)
+def test_a_batch_of_any_size_is_flattened_without_looking_it_up(decide, tf, name):
     """LiteRT would write beyond the memory of an output whose shape it learns only while it runs."""
-    kernel = np.random.default_rng(0).standard_normal((12, 2)).astype(np.float32)
-    decision, folder = decide(
-        lambda x: {"y": tf.matmul(tf.reshape(x, [tf.shape(x)[0], 12]), kernel)}, x=([None, 3, 4], "float32")
-    )
+    decision, folder = decide(lambda x: {"y": FLATTENING[name](tf, x)}, x=([None, 3, 4], "float32"))
 
     assert decision.proof is not None
     assert decision.proof.is_bounded
@@ -112,7 +119,13 @@ def test_a_batch_of_any_size_is_flattened_without_looking_it_up(decide, tf):
 
 
 @pytest.mark.parametrize(
-    "size", [lambda tf, x: tf.shape(x)[0], lambda tf, x: tf.split(tf.shape(x), [1, 1])[0][0]], ids=["slice", "split"]
+    "size",
+    [
+        lambda tf, x: tf.shape(x)[0],
+        lambda tf, x: tf.split(tf.shape(x), [1, 1])[0][0],
+        lambda tf, x: tf.reduce_prod(tf.gather(tf.shape(x), [0])),
+    ],
+    ids=["slice", "split", "product"],
 )
 def test_a_reshape_that_would_reject_a_size_still_does(tmp_path, tf, size):
     """A row of 64 numbers does not become two of 32."""
