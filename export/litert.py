@@ -46,6 +46,9 @@ _SECONDS_OF_MEASURING = 0.2
 # Several threads run a row that takes this long, if they are this many times as fast: they are then busy for others.
 _SECONDS_FOR_THREADS = 0.001
 _GAIN_OF_THREADS = 1.3
+# Sizes of the parts that a batch may be run in. The least is taken that a larger one gains no more than this on, and
+# that takes this long: what is quicker is run on the event loop.
+_SIZES_OF_PARTS, _GAIN_OF_BATCHES, _SECONDS_OF_PART = (1, 2, 4, 8, 16, 32), 1.15, 0.0005
 # How many times slower a batch may be where a row is faster.
 _LOSS_IN_A_BATCH = 1.5
 
@@ -101,7 +104,7 @@ def _one_line(error: Exception) -> str:
 def _decide(tf: Any, trace: _Trace, folder: Path, reference: Session, independent_rows: bool) -> Decision:
     _check_types(reference.signatures[DEFAULT_SIGNATURE])
     trials = _trials(reference)
-    proven = partial(_proven, tf, trace, folder, reference, trials)
+    proven = partial(_proven, tf, trace, folder, reference, trials, independent_rows)
     try:
         return proven(fixed_rows=())
     except _OpenBatchError:
@@ -147,7 +150,13 @@ def _trial(session: Session, feeds: _Tensors) -> _Trial:
 
 
 def _proven(
-    tf: Any, trace: _Trace, folder: Path, reference: Session, trials: list[_Trial], fixed_rows: tuple[int, ...]
+    tf: Any,
+    trace: _Trace,
+    folder: Path,
+    reference: Session,
+    trials: list[_Trial],
+    independent_rows: bool,
+    fixed_rows: tuple[int, ...],
 ) -> Decision:
     path = folder / MODEL_TFLITE
     functions = {f"{FIXED_ROWS}{rows}": trace(rows) for rows in fixed_rows} or {DEFAULT_SIGNATURE: trace(None)}
@@ -158,7 +167,8 @@ def _proven(
     with _session(folder, proof) as session:
         difference = max(_difference(session, reference, trial) for trial in trials)
         proof = replace(proof, finite_only=not _agrees_beyond_numbers(session, reference, trials[0].feeds))
-    return _measured(folder, proof, reference, trials[0].feeds, difference)
+    sizes = _SIZES_OF_PARTS if independent_rows and not fixed_rows else ()
+    return _measured(folder, proof, reference, trials[0].feeds, difference, sizes)
 
 
 def _converted(tf: Any, functions: Mapping[str, Any]) -> bytes:
@@ -268,22 +278,38 @@ def _with_first(array: np.ndarray, value: float) -> np.ndarray:
     return result
 
 
-def _measured(folder: Path, proof: LiteRtProof, reference: Session, row: _Tensors, difference: float) -> Decision:
-    """Decide by the time of a row and of a batch, each engine in turn."""
-    batch = {name: np.resize(array, (_BATCH, *array.shape[1:])) for name, array in row.items()}
+def _measured(
+    folder: Path, proof: LiteRtProof, reference: Session, row: _Tensors, difference: float, sizes: tuple[int, ...]
+) -> Decision:
+    """Decide by the time of a row and of a batch, each engine in turn; ``sizes`` are those of parts to try."""
     has_batch = reference.signatures[DEFAULT_SIGNATURE].has_batch_dimension
     parallel = replace(proof, parallel=True)
     with _session(folder, proof) as single, _session(folder, parallel) as several:
         alone, threads, theirs = _medians([single, several, reference], row)
         if alone > _SECONDS_FOR_THREADS and alone > _GAIN_OF_THREADS * threads:
             single, proof, alone = several, parallel, threads
-        in_batch, theirs_in_batch = _medians([single, reference], batch) if has_batch else (alone, theirs)
+        proof = replace(proof, rows=_rows_at_once(single, row, sizes[: 4 if alone > _LONG_SECONDS else None]))
+    with _session(folder, proof) as single:
+        in_batch, theirs_in_batch = _medians([single, reference], _rows(row, _BATCH)) if has_batch else (alone, theirs)
     gains = theirs / alone, theirs_in_batch / in_batch
     speed = f"{gains[0]:.2g} times as fast for one row, {gains[1]:.2g} for {_BATCH} rows"
     measured = f"answers agree to {difference:.2g}; {speed}"
     if gains[0] < 1 or gains[1] < 1 / _LOSS_IN_A_BATCH:
         raise _UnprovenError(measured)
     return Decision(f"LiteRT: {measured}: served by LiteRT", proof)
+
+
+def _rows_at_once(session: Session, row: _Tensors, sizes: tuple[int, ...]) -> int:
+    """Return the least size of a part at which a row takes hardly longer than in larger ones; 0 for the largest."""
+    seconds = [_medians([session], _rows(row, size))[0] / size for size in sizes]
+    for size, one in zip(sizes[:-1], seconds, strict=False):
+        if one <= _GAIN_OF_BATCHES * min(seconds) and one * size >= _SECONDS_OF_PART:
+            return size
+    return 0
+
+
+def _rows(row: _Tensors, count: int) -> _Tensors:
+    return {name: np.resize(array, (count, *array.shape[1:])) for name, array in row.items()}
 
 
 def _medians(sessions: list[Session], feeds: _Tensors) -> list[float]:

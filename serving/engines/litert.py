@@ -58,9 +58,9 @@ class Session:
         signature = _read_signature(saved_model / SAVED_MODEL)
         self._model = LiteRtModel(content, signature, (os.cpu_count() or 1) if proof.parallel else 1)
         # Two, so that a run on the event loop does not wait for one in a thread; but every core runs a long one.
-        least = 1 if proof.parallel else 2
-        most = max(least, min(_MOST_RUNNERS, _BYTES_OF_RUNNERS // len(content)))
+        most = 1 if proof.parallel else max(2, min(_MOST_RUNNERS, _BYTES_OF_RUNNERS // len(content)))
         self._pool = Pool(partial(Runner, self._model), most)
+        self.rows_at_once = proof.rows
         self._finite_only = proof.finite_only
         self.signatures = {DEFAULT_SIGNATURE: signature}
         self._clock = RunClock()
@@ -80,7 +80,8 @@ class Session:
             return self._without_rows(feeds)
         is_quick = clock.is_quick(input_bytes) and input_bytes <= _SMALL_BYTES
         start = perf_counter()
-        fetches = self._run_in_parts(feeds, is_quick) if self._model.fixed_rows else self._run(feeds, is_quick)
+        run = self._run_in_parts if self._model.fixed_rows or self.rows_at_once else self._run
+        fetches = run(feeds, is_quick)
         clock.record(perf_counter() - start, input_bytes)
         return fetches
 
@@ -94,7 +95,7 @@ class Session:
         return {name: np.empty(shapes[name], spec.dtype) for name, spec in outputs.items()}
 
     def _run_in_parts(self, feeds: Mapping[str, np.ndarray], is_quick: bool) -> dict[str, np.ndarray]:
-        """Run batches of the sizes that the model takes, the last one filled up with copies of its last row."""
+        """Run a batch in parts, the last one filled up with copies of its last row if the model's batches are fixed."""
         rows = {len(array) for array in feeds.values()}
         if len(rows) > 1:
             numbers = ", ".join(map(str, sorted(rows)))
@@ -104,11 +105,17 @@ class Session:
         start = 0
         while start < count:
             left = count - start
-            size = next(rows for rows in self._model.fixed_rows if left > rows * _LEAST_PART_IN_USE or rows == 1)
-            part = {name: _part(array, start, size) for name, array in feeds.items()}
+            size = self._size_of_part(left)
+            part = {name: _part(array, start, size) for name, array in feeds.items()} if size != count else feeds
             parts.append({name: array[:left] for name, array in self._run(part, is_quick).items()})
             start += size
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts[1:] else parts[0]
+
+    def _size_of_part(self, left: int) -> int:
+        """Return the rows to run next: one of the sizes that the model takes, or an even share of the rest."""
+        if self._model.fixed_rows:
+            return next(rows for rows in self._model.fixed_rows if left > rows * _LEAST_PART_IN_USE or rows == 1)
+        return -(-left // -(-left // self.rows_at_once))
 
     def _run(self, feeds: Mapping[str, np.ndarray], is_quick: bool) -> dict[str, np.ndarray]:
         shapes = tuple([feeds[name].shape for name in self._inputs])

@@ -11,7 +11,7 @@ class LiteRtProof:
 
     ``version`` is that of ``ai-edge-litert``; another may answer otherwise. ``parallel``: by a thread for each core.
     ``finite_only``: answers for NaN and infinities would differ. ``is_bounded``: the size of the inputs bounds the time
-    of a run.
+    of a run. ``rows``: so many at a time, because more are no faster and take more memory; 0: any number.
     """
 
     sha256: str
@@ -19,6 +19,7 @@ class LiteRtProof:
     parallel: bool = False
     finite_only: bool = False
     is_bounded: bool = False
+    rows: int = 0
 
 
 @dataclass(frozen=True)

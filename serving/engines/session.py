@@ -53,9 +53,13 @@ def bytes_of(feeds: Mapping[str, np.ndarray]) -> int:
 
 
 class Session(Protocol):
-    """A loaded SavedModel. ``run`` is thread-safe. ``engine`` is ``litert`` or ``tensorflow``."""
+    """A loaded SavedModel. ``run`` is thread-safe. ``engine`` is ``litert`` or ``tensorflow``.
+
+    ``rows_at_once`` are worth joining to a batch: it runs more of them one part after the other. 0 means any number.
+    """
 
     engine: str
+    rows_at_once: int
     signatures: Mapping[str, Signature]
     clocks: Mapping[str, RunClock]  # by signature
 

@@ -70,6 +70,7 @@ class Session:
     """A SavedModel in a TF_Session; see ``serving.engines.session.Session``."""
 
     engine = "tensorflow"
+    rows_at_once = 0
     signatures: Mapping[str, Signature]
 
     def __init__(self, saved_model: Path, options: LoadOptions) -> None:

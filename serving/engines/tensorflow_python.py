@@ -25,6 +25,7 @@ class Session:
     """A SavedModel in a ``tf.compat.v1.Session``; see ``serving.engines.session.Session``."""
 
     engine = "tensorflow"
+    rows_at_once = 0
     signatures: Mapping[str, Signature]
 
     def __init__(self, saved_model: Path, options: LoadOptions) -> None:

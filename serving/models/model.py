@@ -73,7 +73,7 @@ class Model:
             key: Batcher(
                 partial(_run, session, str(self), key),
                 session.clocks[key],
-                batch_rows if signature.has_batch_dimension else 1,
+                min(batch_rows, session.rows_at_once or batch_rows) if signature.has_batch_dimension else 1,
                 run_seconds,
             )
             for key, signature in session.signatures.items()

@@ -1,7 +1,7 @@
 """Which engine an export chooses, and why."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -27,10 +27,17 @@ Decide = Callable[..., tuple[Decision, Path]]
 
 @pytest.fixture
 def decide(tf: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Decide:
-    """Return a function that exports a TensorFlow function; LiteRT is so many times as fast, whatever it takes."""
+    """Return a function that exports a TensorFlow function; LiteRT is so many times as fast, whatever it takes.
+
+    ``seconds`` are those of batches of 1, 2, 4, 8, 16 and 32 rows in LiteRT.
+    """
 
     def export(
-        function: Callable[..., Any], gains: tuple[float, float] = (2, 2), independent_rows: bool = False, **specs: Any
+        function: Callable[..., Any],
+        gains: tuple[float, float] = (2, 2),
+        independent_rows: bool = False,
+        seconds: Sequence[float] = (1,) * 6,
+        **specs: Any,
     ) -> tuple[Decision, Path]:
         def trace(rows: int | None) -> Any:
             inputs = {
@@ -39,7 +46,10 @@ def decide(tf: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Decide:
             return tf.function(lambda **feeds: function(**feeds), autograph=False).get_concrete_function(**inputs)
 
         times = [[1 / gains[0], 9, 1], [1 / gains[1], 1]]
-        monkeypatch.setattr(litert, "_medians", lambda sessions, feeds: times.pop(0))
+        of_parts = iter(seconds)
+        monkeypatch.setattr(
+            litert, "_medians", lambda sessions, feeds: times.pop(0) if sessions[1:] else [next(of_parts)]
+        )
         folder = tmp_path / "export"
         assert saved_model.write(tf, None, trace(None), folder)
         return litert.decide(tf, trace, folder, LoadOptions(is_optimized=True), independent_rows), folder
@@ -68,6 +78,25 @@ def test_tensorflow_serves_what_it_runs_faster(decide, tf, gains):
         f"{gains[0]} times as fast for one row, {gains[1]} for 32 rows: served by TensorFlow"
     )
     assert not (folder / "model.tflite").exists()
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "rows"),
+    [
+        ([1, 2, 4, 8, 16, 32], 1),
+        ([1, 1.2, 2.4, 4.8, 9.6, 19], 2),
+        ([0.1, 0.2, 0.4, 0.8, 1.6, 3.2], 8),
+        ([1, 1.1, 1.2, 1.3, 1.4, 1.5], 0),
+        ([0.01, 0.02, 0.04, 0.08, 0.16, 0.32], 0),
+    ],
+    ids=["more gain nothing", "two gain", "a part is not too quick", "all gain", "all are quick"],
+)
+def test_a_batch_is_run_in_parts_if_more_rows_at_once_gain_nothing(decide, tf, milliseconds, rows):
+    seconds = [one / 1000 for one in milliseconds]
+    decision, _ = decide(lambda x: {"y": tf.tanh(x)}, (99, 99), True, seconds, x=([None, 3], "float32"))
+
+    assert decision.proof is not None
+    assert decision.proof.rows == rows
 
 
 # LiteRT's kernel stops at 88.

@@ -113,6 +113,39 @@ def test_scalars(load):
     assert load(doubled, x=([], "float32")).run(KEY, {"x": np.float32(3)})["y"] == 6
 
 
+@pytest.mark.parametrize(("count", "parts"), [(1, [1]), (3, [3]), (4, [2, 2]), (7, [3, 2, 2]), (8, [3, 3, 2])], ids=str)
+def test_more_rows_than_are_worth_it_are_run_in_even_parts(load, monkeypatch, count, parts):
+    session = load(lambda x, y: {"z": x + y}, {"rows": 3}, x=([None, 2], "float32"), y=([None, 2], "float32"))
+    seen = []
+    run = session._run
+
+    def noted(feeds: Any, is_quick: bool) -> Any:
+        seen.append(len(feeds["x"]))
+        return run(feeds, is_quick)
+
+    monkeypatch.setattr(session, "_run", noted)
+    x, y = np.arange(count * 4, dtype=np.float32).reshape(2, count, 2)
+
+    assert np.array_equal(session.run(KEY, {"x": x, "y": y})["z"], x + y)
+    assert seen == parts
+
+
+def test_a_model_that_takes_every_core_has_one_runner(load):
+    session = load(doubled, {"parallel": True}, x=([None, 2], "float32"))
+    made = []
+    make = session._pool._make
+
+    def noted() -> Runner:
+        made.append(make())
+        return made[-1]
+
+    session._pool._make = noted
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda rows: session.run(KEY, {"x": np.ones((rows, 2), np.float32)}), range(1, 9)))
+
+    assert len(made) == 1
+
+
 @pytest.fixture
 def load_fixed(tf: Any, put: Put) -> Callable[..., Session]:
     """Return a function that saves and loads a function of inputs of two columns, for batches of certain sizes."""

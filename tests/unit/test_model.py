@@ -32,7 +32,7 @@ def session(error=None, **signatures):
 
     signatures = signatures or {"serving_default": signature(x=spec())}
     clocks = {key: RunClock() for key in signatures}
-    return SimpleNamespace(engine="litert", signatures=signatures, clocks=clocks, run=run, asked=asked)
+    return SimpleNamespace(engine="litert", rows_at_once=0, signatures=signatures, clocks=clocks, run=run, asked=asked)
 
 
 def predict(model, feeds, *key):
@@ -47,6 +47,21 @@ def test_a_prediction_is_the_sessions_answer():
     assert (fetches["labels"].tolist(), rows) == ([[2, 2]], 1)
     assert (str(model), model.name, model.version, model.engine) == ("m/3", "m", 3, "litert")
     assert model.has_answered
+
+
+@pytest.mark.parametrize(("rows_at_once", "asked"), [(0, [5]), (2, [2, 2, 1]), (1, [1, 1, 1, 1, 1])])
+def test_requests_are_joined_as_far_as_the_engine_gains_from_it(rows_at_once, asked):
+    one = session()
+    one.rows_at_once = rows_at_once
+    model = Model("m", 3, one, batch_rows=64)
+
+    async def ask_at_once():
+        return await asyncio.gather(*(model.predict({"x": ROWS * number}) for number in range(5)))
+
+    answers = asyncio.run(ask_at_once())
+
+    assert [fetches["labels"].tolist() for fetches, _ in answers] == [[[2 * number] * 2] for number in range(5)]
+    assert [rows for _, (rows, _) in one.asked] == asked
 
 
 def test_shapes_are_the_graphs_business_where_they_may_be_any():

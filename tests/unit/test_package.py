@@ -14,13 +14,13 @@ import pytest
 
 from tests.unit import package_files
 from tools.package import __main__ as package
-from tools.package import archive, lock, proof, sbom, site_packages, sizes, wheelhouse
+from tools.package import archive, lock, proof, receipt, sbom, site_packages, sizes, wheelhouse
 from tools.package.errors import NoInterpreterError, PackageError
 from tools.package.lock import Pin
 from tools.package.site_packages import FOLDER
 from tools.package.targets import Target
 
-TARGET = Target.parse("3.13")
+TARGET, ARM = Target.parse("3.13"), Target.parse("3.13-aarch64")
 
 
 @pytest.fixture(autouse=True)
@@ -299,18 +299,60 @@ def test_a_proven_package_is_put_in_place_twice_with_the_same_bytes(quick_build,
     monkeypatch.setattr(proof, "prove", lambda *_: proof.Proof("a runtime", 0.5, [{}] * 3))
     made = []
     for _ in range(2):
+        (quick_build / f"{TARGET}.receipt.json").unlink(missing_ok=True)
         lines = package.build(TARGET, quick_build)
         made.append((quick_build / f"{TARGET}.zip").read_bytes())
 
     assert made[0] == made[1]
     assert any("Proven: 3 requests" in line for line in lines)
     assert sorted(path.name for path in quick_build.iterdir()) == [
-        f"{TARGET}{end}" for end in ("", ".sbom.json", ".zip")
+        f"{TARGET}{end}" for end in ("", ".receipt.json", ".sbom.json", ".zip")
     ]
     names = files_in(quick_build / str(TARGET))
     assert {"host.json", "Predict/__init__.py", f"{FOLDER}/numpylike/core.py"} <= names
     assert "model/xor/1/saved_model.pb" in names
     assert not any(name.startswith(("tests/", "tools/")) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("change", "is_built"),
+    [
+        (lambda project, dist: None, False),
+        (lambda project, dist: (project / "tests/test_it.py").write_text("# not published"), False),
+        (lambda project, dist: (project / "host.json").write_text("{}"), True),
+        (lambda project, dist: (project / "serving/new.py").touch(), True),
+        (lambda project, dist: (dist / f"{TARGET}.zip").write_bytes(b"cut"), True),
+        (lambda project, dist: (dist / str(TARGET) / "host.json").unlink(), True),
+        (lambda project, dist: (dist / f"{TARGET}.receipt.json").write_text("{"), True),
+    ],
+    ids=["nothing", "a test", "a file", "a new file", "the zip", "an unpacked file", "the receipt"],
+)
+def test_a_package_is_built_again_when_something_has_changed(quick_build, monkeypatch, change, is_built):
+    monkeypatch.setattr(proof, "prove", lambda *_: proof.Proof("a runtime", 0.5, [{}] * 3))
+    before = package.build(TARGET, quick_build)
+    monkeypatch.setattr(proof, "prove", lambda *_: proof.Proof("a runtime", 0.7, [{}] * 4))
+    change(package.PROJECT, quick_build)
+
+    after = package.build(TARGET, quick_build)
+
+    assert before[:-1] != after[:-1] if is_built else before[:-1] == after[:-1]
+    assert after[-1].startswith("Written" if is_built else "Unchanged")
+
+
+def test_options_and_pins_are_among_what_a_package_is_built_from(quick_build, numpy_like, wheels):
+    pins = [[package_files.pin(numpy_like)], []]
+    inputs = [(TARGET, pins[0], False), (TARGET, pins[0], True), (TARGET, pins[1], False), (ARM, pins[0], False)]
+
+    assert len({receipt.of_inputs(package.PROJECT, *given) for given in inputs}) == 4
+
+
+def test_a_package_that_could_not_be_proven_here_is_built_again(quick_build, monkeypatch):
+    def no_interpreter(*_):
+        raise NoInterpreterError("there is no Python.")
+
+    monkeypatch.setattr(proof, "prove", no_interpreter)
+    for _ in range(2):
+        assert package.build(TARGET, quick_build)[-1].startswith("Written")
 
 
 def test_a_model_whose_export_is_old_is_named_with_the_command_that_helps(quick_build):

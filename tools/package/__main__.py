@@ -1,7 +1,7 @@
 """``python -m tools.package --target 3.13``: build what is deployed, prove that it works, and print its sizes.
 
 Writes a folder, its zip and its bill of materials into ``dist/``, named by the target. They appear there when all of
-them are built and proven. The same files and versions give the same bytes.
+them are built and proven. The same files and versions give the same bytes, and what is there from the same is left.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from serving.models import export_record, versions
 from serving.models.export_record import ExportRecord
-from tools.package import archive, lock, proof, published, sbom, site_packages, sizes
+from tools.package import archive, lock, proof, published, receipt, sbom, site_packages, sizes
 from tools.package.errors import NoInterpreterError, PackageError
 from tools.package.lock import Pin
 from tools.package.staging import staging
@@ -38,6 +38,9 @@ def build(target: Target, dist: Path, with_tensorflow: bool = False, with_store:
         there = {pin.name for pin in pins}
         pins += [pin for pin in lock.read(lock.STORE, target) if pin.name not in there]
     pins, engines = _choose_engines(PROJECT / "model", pins, target.python, with_tensorflow)
+    inputs = receipt.of_inputs(PROJECT, target, pins, with_tensorflow)
+    if lines := receipt.lines(dist, target, inputs):
+        return [*lines, f"Unchanged: {dist / str(target)}/ and the files beside it were built from the same."]
     with staging(dist, str(target)) as folder:
         app, package, bill = (folder / f"{target}{ending}" for ending in ("", ".zip", ".sbom.json"))
         _copy_app(app)
@@ -47,8 +50,10 @@ def build(target: Target, dist: Path, with_tensorflow: bool = False, with_store:
         table = sizes.table(app, parts, _zip(app, package))
         # Where LiteRT serves every model, TensorFlow would not be run otherwise.
         proven = _prove(package, target, *(["SERVING_ENGINE=tensorflow"] if with_tensorflow else []))
-    notes = [engines, *filter(None, [remark]), compiled, proven]
-    return [*table, "", *notes, f"Written: {dist / str(target)}/, .zip and .sbom.json beside it."]
+        lines = [*table, "", engines, *filter(None, [remark]), compiled, proven]
+        if not any(line.startswith("NOT ") for line in (compiled, proven)):  # the Python may be there next time
+            receipt.write(folder, target, inputs, lines)
+    return [*lines, f"Written: {dist / str(target)}/, .zip and .sbom.json beside it."]
 
 
 def _choose_engines(folder: Path, pins: list[Pin], python: str, with_tensorflow: bool) -> tuple[list[Pin], str]:
