@@ -27,6 +27,7 @@ _MOST_LEVELS = 64  # NumPy's own limit
 
 _STRUCTURE = b"[],"
 _OTHER_BYTES = bytes(byte for byte in range(256) if byte not in _STRUCTURE)
+_BYTES_OF_NUMBERS = b"0123456789+-.eE \t\r\n"
 _WITHOUT_BRACKETS = bytes.maketrans(b"[]", b"  ")
 
 # Of a list that is refused, for an error message: one with more is described by their number.
@@ -36,7 +37,8 @@ _QUOTED_VALUES = 4
 _SLICE_BYTES = 1024 * 1024
 
 # Returns leaves as an array of the spec's dtype; the tensor's shape and the index of the first leaf are for its errors.
-Convert = Callable[[Sequence[Any], tuple[int, ...], int], np.ndarray]
+# The last argument says that the leaves are known to be of types that suit the dtype.
+Convert = Callable[[Sequence[Any], tuple[int, ...], int, bool], np.ndarray]
 
 # Raises what is wrong with lists of a shape that does not fit, given the first values of the first innermost list.
 Refuse = Callable[[tuple[int, ...], Sequence[Any]], Any]
@@ -53,7 +55,12 @@ class NumberRows:
 
         Raises what ``convert`` raises for numbers, and what ``refuse`` raises for a shape.
         """
-        shape = None if spec.dtype_name == "string" else self._shape()
+        if spec.dtype_name == "string":
+            return None
+        # Without the bytes of numbers, only the structure is left, unless there is something else in the lists.
+        shape = _shape(_translated(self.text, None, _BYTES_OF_NUMBERS))
+        are_numbers = shape is not None and spec.dtype.kind not in "iub"
+        shape = shape or _shape(_translated(self.text, None, _OTHER_BYTES))
         if shape is None:
             return None
         flat = _translated(self.text, _WITHOUT_BRACKETS)
@@ -65,7 +72,7 @@ class NumberRows:
             leaves = _parsed(piece)
             if leaves is None:
                 return None
-            values += convert(leaves, shape, count).tobytes()
+            values += convert(leaves, shape, count, are_numbers).tobytes()
             count += len(leaves)
         return np.frombuffer(values, spec.dtype).reshape(shape) if count == math.prod(shape) else None
 
@@ -87,25 +94,25 @@ class NumberRows:
         quotes = _translated(self.text, None, _OTHER_BYTES.replace(b'"', b""))
         return b"\\" not in self.text and b'"' not in quotes.replace(b'""', b"")
 
-    def _shape(self) -> tuple[int, ...] | None:
-        """Return the shape of the lists, None if their lengths differ: told by brackets and commas alone."""
-        structure = _translated(self.text, None, _OTHER_BYTES)
-        rank = len(structure) - len(structure.lstrip(b"["))
-        if rank > _MOST_LEVELS:
+
+def _shape(structure: bytes) -> tuple[int, ...] | None:
+    """Return the shape of lists, of which all but brackets and commas was deleted; None if their lengths differ."""
+    rank = len(structure) - len(structure.lstrip(b"["))
+    if rank > _MOST_LEVELS:
+        return None
+    shape: tuple[int, ...] = ()
+    lists, period = b"", 1  # one list of the level below and its length with a comma
+    for level in range(1, rank + 1):
+        end = structure.find(b"]" * level)
+        # From the first bracket of this level to the end of its first list, without the two brackets.
+        inner = end - (rank - level) - 1 + (level - 1)
+        size, rest = divmod(inner + 1, period)
+        if end < 0 or rest or size < 1:
             return None
-        shape: tuple[int, ...] = ()
-        lists, period = b"", 1  # one list of the level below and its length with a comma
-        for level in range(1, rank + 1):
-            end = structure.find(b"]" * level)
-            # From the first bracket of this level to the end of its first list, without the two brackets.
-            inner = end - (rank - level) - 1 + (level - 1)
-            size, rest = divmod(inner + 1, period)
-            if end < 0 or rest or size < 1:
-                return None
-            lists = b"[%b%b]" % ((lists + b",") * (size - 1), lists)
-            period = len(lists) + 1
-            shape = (size, *shape)
-        return shape if lists == structure else None
+        lists = b"[%b%b]" % ((lists + b",") * (size - 1), lists)
+        period = len(lists) + 1
+        shape = (size, *shape)
+    return shape if lists == structure else None
 
 
 def _pieces(flat: bytes) -> Iterator[bytes]:

@@ -168,8 +168,10 @@ def numbers(
     try:
         with np.errstate(over="ignore"):
             # NumPy can't make bfloat16, a type of ml_dtypes, from whole numbers beyond a C long.
-            array = np.array(leaves, np.float64 if spec.dtype_name == "bfloat16" else spec.dtype)
-            if array.dtype != spec.dtype:
+            dtype = np.dtype(np.float64) if spec.dtype_name == "bfloat16" else spec.dtype
+            # Twice as fast as np.array, which looks at each value first.
+            array = np.fromiter(leaves, dtype, len(leaves))
+            if dtype != spec.dtype:
                 array = array.astype(spec.dtype)
     except OverflowError:
         index = next(i for i, leaf in enumerate(leaves) if not _fits(leaf, spec.dtype))

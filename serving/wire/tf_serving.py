@@ -258,11 +258,14 @@ def _to_tensor(value: Any, name: str, spec: TensorSpec, reserve: Reserve = json_
     if spec.dtype_name == "string":
         _check_types(leaves, shape, name, spec)
         return _strings(leaves, shape, name)
-    return _numbers(name, spec, leaves, shape, 0).reshape(shape)
+    return _numbers(name, spec, leaves, shape, 0, False).reshape(shape)
 
 
-def _numbers(name: str, spec: TensorSpec, leaves: Sequence[Any], shape: tuple[int, ...], first: int) -> np.ndarray:
-    _check_types(leaves, shape, name, spec, first)
+def _numbers(
+    name: str, spec: TensorSpec, leaves: Sequence[Any], shape: tuple[int, ...], first: int, are_numbers: bool
+) -> np.ndarray:
+    if not are_numbers:
+        _check_types(leaves, shape, name, spec, first)
     return json_tensors.numbers(leaves, shape, name, spec, first, allow_nan=True)
 
 

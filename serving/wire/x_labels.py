@@ -70,8 +70,11 @@ def _parsed(body: bytes, reserve: Reserve) -> Any:
     return json_tensors.parse(body, json_tensors.free if is_text else reserve)
 
 
-def _numbers(spec: TensorSpec, leaves: Sequence[Any], shape: tuple[int, ...], first: int) -> np.ndarray:
-    json_tensors.check_types(leaves, shape, "X", spec, first)
+def _numbers(
+    spec: TensorSpec, leaves: Sequence[Any], shape: tuple[int, ...], first: int, are_numbers: bool
+) -> np.ndarray:
+    if not are_numbers:
+        json_tensors.check_types(leaves, shape, "X", spec, first)
     return json_tensors.numbers(leaves, shape, "X", spec, first)
 
 

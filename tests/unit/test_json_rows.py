@@ -55,11 +55,35 @@ def fail_on(shape, first):
     ],
 )
 def test_lists_that_may_be_anything_else_are_left_to_the_caller(text):
-    def convert(leaves, shape, first):
+    def convert(leaves, shape, first, are_numbers):
         return np.array([leaf if type(leaf) in (int, float) else 0 for leaf in leaves], np.float32)
 
     rows = json_rows.NumberRows(text.encode())
     assert rows.to_tensor(spec(shape=None), convert, fail_on) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "dtype", "known"),
+    [
+        ("[1, -2.5E+3,\n4e-5]", "float32", True),
+        ("[[1,2],[3,4]]", "bfloat16", True),
+        ("[1,2]", "int32", False),
+        ("[1,true]", "float32", False),
+        ("[1,null]", "float32", False),
+        ('[1,"2"]', "float32", False),
+        ("[1,NaN]", "float32", False),
+    ],
+)
+def test_types_need_no_look_where_the_text_has_only_numbers(text, dtype, known):
+    seen = []
+
+    def convert(leaves, shape, first, are_numbers):
+        seen.append(are_numbers)
+        return np.zeros(len(leaves), spec(dtype).dtype)
+
+    json_rows.NumberRows(text.encode()).to_tensor(spec(dtype, shape=None), convert, fail_on)
+
+    assert seen == [known]
 
 
 @pytest.mark.parametrize("shape", [(1,), (7,), (1, 1), (1, 5), (5, 1), (2, 3, 4), (1, 1, 1), (3, 1, 2, 2)])
