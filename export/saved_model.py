@@ -46,6 +46,7 @@ _ROUNDINGS = 10
 _Tensors = Mapping[str, np.ndarray]
 
 _BATCH = 3  # rows of random input
+_WORDS, _VOCABULARY = 100, [b"the", b"quick", b"brown", b"fox"]  # of a long text
 SCALES = (1, 1e-3, 1e3, 1e6)
 
 
@@ -155,12 +156,14 @@ def find_inputs(
 ) -> tuple[trial.Fill, _Tensors, _Tensors]:
     """Return what fills inputs that the model takes, with such inputs and the model's answer.
 
-    Inputs are random numbers, or small whole numbers where it has an embedding; strings are texts, or pictures.
+    Inputs are random numbers, or small whole numbers where it has an embedding; strings are words and a few of them,
+    texts that are long enough for convolutions, or pictures.
     """
     random = np.random.default_rng(0)
     fills: list[trial.Fill] = [partial(_random_input, random), partial(_random_indices, random)]
     if any(spec.dtype_name == "string" for spec in signature.inputs.values()):
-        fills.append(_pictures)
+        fills += [partial(_texts, random), _pictures]
+        run = partial(_run_with_rows_alone, run)
     failure: TensorFlowError | None = None
     for fill in fills:
         try:
@@ -169,6 +172,14 @@ def find_inputs(
             failure = failure or error
     assert failure is not None
     raise failure
+
+
+def _run_with_rows_alone(run: Callable[[_Tensors], _Tensors], feeds: _Tensors) -> _Tensors:
+    """Run rows, and each alone: a text that is too short for the model may hide beside a longer one."""
+    if all(array.ndim for array in feeds.values()):
+        for row in range(min(map(len, feeds.values()))):
+            run({name: array[row : row + 1] for name, array in feeds.items()})
+    return run(feeds)
 
 
 def find_example(signature: Signature, run: Callable[[_Tensors], _Tensors], taken: _Tensors) -> _Tensors | None:
@@ -424,6 +435,15 @@ def _random_indices(random: np.random.Generator, shape: tuple[int, ...], spec: T
     if spec.dtype_name == "string":
         return _random_input(random, shape, spec)
     return random.integers(0, 2, shape).astype(spec.dtype)  # 0 and 1 are indices into any embedding
+
+
+def _texts(random: np.random.Generator, shape: tuple[int, ...], spec: TensorSpec) -> np.ndarray:
+    if spec.dtype_name != "string":
+        return _random_indices(random, shape, spec)
+    texts = np.empty(shape, object)
+    words = random.choice(_VOCABULARY, (texts.size, _WORDS))
+    texts.flat = [b" ".join(text[: _WORDS - 9 * index % 50]) for index, text in enumerate(words)]
+    return texts
 
 
 def _pictures(shape: tuple[int, ...], spec: TensorSpec) -> np.ndarray:

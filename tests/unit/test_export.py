@@ -253,6 +253,15 @@ def keras_models(keras: Any) -> dict[str, Any]:
         "text vectorization": keras.Sequential(
             [words, layers.TextVectorization(vocabulary=["the", "quick"], output_sequence_length=6)]
         ),
+        "texts that may be too short": keras.Sequential(
+            [
+                words,
+                layers.TextVectorization(vocabulary=["the", "quick"]),
+                layers.Embedding(4, 2),
+                layers.Conv1D(3, 5),
+                layers.GlobalMaxPooling1D(),
+            ]
+        ),
         "half precision": keras.Sequential([keras.Input((3,), dtype="float16"), layers.Dense(2, dtype="float16")]),
         "bfloat16": keras.Sequential([keras.Input((3,), dtype="bfloat16"), layers.Dense(2, dtype="bfloat16")]),
         "attention": transformer_block(keras),
@@ -270,7 +279,14 @@ def transformer_block(keras: Any) -> Any:
     "name",
     [
         *("several inputs and outputs", "convolution", "recurrent", "embedding", "normalization", "string lookup"),
-        *("text vectorization", "half precision", "bfloat16", "attention", "too large to freeze"),
+        *(
+            "text vectorization",
+            "texts that may be too short",
+            "half precision",
+            "bfloat16",
+            "attention",
+            "too large to freeze",
+        ),
     ],
 )
 def test_any_keras_model_exports_and_is_checked_against_keras(
