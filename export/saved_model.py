@@ -440,10 +440,9 @@ def _random_indices(random: np.random.Generator, shape: tuple[int, ...], spec: T
 def _texts(random: np.random.Generator, shape: tuple[int, ...], spec: TensorSpec) -> np.ndarray:
     if spec.dtype_name != "string":
         return _random_indices(random, shape, spec)
-    texts = np.empty(shape, object)
-    words = random.choice(_VOCABULARY, (texts.size, _WORDS))
-    texts.flat = [b" ".join(text[: _WORDS - 9 * index % 50]) for index, text in enumerate(words)]
-    return texts
+    words = random.choice(_VOCABULARY, (prod(shape), _WORDS))
+    texts = [b" ".join(text[: _WORDS - 9 * index % 50]) for index, text in enumerate(words)]
+    return np.array(texts, object).reshape(shape)
 
 
 def _pictures(shape: tuple[int, ...], spec: TensorSpec) -> np.ndarray:
