@@ -33,7 +33,7 @@ def _outputs(tf: Any, graph: Any, inputs: list[State]) -> list[State]:
     states = dict(zip((tensor.name for tensor in graph.inputs), inputs, strict=True))
     shapes = Shapes(tf, graph)
     for op in graph.get_operations():
-        if any(tensor.name not in states for tensor in op.outputs):
+        if not op.outputs or any(tensor.name not in states for tensor in op.outputs):  # one may write a variable
             if any(tensor.name not in states for tensor in op.inputs):  # a loop of TensorFlow 1
                 raise UnprovenError(op.type)
             found = _follow(tf, Operation(tf, op, [states[tensor.name] for tensor in op.inputs], states, shapes))
@@ -50,7 +50,7 @@ def _follow(tf: Any, operation: Operation) -> list[State]:
         return _loop(tf, op, states)
     if op.type in ("Identity", "IdentityN"):
         return states
-    return [_state(operation)] * len(op.outputs)
+    return [_state(operation) for _ in op.outputs or [None]][: len(op.outputs)]
 
 
 def _state(operation: Operation) -> State:

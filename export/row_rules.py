@@ -60,6 +60,11 @@ class Operation:
             raise UnprovenError(self.op.type)
         return value
 
+    def is_repeated(self, index: int, place: int) -> bool:
+        """Return whether an input has one value for all at this place from the last axis."""
+        rank = self.rank(index)
+        return rank < place or self.op.inputs[index].shape[rank - place] == 1
+
     def only(self, *batched: int) -> int:
         """Return the axis of the inputs at these places; raises unless they share one and no other depends on rows."""
         axes = {self.states[index] for index in batched}
@@ -90,11 +95,22 @@ def _elementwise(operation: Operation) -> State:
     places = {operation.rank(i) - state for i, state in enumerate(operation.states) if isinstance(state, int)}
     place = places.pop()
     for index, state in enumerate(operation.states):
-        rank = operation.rank(index)
-        is_repeated = rank < place or operation.op.inputs[index].shape[rank - place] == 1
-        if places or (state is None and not is_repeated):
+        if places or (state is None and not operation.is_repeated(index, place)):
             raise UnprovenError(operation.op.type)
     return int(operation.op.outputs[0].shape.rank) - place
+
+
+def _choice(operation: Operation) -> State:
+    """Values are chosen at the same place; by a list of conditions, along the first axis."""
+    if operation.rank(0) in (0, operation.rank(1)):
+        return _elementwise(operation)
+    if operation.only(0, 1, 2) != 0:
+        raise UnprovenError(operation.op.type)
+    return 0
+
+
+def _bias(operation: Operation) -> State:
+    return _elementwise(operation) if operation.op.get_attr("data_format") == b"NHWC" else _first(operation)
 
 
 def _first(operation: Operation) -> State:
@@ -111,7 +127,13 @@ def _normalization(operation: Operation) -> State:
 
 
 def _transposed_convolution(operation: Operation) -> State:
-    if operation.states[0] not in (None, SIZES) or operation.states[1] is not None or operation.states[2] != 0:
+    """Rows of the third input; the number of rows may be the first of the result's sizes, and must be in no other."""
+    target, sizes = operation.op.inputs[0].op, operation.states[0]
+    others = target.inputs[1:] if target.type == "Pack" else [operation.op.inputs[0]]
+    is_known = sizes is None or operation.op.outputs[0].shape[1:].is_fully_defined()
+    if not is_known and any(operation.known[tensor.name] is not None for tensor in others):
+        raise UnprovenError(operation.op.type)
+    if sizes not in (None, SIZES) or operation.states[1] is not None or operation.states[2] != 0:
         raise UnprovenError(operation.op.type)
     return 0
 
@@ -129,7 +151,8 @@ def _product(operation: Operation) -> State:
     if any(operation.op.get_attr(name) for name in ("transpose_a", "adj_x") if name in operation.op.node_def.attr):
         raise UnprovenError(operation.op.type)
     rank = operation.rank(0)
-    if isinstance(left, int) and right is None and left <= rank - 2:
+    is_row = left == rank - 2  # of a matrix, by the same factor as others; or a matrix, by the same if there is one
+    if isinstance(left, int) and right is None and (is_row or (left < rank and operation.is_repeated(1, rank - left))):
         return left + operation.op.outputs[0].shape.rank - rank
     if left == right and isinstance(left, int) and left < rank - 2 and rank == operation.rank(1):
         return left
@@ -144,10 +167,10 @@ def _einsum(operation: Operation) -> State:
     others = [
         term for term, state in zip(terms.split(","), operation.states, strict=True) if not isinstance(state, int)
     ]
-    label = labels[0]
-    if "." in terms or SIZES in operation.states or set(labels) != {label} or any(label in term for term in others):
+    if "." in terms or not labels or SIZES in operation.states or any(labels[0] in term for term in others):
         raise UnprovenError(operation.op.type)
-    if label not in result:
+    label = labels[0]
+    if set(labels) != {label} or terms.count(label) != len(labels) or label not in result:  # twice: the diagonal
         raise UnprovenError(operation.op.type)
     return result.index(label)
 
@@ -241,7 +264,8 @@ def _strided_slice(operation: Operation) -> State:
     for index, stride in enumerate(strides):
         is_set = {name: mask >> index & 1 for name, mask in masks.items()}
         if is_set["ellipsis"]:
-            whole = operation.rank(0) - (len(strides) - 1 - masks["new_axis"].bit_count())
+            bits = (1 << len(strides)) - 1 & ~masks["ellipsis"]  # others have no effect
+            whole = operation.rank(0) - (len(strides) - 1 - (masks["new_axis"] & bits).bit_count())
             if axis <= row < axis + whole:
                 break
             axis, new = axis + whole, new + whole
@@ -260,7 +284,8 @@ def _is_another_size(operation: Operation) -> bool:
     """Tell whether this takes one size of a shape, and not the number of rows: it is the same for every row."""
     op = operation.op
     source, begin = op.inputs[0].op, operation.tf.get_static_value(op.inputs[1])
-    if source.type != "Shape" or begin is None or begin.shape != (1,) or not op.get_attr("shrink_axis_mask"):
+    masks = [op.get_attr(f"{name}_mask") for name in ("shrink_axis", "new_axis", "ellipsis")]
+    if source.type != "Shape" or begin is None or begin.shape != (1,) or masks != [1, 0, 0]:
         return False
     axis = operation.known[source.inputs[0].name]
     return isinstance(axis, int) and begin[0] >= 0 and begin[0] != axis
@@ -270,9 +295,19 @@ def _fill(operation: Operation) -> State:
     """One value, in as many rows as there are."""
     shape = operation.op.outputs[0].shape
     open_axes = [axis for axis, size in enumerate(shape) if size is None] if shape.rank else []
-    if operation.states != [SIZES, None] or len(open_axes) != 1:
+    sizes = operation.shapes.elements(operation.op.inputs[0])
+    if operation.states != [SIZES, None] or len(open_axes) != 1 or not sizes:
+        raise UnprovenError(operation.op.type)
+    if not _is_of_rows(operation, sizes[open_axes[0]]):
         raise UnprovenError(operation.op.type)
     return open_axes[0]
+
+
+def _is_of_rows(operation: Operation, size: Size) -> bool:
+    """Tell whether a size is the number of rows of a tensor in this graph."""
+    return size.factor == 1 and [operation.known.get(name) for _, name, _ in size.open] == [
+        axis for *_, axis in size.open[:1]
+    ]
 
 
 def _split(operation: Operation) -> State:
@@ -312,6 +347,8 @@ def _list_of(operation: Operation) -> State:
 
 
 def _list_item(operation: Operation) -> State:
+    if operation.states[1] is not None:  # which one depends on the number of rows
+        raise UnprovenError(operation.op.type)
     return _list(operation).axis
 
 
@@ -362,6 +399,9 @@ def _one_hot(operation: Operation) -> State:
 Rule = Callable[[Operation], State]
 RULES: list[tuple[frozenset[str], Rule]] = [
     (_names("Shape ShapeN Size"), lambda operation: SIZES),
+    (_names("Assert"), lambda operation: None),
+    (_names("BiasAdd"), _bias),
+    (_names("Select"), _choice),
     (ELEMENTWISE, _elementwise),
     (
         _names(

@@ -10,15 +10,16 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import count
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Size:
-    """A known factor, and the open dimensions, (tensor, axis), that are factors besides, in order."""
+    """A known factor, and the open dimensions, (number of ``Shapes``, tensor, axis), that are factors too, in order."""
 
     factor: int
-    open: tuple[tuple[str, int], ...] = ()
+    open: tuple[tuple[int, str, int], ...] = ()
 
     def __mul__(self, other: Size) -> Size:
         return Size(self.factor * other.factor, tuple(sorted(self.open + other.open)))
@@ -55,14 +56,22 @@ ELEMENTWISE = frozenset(
 
 
 def _may_be_sizes(tensor: Any) -> bool:
-    return tensor.dtype.is_integer and tensor.shape.rank in (0, 1) and (tensor.shape.num_elements() or 0) <= _MAX_RANK
+    """Tell whether this is a scalar or a short list of whole numbers that hold any size: a cast to fewer bits wraps."""
+    is_wide = tensor.dtype.is_integer and tensor.dtype.size >= 4
+    return is_wide and tensor.shape.rank in (0, 1) and (tensor.shape.num_elements() or 0) <= _MAX_RANK
 
 
 class Shapes:
-    """The sizes of all tensors of a graph, found in the order of its operations."""
+    """The sizes of all tensors of a graph, found in the order of its operations.
+
+    Each has a number: another function, or another call of the same, has tensors of the same names and other sizes.
+    """
+
+    _numbers = count()
 
     def __init__(self, tf: Any, graph: Any) -> None:
         self._constant = tf.get_static_value
+        self._number = next(self._numbers)
         self._sizes: dict[str, Sizes] = {}
         self._elements: dict[str, Sizes] = {}
         for op in graph.get_operations():
@@ -94,14 +103,15 @@ class Shapes:
 
     def _infer(self, op: Any, tensor: Any) -> None:
         elements = _ELEMENTS.get(op.type) if _may_be_sizes(tensor) else None
-        if elements and (found := elements(self, op)) is not None:
+        found = elements(self, op) if elements else None
+        if found is not None and len(found) == tensor.shape.num_elements():  # a product over no axis has all of them
             self._elements[tensor.name] = found
         if tensor.shape.rank is None:
             return
         result = _RESULTS.get(op.type) or (Shapes._elementwise if op.type in ELEMENTWISE else None)
         followed = (result and result(self, op)) or [None] * tensor.shape.rank
         self._sizes[tensor.name] = [
-            Size(known) if known is not None else size or Size(1, ((tensor.name, axis),))
+            Size(known) if known is not None else size or Size(1, ((self._number, tensor.name, axis),))
             for axis, (known, size) in enumerate(zip(tensor.shape, followed, strict=True))
         ]
 
@@ -136,7 +146,9 @@ class Shapes:
         if whole is None or any(bound is None or bound.size != 1 for bound in bounds):
             return None
         begin, end, stride = (int(bound[0]) for bound in bounds)
-        masks = {name: op.get_attr(f"{name}_mask") for name in ("begin", "end", "shrink_axis", "new_axis", "ellipsis")}
+        masks = {
+            name: op.get_attr(f"{name}_mask") & 1 for name in ("begin", "end", "shrink_axis", "new_axis", "ellipsis")
+        }
         if masks["new_axis"] or masks["ellipsis"]:
             return None
         if masks["shrink_axis"]:

@@ -115,6 +115,80 @@ def test_rows_that_may_depend_on_each_other_are_not_proven(tf: Any, name: str) -
     assert not independence.is_proven(tf, function.get_concrete_function(tf.TensorSpec([None, 4], tf.float32)))
 
 
+def _part(tf: Any, x: Any, **arguments: Any) -> Any:
+    """Return a slice as the operation takes it: with masks that TensorFlow's own functions don't write."""
+    return tf.raw_ops.StridedSlice(input=x, **arguments)
+
+
+def _parts_of_another_function(tf: Any, x: Any, y: Any) -> Any:
+    """The sizes of two tensors of the same name, one in each function, differ."""
+    every_other = tf.raw_ops.StridedSlice(
+        input=x, begin=[0, 0], end=[0, 0], strides=[1, 2], begin_mask=3, end_mask=3, name="same"
+    )
+    inner = tf.function(lambda parts, y: tf.reshape(parts, [-1, tf.shape(y)[1]], name="same"), autograph=False)
+    return tf.reduce_sum(inner(tf.reshape(every_other, [-1]), y), 1)
+
+
+def _deviation_by_way_of_a_variable(tf: Any, x: Any) -> Any:
+    VARIABLES[:] = VARIABLES or [tf.Variable([[0.0]], shape=[None, None])]
+    VARIABLES[0].assign(x)
+    return x - tf.reduce_mean(VARIABLES[0].read_value(), 0)
+
+
+def _sum_of_pairs(tf: Any, x: Any, size: Any) -> Any:
+    return tf.reduce_sum(tf.reshape(tf.reshape(x, [-1, 1]), [-1, size, 1]), [1, 2])
+
+
+VARIABLES: list[Any] = []
+MATRICES = [[[1.0, 2.0]], [[3.0, 4.0]], [[5.0, 6.0]]]
+
+MIXED_STEPS = {
+    "parts of rows put together by another function's sizes": _parts_of_another_function,
+    "a size modulo 256": lambda tf, x, y: _sum_of_pairs(tf, x, tf.cast(tf.cast(tf.shape(x)[1], tf.uint8), tf.int32)),
+    "sizes multiplied over no axis": lambda tf, x, y: _sum_of_pairs(
+        tf,
+        tf.reshape(x, [tf.shape(x)[0], tf.shape(x)[1], 1]) * [1.0, 2.0],
+        tf.gather(tf.reduce_prod(tf.stack([tf.shape(x)[1], 2]), []), 0),
+    ),
+    "the number of rows, by a mask of another axis": lambda tf, x, y: (
+        x * tf.cast(_part(tf, tf.shape(x), begin=[1], end=[1], strides=[1], begin_mask=1, shrink_axis_mask=2), x.dtype)
+    ),
+    "rows reversed behind a mask of no axis": lambda tf, x, y: _part(
+        tf, x, begin=[0, 0, 0], end=[0, 0, 0], strides=[1, -1, 1],
+        begin_mask=6, end_mask=6, ellipsis_mask=1, new_axis_mask=8,
+    ),
+    "chosen by the position in the batch": lambda tf, x, y: tf.raw_ops.Select(
+        condition=tf.constant([True, False, True]), x=x, y=-x
+    ),
+    "columns chosen by rows": lambda tf, x, y: tf.transpose(
+        tf.raw_ops.Select(condition=x[:, 0] > 0, x=tf.transpose(x), y=-tf.transpose(x))
+    ),
+    "a matrix for each position in the batch": lambda tf, x, y: tf.matmul(
+        x[:, None], tf.ensure_shape(tf.constant(MATRICES), [None, 1, 2])
+    ),
+    "the diagonal": lambda tf, x, y: tf.einsum("bb->b", x),
+    "a number of each two sizes": lambda tf, x, y: x * tf.einsum("i,i->", *[tf.cast(tf.shape(x), x.dtype)] * 2),
+    "as many rows as columns": lambda tf, x, y: tf.fill(tf.shape(x)[1:2], 1.0),
+    "a variable": lambda tf, x, y: _deviation_by_way_of_a_variable(tf, x),
+    "pictures as large as the batch": lambda tf, x, y: tf.nn.conv2d_transpose(
+        x[:, None, :1, None],
+        tf.ones([1, 1, 1, 1]), tf.stack([tf.shape(x)[0], 1, 1 + tf.minimum(tf.shape(x)[0] - 1, 1), 1]), 2, "VALID",
+    ),
+    "a bias by the position in the batch": lambda tf, x, y: tf.transpose(
+        tf.nn.bias_add(tf.transpose(x)[..., None], [1.0, 2.0, 3.0], "NCHW")[..., 0]
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MIXED_STEPS)
+def test_rows_of_any_length_that_may_depend_on_each_other_are_not_proven(tf: Any, name: str) -> None:
+    VARIABLES.clear()
+    function = tf.function(lambda x, y: {"y": MIXED_STEPS[name](tf, x, y)}, autograph=False)
+
+    spec = tf.TensorSpec([None, None], tf.float32)
+    assert not independence.is_proven(tf, function.get_concrete_function(spec, spec))
+
+
 APART = {
     "columns": lambda tf, x: tf.concat([x[:, :1] * 2, tf.reduce_sum(x, 1, keepdims=True)], 1),
     "rows flattened": lambda tf, x: tf.reshape(tf.reshape(x, [-1, 2, 2]), [tf.shape(x)[0], 4]),
