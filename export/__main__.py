@@ -186,6 +186,7 @@ def _sources(folder: Path, path: Path, output: Path | None) -> list[Path]:
                 f"takes into {export_record.EXAMPLE} there. For a copy that starts and runs faster, frozen and "
                 f"optimized, name another folder: --output {folder.parent / _next(folder.name)}"
             )
+        _check_copy(folder.resolve(), output.resolve())
         return foreign.sources(folder)
     if not sources:
         raise SourceError(f"{folder} must hold {_KINDS}, and no other model; {_found(folder)}")
@@ -194,6 +195,15 @@ def _sources(folder: Path, path: Path, output: Path | None) -> list[Path]:
             f"{folder} is exported from {sources[0].name}, not from {path.name}; keep one model's files in it"
         )
     return sources
+
+
+def _check_copy(folder: Path, output: Path) -> None:
+    """Refuse to write a copy where it would change a model that it is not a copy of, or the one that it is."""
+    if output.is_relative_to(folder) or folder.is_relative_to(output):
+        raise SourceError(f"{output} and {folder} lie in each other; name a folder outside, such as one beside it")
+    is_exported = (output / export_record.EXPORT_RECORD).is_file()
+    if export_record.find_sources(output) or (not is_exported and (output / export_record.SAVED_MODEL).exists()):
+        raise SourceError(f"{output} has a model of its own, which the copy would replace; name another folder")
 
 
 def _next(version: str) -> str:

@@ -60,6 +60,36 @@ def test_the_original_is_not_replaced(original: Path, capsys: pytest.CaptureFixt
     assert files_of(version) == before
 
 
+@pytest.mark.parametrize("output", ["1/copy", "1/variables", "."])
+def test_a_copy_is_not_written_within_its_original_nor_around_it(
+    original: Path, capsys: pytest.CaptureFixture[str], output: str
+) -> None:
+    """Around it, ``variables`` would be replaced, which may be the original's own name."""
+    before, outer = files_of(original), original.parent / "outer"
+    (outer / "1").parent.mkdir()
+    original.rename(outer / "1")
+
+    assert main([str(outer / "1"), "--output", str(outer / output)]) == 1
+
+    assert "lie in each other; name a folder outside" in capsys.readouterr().err
+    assert files_of(outer / "1") == before
+    assert [path.name for path in outer.iterdir()] == ["1"]
+
+
+@pytest.mark.parametrize("name", ["model.keras", "saved_model.pb"])
+def test_a_copy_does_not_replace_another_model(
+    original: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / name).write_bytes(b"another")
+
+    assert main([str(original), "--output", str(other)]) == 1
+
+    assert f"{other} has a model of its own" in capsys.readouterr().err
+    assert files_of(other) == {name: b"another"}
+
+
 def test_a_copy_has_one_signature(tf: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     module = tf.Module()
     module.double = tf.function(lambda x: {"y": 2 * x}, [tf.TensorSpec([None], tf.float32, "x")])
