@@ -346,6 +346,17 @@ def test_options_and_pins_are_among_what_a_package_is_built_from(quick_build, nu
     assert len({receipt.of_inputs(package.PROJECT, *given) for given in inputs}) == 4
 
 
+def test_a_package_is_proven_again_with_another_runtime(tmp_path, monkeypatch):
+    (tmp_path / "runtime.toml").write_text("1.0")
+    monkeypatch.setattr(lock, "WORKER_RUNTIME", tmp_path / "runtime.toml")
+    project = tmp_path / "project"
+    project.mkdir()
+    before = receipt.of_inputs(project, TARGET, [])
+    (tmp_path / "runtime.toml").write_text("2.0")
+
+    assert receipt.of_inputs(project, TARGET, []) != before
+
+
 def test_a_package_that_could_not_be_proven_here_is_built_again(quick_build, monkeypatch):
     def no_interpreter(*_):
         raise NoInterpreterError("there is no Python.")

@@ -7,17 +7,19 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from tools.package import lock
 from tools.package.lock import Pin
 from tools.package.published import published
 from tools.package.targets import Target
 
 
 def of_inputs(project: Path, target: Target, pins: Sequence[Pin], *options: object) -> str:
-    """Return a hash of all that a package is made of, the code that makes it included."""
+    """Return a hash of all that a package is made of and proven with, the code that makes it included."""
     here = Path(__file__).parent
     code = _hash(here, sorted(path.name for path in here.glob("*.py")))
     files = _hash(project, published(project))
-    return hashlib.sha256(repr((code, files, str(target), pins, options)).encode()).hexdigest()
+    runtime = _hash(lock.WORKER_RUNTIME.parent, [lock.WORKER_RUNTIME.name])
+    return hashlib.sha256(repr((code, files, runtime, str(target), pins, options)).encode()).hexdigest()
 
 
 def write(folder: Path, target: Target, inputs: str, lines: Sequence[str]) -> None:
