@@ -197,7 +197,10 @@ def _cumulation(operation: Operation) -> State:
 def _reshape(operation: Operation) -> State:
     """Rows stay rows where the values of each are as many before as after; or become parts, or rows again."""
     state, sizes = operation.states
-    before, after = (operation.shapes.of(tensor) for tensor in (operation.op.inputs[0], operation.op.outputs[0]))
+    shapes, op = operation.shapes, operation.op
+    before = shapes.of(op.inputs[0])
+    # What depends on the number of rows is followed: a shape that was set by hand may be another.
+    after = shapes.of(op.outputs[0]) if sizes is None else shapes.reshaped(op)
     if not (state == 0 or isinstance(state, Parts)) or sizes not in (None, SIZES) or not before or not after:
         raise UnprovenError(operation.op.type)
     parts = state.of_row if isinstance(state, Parts) else Size(1)

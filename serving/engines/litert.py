@@ -60,7 +60,7 @@ class Session:
         # Two, so that a run on the event loop does not wait for one in a thread; but every core runs a long one.
         most = 1 if proof.parallel else max(2, min(_MOST_RUNNERS, _BYTES_OF_RUNNERS // len(content)))
         self._pool = Pool(partial(Runner, self._model), most)
-        self.rows_at_once = proof.rows
+        self.rows_at_once = max(0, proof.rows)
         self._finite_only = proof.finite_only
         self.signatures = {DEFAULT_SIGNATURE: signature}
         self._clock = RunClock()

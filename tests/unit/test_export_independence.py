@@ -57,6 +57,11 @@ def _stacked(tf: Any, values: list[Any]) -> Any:
     return ops.TensorListStack(input_handle=tensors, element_shape=[-1, -1], element_dtype=tf.float32)[0]
 
 
+def _with_shape(tensor, shape):
+    tensor.set_shape(shape)
+    return tensor
+
+
 MIXED = {
     "mean over the batch": lambda tf, x: x - tf.reduce_mean(x, 0),
     "scaled by the batch's largest": lambda tf, x: x / tf.reduce_max(tf.abs(x)),
@@ -77,6 +82,7 @@ MIXED = {
         [-1, 4],
     ),
     "parts of rows on another axis": lambda tf, x: tf.transpose(tf.transpose(tf.reshape(x, [-1, 2]))),
+    "a shape that is not true": lambda tf, x: _with_shape(tf.reshape(x, [-1, 2 * tf.shape(x)[0]]), [None, 4]),
     "three rows only": lambda tf, x: tf.reshape(x, [3, 4]),
     "parts that do not divide a row": lambda tf, x: tf.reshape(tf.tanh(tf.reshape(x, [-1, 3])), [-1, 4]),
     "rows put behind each other": lambda tf, x: tf.concat([x, x], 0),
