@@ -69,6 +69,25 @@ def test_the_engine_and_its_reason_are_said(folder, engine, says):
     assert says in finding.what
 
 
+@pytest.mark.parametrize(
+    ("rows", "engine", "says"),
+    [
+        (0, "litert", "batches of 64 rows"),
+        (8, "litert", "batches of 8 rows"),
+        (1, "litert", "not batched: it is as fast row by row"),
+        (1, "tensorflow", "batches of 64 rows"),
+    ],
+)
+def test_batches_are_as_large_as_they_gain(folder, rows, engine, says):
+    record = folder / "xor" / "1" / "export.json"
+    content = json.loads(record.read_text()) | {"litert": {"sha256": "", "version": "", "rows": rows}}
+    record.write_text(json.dumps(content))
+
+    [finding] = check(folder, load=lambda folders, setting: loaded(engine=engine))
+
+    assert says in finding.what
+
+
 def test_what_was_seen_of_a_model_is_possible(folder):
     found = models.find(folder)
 

@@ -194,7 +194,10 @@ def _batching(version: Version, settings: Settings) -> str:
         return "not batched: its signature has no batch dimension"
     if rows <= 1:
         return "not batched" if version.record.independent_rows else "not batched: its rows may depend on each other"
-    return f"batches of {rows} rows"
+    proof = version.record.litert
+    if proof and proof.rows and version.loaded and version.loaded.engine == "litert":
+        rows = min(rows, proof.rows)
+    return f"batches of {rows} rows" if rows > 1 else "not batched: it is as fast row by row"
 
 
 def _labels(model_path: Path, found: Collection[Version]) -> list[Finding]:
