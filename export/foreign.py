@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,6 @@ def sources(folder: Path) -> list[Path]:
     """Return the files of a SavedModel, ``saved_model.pb`` first."""
     inner = (path for name in ("variables", "assets") for path in sorted((folder / name).rglob("*")))
     return [folder / SAVED_MODEL, *(path for path in inner if not path.is_dir())]
-
-
-@dataclass(frozen=True)
-class _Input:
-    name: str
-    shape: tuple[int | None, ...]
-    dtype: Any
 
 
 class ForeignModel:
@@ -56,7 +48,7 @@ class ForeignModel:
             raise SourceError(f"the SavedModel has state or tables ({', '.join(state)}), {_AS_IT_IS}")
         self.left_out = sorted(set(signatures) - {DEFAULT_SIGNATURE})
         specs = self._function.structured_input_signature[1]
-        self.inputs = [_input(name, spec) for name, spec in sorted(specs.items())]
+        self.inputs = [_named(tf, name, spec) for name, spec in sorted(specs.items())]
 
     def __call__(self, arguments: Any, training: bool = False) -> Any:
         """Return the outputs by name."""
@@ -68,8 +60,9 @@ class ForeignModel:
         return self(arguments)
 
 
-def _input(name: str, spec: Any) -> _Input:
+def _named(tf: Any, name: str, spec: Any) -> Any:
+    """Return a TensorSpec by the name in the signature: TensorFlow has made another of one that is no identifier."""
     if not name.isidentifier() or spec.shape.rank is None:
         what = "a name that is no identifier" if spec.shape.rank is not None else "any number of dimensions"
         raise SourceError(f"the SavedModel's input {name!r} has {what}, {_AS_IT_IS}")
-    return _Input(name, tuple(spec.shape), spec.dtype)
+    return tf.TensorSpec(spec.shape, spec.dtype, name)

@@ -50,7 +50,7 @@ def _follow(tf: Any, operation: Operation) -> list[State]:
         return _loop(tf, op, states)
     if op.type in ("Identity", "IdentityN"):
         return states
-    return [_state(operation) for _ in op.outputs or [None]][: len(op.outputs)]
+    return [_state(operation)] * len(op.outputs)
 
 
 def _state(operation: Operation) -> State:

@@ -163,7 +163,7 @@ def find_inputs(
     fills: list[trial.Fill] = [partial(_random_input, random), partial(_random_indices, random)]
     if any(spec.dtype_name == "string" for spec in signature.inputs.values()):
         fills += [partial(_texts, random), _pictures]
-        run = partial(_run_with_rows_alone, run)
+        run = partial(_run_with_rows_alone, run) if rows > 1 else run
     failure: TensorFlowError | None = None
     for fill in fills:
         try:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from serving.models.export_record import sha256
 from tools.package import lock
 from tools.package.lock import Pin
 from tools.package.published import published
@@ -50,6 +51,5 @@ def _built(folder: Path, target: Target) -> list[str]:
 def _hash(folder: Path, names: Iterable[str]) -> str:
     whole = hashlib.sha256()
     for name in names:
-        with (folder / name).open("rb") as file:
-            whole.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+        whole.update(f"{name}\0{sha256(folder / name)}\n".encode())
     return whole.hexdigest()
