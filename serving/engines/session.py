@@ -15,9 +15,9 @@ from serving.engines.errors import DataLossError, EngineNotFoundError, NotFoundE
 from serving.engines.options import DEFAULT_OPTIONS, LoadOptions
 from serving.engines.signature import SERVE_TAG, Signature
 
-# A run that should take less is made on the event loop and keeps the GIL: handing it over takes longer, and to get the
-# GIL back from a busy thread may take 5 ms, Python's switch interval (docs/dispatch.md).
-_QUICK_RUN_SECONDS = 0.0005
+# A run that should take less is made on the event loop and keeps the GIL: a thread wakes up late, and to get the GIL
+# back from a busy one may take 5 ms, Python's switch interval (docs/dispatch.md).
+_QUICK_RUN_SECONDS = 0.001
 
 # Of time per byte, for inputs larger than the latest: attention and others take more than in proportion.
 _MARGIN = 2

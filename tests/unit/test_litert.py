@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -224,6 +225,19 @@ def test_a_run_is_as_bounded_as_the_export_has_found(load, is_bounded):
     assert session.clocks[KEY].is_bounded is is_bounded
 
 
+def test_what_a_run_waits_for_is_not_part_of_its_time(load, monkeypatch):
+    session = load(doubled, x=([None], "float32"))
+    values = np.ones(2, np.float32)
+    session.run(KEY, {"x": values})
+    session.clocks[KEY].record(1.0, values.nbytes)  # so that the next run is one of a thread
+    take = session._pool.take
+    monkeypatch.setattr(session._pool, "take", lambda shapes: [sleep(0.5), take(shapes)][1])
+
+    session.run(KEY, {"x": values})
+
+    assert session.clocks[KEY].expected_seconds(values.nbytes) < 0.5
+
+
 def test_a_damaged_file_is_not_loaded(put):
     folder, proof = put(doubled, x=([None], "float32"))
     content = bytearray((folder / "model.tflite").read_bytes())
@@ -376,6 +390,7 @@ def test_memory_stays_flat_and_the_library_needs_no_other(put):
 import gc, sys
 gc.disable()
 from pathlib import Path
+from time import sleep
 import numpy as np
 from serving.engines.options import LiteRtProof, LoadOptions
 from serving.engines.session import load_session
@@ -412,6 +427,7 @@ def test_memory_that_runs_out_is_no_mistake_of_the_client(put, tf):
     code = f"""
 import resource
 from pathlib import Path
+from time import sleep
 import numpy as np
 from serving.engines.errors import ResourceExhaustedError
 from serving.engines.options import LiteRtProof, LoadOptions
