@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
-from statistics import median
 from time import perf_counter
 from typing import Any
 
@@ -43,12 +42,13 @@ _FIXED_ROWS = (1, 8)
 # What is measured: a row, and a batch.
 _BATCH = 32
 _SECONDS_OF_MEASURING = 0.2
-# Several threads run a row that takes this long, if they are this many times as fast: they are then busy for others.
+# Several threads run a row that takes this long, unless they take this many times as long. What they gain is not asked:
+# on a machine that is busy during the export they gain nothing.
 _SECONDS_FOR_THREADS = 0.001
-_GAIN_OF_THREADS = 1.3
+_LOSS_BY_THREADS = 1.1
 # Sizes of the parts that a batch may be run in. The least is taken that a larger one gains no more than this on, and
 # that takes this long: what is quicker is run on the event loop.
-_SIZES_OF_PARTS, _GAIN_OF_BATCHES, _SECONDS_OF_PART = (1, 2, 4, 8, 16, 32), 1.15, 0.0005
+_SIZES_OF_PARTS, _GAIN_OF_BATCHES, _SECONDS_OF_PART = (1, 2, 4, 8, 16, 32), 1.15, 0.001
 # How many times slower a batch may be where a row is faster.
 _LOSS_IN_A_BATCH = 1.5
 
@@ -285,12 +285,12 @@ def _measured(
     has_batch = reference.signatures[DEFAULT_SIGNATURE].has_batch_dimension
     parallel = replace(proof, parallel=True)
     with _session(folder, proof) as single, _session(folder, parallel) as several:
-        alone, threads, theirs = _medians([single, several, reference], row)
-        if alone > _SECONDS_FOR_THREADS and alone > _GAIN_OF_THREADS * threads:
+        alone, threads, theirs = _fastest([single, several, reference], row)
+        if alone > _SECONDS_FOR_THREADS and threads < _LOSS_BY_THREADS * alone:
             single, proof, alone = several, parallel, threads
         proof = replace(proof, rows=_rows_at_once(single, row, sizes[: 4 if alone > _LONG_SECONDS else None]))
     with _session(folder, proof) as single:
-        in_batch, theirs_in_batch = _medians([single, reference], _rows(row, _BATCH)) if has_batch else (alone, theirs)
+        in_batch, theirs_in_batch = _fastest([single, reference], _rows(row, _BATCH)) if has_batch else (alone, theirs)
     gains = theirs / alone, theirs_in_batch / in_batch
     speed = f"{gains[0]:.2g} times as fast for one row, {gains[1]:.2g} for {_BATCH} rows"
     measured = f"answers agree to {difference:.2g}; {speed}"
@@ -301,7 +301,7 @@ def _measured(
 
 def _rows_at_once(session: Session, row: _Tensors, sizes: tuple[int, ...]) -> int:
     """Return the least size of a part at which a row takes hardly longer than in larger ones; 0 for the largest."""
-    seconds = [_medians([session], _rows(row, size))[0] / size for size in sizes]
+    seconds = [_fastest([session], _rows(row, size))[0] / size for size in sizes]
     for size, one in zip(sizes[:-1], seconds, strict=False):
         if one <= _GAIN_OF_BATCHES * min(seconds) and one * size >= _SECONDS_OF_PART:
             return size
@@ -312,8 +312,8 @@ def _rows(row: _Tensors, count: int) -> _Tensors:
     return {name: np.resize(array, (count, *array.shape[1:])) for name, array in row.items()}
 
 
-def _medians(sessions: list[Session], feeds: _Tensors) -> list[float]:
-    """Return the seconds of a run in each session, measured in turn."""
+def _fastest(sessions: list[Session], feeds: _Tensors) -> list[float]:
+    """Return the seconds of the fastest run in each session, measured in turn; others waited for the machine."""
     times: list[list[float]] = [[] for _ in sessions]
     end = perf_counter() + _SECONDS_OF_MEASURING * len(sessions)
     while perf_counter() < end or len(times[0]) < 3:
@@ -321,4 +321,4 @@ def _medians(sessions: list[Session], feeds: _Tensors) -> list[float]:
             start = perf_counter()
             session.run(DEFAULT_SIGNATURE, feeds)
             taken.append(perf_counter() - start)
-    return [median(taken) for taken in times]
+    return [min(taken) for taken in times]

@@ -79,7 +79,7 @@ class Session:
         if not input_bytes:
             return self._without_rows(feeds)
         is_quick = clock.is_quick(input_bytes) and input_bytes <= _SMALL_BYTES
-        # A run in a thread waits for the GIL at its end. With that wait, a quick one would never be known as quick again.
+        # A run in a thread waits for the GIL at its end: a quick one would look long, and go on in threads.
         now = perf_counter if is_quick else thread_time
         start = now()
         run = self._run_in_parts if self._model.fixed_rows or self.rows_at_once else self._run

@@ -29,7 +29,8 @@ Decide = Callable[..., tuple[Decision, Path]]
 def decide(tf: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Decide:
     """Return a function that exports a TensorFlow function; LiteRT is so many times as fast, whatever it takes.
 
-    ``seconds`` are those of batches of 1, 2, 4, 8, 16 and 32 rows in LiteRT.
+    ``seconds`` are those of batches of 1, 2, 4, 8, 16 and 32 rows in LiteRT. A row takes ``in_threads`` times as long
+    in several threads.
     """
 
     def export(
@@ -37,6 +38,7 @@ def decide(tf: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Decide:
         gains: tuple[float, float] = (2, 2),
         independent_rows: bool = False,
         seconds: Sequence[float] = (1,) * 6,
+        in_threads: float = 9,
         **specs: Any,
     ) -> tuple[Decision, Path]:
         def trace(rows: int | None) -> Any:
@@ -45,10 +47,10 @@ def decide(tf: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Decide:
             }
             return tf.function(lambda **feeds: function(**feeds), autograph=False).get_concrete_function(**inputs)
 
-        times = [[1 / gains[0], 9, 1], [1 / gains[1], 1]]
+        times = [[1 / gains[0], in_threads / gains[0], 1], [1 / gains[1], 1]]
         of_parts = iter(seconds)
         monkeypatch.setattr(
-            litert, "_medians", lambda sessions, feeds: times.pop(0) if sessions[1:] else [next(of_parts)]
+            litert, "_fastest", lambda sessions, feeds: times.pop(0) if sessions[1:] else [next(of_parts)]
         )
         folder = tmp_path / "export"
         assert saved_model.write(tf, None, trace(None), folder)
@@ -69,6 +71,18 @@ def test_litert_serves_what_it_answers_equally_and_faster(decide, tf):
     assert np.allclose(session.run("serving_default", {"x": values})["y"], np.tanh(values), 1e-5)
 
 
+@pytest.mark.parametrize(
+    ("in_threads", "gain", "parallel"),
+    [(1.0, 2, True), (1.05, 2, True), (1.2, 2, False), (0.5, 2000, False)],
+    ids=["as fast", "hardly slower", "slower", "too quick"],
+)
+def test_several_threads_run_what_takes_long_unless_they_are_slower(decide, tf, in_threads, gain, parallel):
+    decision, _ = decide(lambda x: {"y": tf.tanh(x)}, (gain, 2), in_threads=in_threads, x=([None, 3], "float32"))
+
+    assert decision.proof is not None
+    assert decision.proof.parallel is parallel
+
+
 @pytest.mark.parametrize("gains", [(0.9, 9), (9, 0.5)], ids=["a row", "a batch"])
 def test_tensorflow_serves_what_it_runs_faster(decide, tf, gains):
     decision, folder = decide(lambda x: {"y": tf.tanh(x)}, gains, x=([None, 3], "float32"))
@@ -85,7 +99,7 @@ def test_tensorflow_serves_what_it_runs_faster(decide, tf, gains):
     [
         ([1, 2, 4, 8, 16, 32], 1),
         ([1, 1.2, 2.4, 4.8, 9.6, 19], 2),
-        ([0.1, 0.2, 0.4, 0.8, 1.6, 3.2], 8),
+        ([0.1, 0.2, 0.4, 0.8, 1.6, 3.2], 16),
         ([1, 1.1, 1.2, 1.3, 1.4, 1.5], 0),
         ([0.01, 0.02, 0.04, 0.08, 0.16, 0.32], 0),
     ],
@@ -210,7 +224,7 @@ def _assert_engines_agree(folder: Path, decision: Decision, shape: tuple[int, ..
 
 
 def test_a_recurrent_model_shares_its_weights_between_batches_of_fixed_sizes(tf, tmp_path, monkeypatch):
-    monkeypatch.setattr(litert, "_medians", lambda sessions, feeds: [1.0] * len(sessions))
+    monkeypatch.setattr(litert, "_fastest", lambda sessions, feeds: [1.0] * len(sessions))
     keras = pytest.importorskip("keras")
     model = keras.Sequential([keras.layers.Input((24, 8), name="x"), keras.layers.LSTM(48, name="y")])
     trace = partial(saved_model.trace, tf, model)
