@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from export import saved_model
-from serving.engines import MODEL_TFLITE, graph, litert_library
+from serving.engines import MODEL_TFLITE, graph, litert_library, litert_runner
 from serving.engines.errors import InvalidArgumentError
 from serving.engines.litert_library import ELEMENT_TYPES, MAX_RANK
 from serving.engines.litert_runner import FIXED_ROWS, LiteRtModel, Runner
@@ -161,7 +161,7 @@ def _proven(
     path = folder / MODEL_TFLITE
     functions = {f"{FIXED_ROWS}{rows}": trace(rows) for rows in fixed_rows} or {DEFAULT_SIGNATURE: trace(None)}
     path.write_bytes(_converted(tf, functions))
-    _check_shapes(LiteRtModel(path.read_bytes(), reference.signatures[DEFAULT_SIGNATURE], 1), trials)
+    _check_shapes(LiteRtModel(litert_runner.read(path), reference.signatures[DEFAULT_SIGNATURE], 1), trials)
     is_bounded = graph.check(folder, SERVE_TAG, is_trusted=True)
     proof = LiteRtProof(sha256(path), litert_library.version(), is_bounded=is_bounded)
     with _session(folder, proof) as session:

@@ -13,7 +13,7 @@ from time import perf_counter, thread_time
 
 import numpy as np
 
-from serving.engines import MODEL_TFLITE, SAVED_MODEL, litert_library
+from serving.engines import MODEL_TFLITE, SAVED_MODEL, litert_library, litert_runner
 from serving.engines.errors import DataLossError, InvalidArgumentError, ResourceExhaustedError
 from serving.engines.litert_runner import LiteRtModel, Runner, Shapes
 from serving.engines.options import LoadOptions
@@ -52,8 +52,8 @@ class Session:
         proof = options.litert
         assert proof is not None  # or it is not available
         path = saved_model / MODEL_TFLITE
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != proof.sha256:
+        content = litert_runner.read(path)
+        if hashlib.sha256(content.data).hexdigest() != proof.sha256:
             raise DataLossError(f"{path} has changed since it was exported; copy the export again")
         signature = _read_signature(saved_model / SAVED_MODEL)
         self._model = LiteRtModel(content, signature, (os.cpu_count() or 1) if proof.parallel else 1)

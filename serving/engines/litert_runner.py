@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 import weakref
 from collections.abc import Iterable, Mapping
 from ctypes import Array, c_char_p, c_int, c_size_t, c_void_p
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -23,22 +25,28 @@ FIXED_ROWS = "rows_"
 Shapes = tuple[tuple[int, ...], ...]
 
 
+def read(path: Path) -> np.ndarray:
+    """Return the bytes of a ``model.tflite`` in memory where LiteRT can use them; raises OSError."""
+    with path.open("rb") as file:
+        content = _aligned(os.fstat(file.fileno()).st_size)
+        return content[: file.readinto(content.data)]
+
+
 class LiteRtModel:
-    """A ``model.tflite`` in memory, and its inputs and outputs in its own order, checked against a signature.
+    """A ``model.tflite`` as ``read`` returns it, and its inputs and outputs in its own order, checked by a signature.
 
     ``fixed_rows`` are the batches that it takes, the largest first; none if it takes any.
 
     Raises TensorFlowError if it can't be loaded, or is another model's.
     """
 
-    def __init__(self, content: bytes, signature: Signature, threads: int) -> None:
+    def __init__(self, content: np.ndarray, signature: Signature, threads: int) -> None:
         self.library = load_library()
         self.threads = threads
         self.handle = c_void_p()
-        self._content = _aligned(len(content))  # which LiteRT reads whenever a runner is made
-        self._content[:] = np.frombuffer(content, np.uint8)
+        self._content = content  # which LiteRT reads whenever a runner is made
         self.library.LiteRtCreateModelFromBuffer(
-            self.library.environment, self._content.ctypes.data, len(content), self.handle
+            self.library.environment, content.ctypes.data, len(content), self.handle
         )
         weakref.finalize(self, self.library.LiteRtDestroyModel, self.handle).atexit = False
         signatures = self._signatures()

@@ -231,7 +231,12 @@ def test_what_a_run_waits_for_is_not_part_of_its_time(load, monkeypatch):
     session.run(KEY, {"x": values})
     session.clocks[KEY].record(1.0, values.nbytes)  # so that the next run is one of a thread
     take = session._pool.take
-    monkeypatch.setattr(session._pool, "take", lambda shapes: [sleep(0.5), take(shapes)][1])
+
+    def take_late(shapes: Any) -> Runner:
+        sleep(0.5)
+        return take(shapes)
+
+    monkeypatch.setattr(session._pool, "take", take_late)
 
     session.run(KEY, {"x": values})
 
