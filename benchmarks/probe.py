@@ -1,15 +1,15 @@
-"""``python -m benchmarks.probe ours``: imports one app in this process, calls it, and measures time and memory.
+"""``python -m benchmarks.probe ours 0``: imports one app in this process, calls it, and measures time and memory.
 
 ``benchmarks.figures`` runs it. Prints one line of JSON with times in seconds and memory in KiB.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import importlib
 import inspect
 import json
-import sys
 from collections.abc import Callable
 from time import perf_counter, time
 from typing import Any
@@ -71,4 +71,8 @@ async def main(app: str, warm_calls: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.probe", description=__doc__)
+    parser.add_argument("app", choices=APPS)
+    parser.add_argument("warm_calls", type=int, help="calls to time after the first one")
+    options = parser.parse_args()
+    asyncio.run(main(options.app, options.warm_calls))

@@ -6,6 +6,7 @@ much of a request with two rows is spent outside the engine. Prints two Markdown
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import logging
@@ -141,6 +142,7 @@ def _overhead_lines(model: Model) -> list[str]:
 
 def main() -> None:
     """Measure and print the tables."""
+    argparse.ArgumentParser(prog="python -m benchmarks.wires", description=__doc__).parse_args()
     model = repository.shared().get("xor")
     with tqdm(total=2, desc="measuring") as progress:
         wires = _wire_lines(model)

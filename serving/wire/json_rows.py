@@ -46,9 +46,11 @@ Refuse = Callable[[tuple[int, ...], Sequence[Any]], Any]
 
 @dataclass(frozen=True)
 class NumberRows:
-    """A list, or nested lists, of JSON numbers, not yet parsed: ``text``, with its outer brackets."""
+    """A list, or nested lists, of JSON numbers, not yet parsed: a body from one index to another, brackets included."""
 
-    text: bytes
+    body: bytes
+    start: int
+    stop: int
 
     def to_tensor(self, spec: TensorSpec, convert: Convert, refuse: Refuse) -> np.ndarray | None:
         """Return the numbers in the spec's dtype and a shape that it allows; None if they are not what they seem.
@@ -58,28 +60,40 @@ class NumberRows:
         if spec.dtype_name == "string":
             return None
         # Without the bytes of numbers, only the structure is left, unless there is something else in the lists.
-        shape = _shape(_translated(self.text, None, _BYTES_OF_NUMBERS))
+        shape = _shape(self._without(_BYTES_OF_NUMBERS))
         are_numbers = shape is not None and spec.dtype.kind not in "iub"
-        shape = shape or _shape(_translated(self.text, None, _OTHER_BYTES))
+        shape = shape or _shape(self._without(_OTHER_BYTES))
         if shape is None:
             return None
-        flat = _translated(self.text, _WITHOUT_BRACKETS)
         if not shape_fits(shape, spec.accepted_shape):
-            self._refuse(flat, shape, spec, refuse)
+            self._refuse(shape, spec, refuse)
             return None
-        values, count = bytearray(), 0
-        for piece in _pieces(flat):
+        array, count = np.empty(math.prod(shape), spec.dtype), 0
+        for piece in self._pieces():
             leaves = _parsed(piece)
             if leaves is None:
                 return None
-            values += convert(leaves, shape, count, are_numbers).tobytes()
+            array[count : count + len(leaves)] = convert(leaves, shape, count, are_numbers)
             count += len(leaves)
-        return np.frombuffer(values, spec.dtype).reshape(shape) if count == math.prod(shape) else None
+        return array.reshape(shape) if count == len(array) else None
 
-    def _refuse(self, flat: bytes, shape: tuple[int, ...], spec: TensorSpec, refuse: Refuse) -> None:
+    def _without(self, delete: bytes) -> bytes:
+        starts = range(self.start, self.stop, _SLICE_BYTES)
+        slices = [self.body[start : min(start + _SLICE_BYTES, self.stop)] for start in starts]
+        return b"".join([one.translate(None, delete) for one in slices])
+
+    def _pieces(self) -> Iterator[bytes]:
+        """Yield the values between commas, many at a time, without brackets."""
+        start = self.start
+        while (cut := self.body.find(b",", start + _PIECE_BYTES, self.stop)) >= 0:
+            yield self.body[start:cut].translate(_WITHOUT_BRACKETS)
+            start = cut + 1
+        yield self.body[start : self.stop].translate(_WITHOUT_BRACKETS)
+
+    def _refuse(self, shape: tuple[int, ...], spec: TensorSpec, refuse: Refuse) -> None:
         """Refuse a shape, unless it may be another: of lists without values, or with strings that have commas."""
         count = min(shape[-1], _QUOTED_VALUES)
-        first = _parsed(b",".join(flat.split(b",", count)[:count]))
+        first = _parsed(b",".join(next(self._pieces()).split(b",", count)[:count]))
         if first == [] and shape[-1] == 1 and len(shape) > 1:
             shape = (*shape[:-1], 0)
         elif first is None or len(first) != count or not self._has_plain_strings():
@@ -89,10 +103,10 @@ class NumberRows:
 
     def _has_plain_strings(self) -> bool:
         """Return whether no comma and no bracket is in a string: what is left of each then are its two quotes."""
-        if b'"' not in self.text:
+        if self.body.find(b'"', self.start, self.stop) < 0:
             return True
-        quotes = _translated(self.text, None, _OTHER_BYTES.replace(b'"', b""))
-        return b"\\" not in self.text and b'"' not in quotes.replace(b'""', b"")
+        quotes = self._without(_OTHER_BYTES.replace(b'"', b""))
+        return self.body.find(b"\\", self.start, self.stop) < 0 and b'"' not in quotes.replace(b'""', b"")
 
 
 def _shape(structure: bytes) -> tuple[int, ...] | None:
@@ -115,14 +129,6 @@ def _shape(structure: bytes) -> tuple[int, ...] | None:
     return shape if lists == structure else None
 
 
-def _pieces(flat: bytes) -> Iterator[bytes]:
-    start = 0
-    while (cut := flat.find(b",", start + _PIECE_BYTES)) >= 0:
-        yield flat[start:cut]
-        start = cut + 1
-    yield flat[start:]
-
-
 def _parsed(piece: bytes) -> list[Any] | None:
     text = b"[%b]" % piece
     try:
@@ -134,12 +140,6 @@ def _parsed(piece: bytes) -> list[Any] | None:
             return None
     # A string here is a mistake, which an error message quotes; a space in it may have been a bracket.
     return None if b'"' in piece and any(type(leaf) is str and " " in leaf for leaf in leaves) else leaves
-
-
-def _translated(text: bytes, table: bytes | None, delete: bytes = b"") -> bytes:
-    """Return ``text.translate(table, delete)``, made of a slice at a time."""
-    starts = range(0, len(text), _SLICE_BYTES)
-    return b"".join([text[start : start + _SLICE_BYTES].translate(table, delete) for start in starts])
 
 
 def parse(body: bytes) -> dict[str, Any] | None:
@@ -164,5 +164,5 @@ def parse(body: bytes) -> dict[str, Any] | None:
         return None
     for name, value in document.items():
         if value == []:
-            return {**document, name: NumberRows(body[start:stop])}
+            return {**document, name: NumberRows(body, start, stop)}
     return None

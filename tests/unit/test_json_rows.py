@@ -42,6 +42,11 @@ def test_only_large_bodies_are_read_in_pieces_and_none_that_has_objects():
     assert isinstance(rows, json_rows.NumberRows)
 
 
+def lists(text):
+    body = text.encode()
+    return json_rows.NumberRows(body, 0, len(body))
+
+
 def fail_on(shape, first):
     pytest.fail(f"lists of shape {shape} were refused")
 
@@ -58,7 +63,7 @@ def test_lists_that_may_be_anything_else_are_left_to_the_caller(text):
     def convert(leaves, shape, first, are_numbers):
         return np.array([leaf if type(leaf) in (int, float) else 0 for leaf in leaves], np.float32)
 
-    rows = json_rows.NumberRows(text.encode())
+    rows = lists(text)
     assert rows.to_tensor(spec(shape=None), convert, fail_on) is None
 
 
@@ -81,7 +86,7 @@ def test_types_need_no_look_where_the_text_has_only_numbers(text, dtype, known):
         seen.append(are_numbers)
         return np.zeros(len(leaves), spec(dtype).dtype)
 
-    json_rows.NumberRows(text.encode()).to_tensor(spec(dtype, shape=None), convert, fail_on)
+    lists(text).to_tensor(spec(dtype, shape=None), convert, fail_on)
 
     assert seen == [known]
 
@@ -89,7 +94,7 @@ def test_types_need_no_look_where_the_text_has_only_numbers(text, dtype, known):
 @pytest.mark.parametrize("shape", [(1,), (7,), (1, 1), (1, 5), (5, 1), (2, 3, 4), (1, 1, 1), (3, 1, 2, 2)])
 def test_the_shape_is_that_of_the_lists(shape):
     array = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
-    rows = json_rows.NumberRows(json.dumps(array.tolist(), indent=1).encode())
+    rows = lists(json.dumps(array.tolist(), indent=1))
 
     found = rows.to_tensor(spec(shape=None), lambda leaves, *_: np.array(leaves, np.float32), fail_on)
     np.testing.assert_array_equal(found, array)
