@@ -10,11 +10,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from export.row_rules import RULES, SIZES, Operation, Parts, Rule, State, TensorList, UnprovenError
+from export.row_rules import NORMALIZATIONS, RULES, SIZES, Operation, Parts, Rule, State, TensorList, UnprovenError
 from export.shapes import Shapes
 
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _LOOPS = ("StatelessWhile", "While")
+# Operations with a state that give the same each time.
+_READS = ("Assert", "HashTableV2", "LookupTableFindV2", "ReadVariableOp", "ResourceGather", "VarHandleOp")
 
 
 def is_proven(tf: Any, function: Any) -> bool:
@@ -50,13 +52,24 @@ def _follow(tf: Any, operation: Operation) -> list[State]:
         return _loop(tf, op, states)
     if op.type in ("Identity", "IdentityN"):
         return states
-    return [_state(operation)] * len(op.outputs)
+    with_rows = 1 if op.type in NORMALIZATIONS else len(op.outputs)  # their others are the means and variances given
+    state = _state(operation)
+    if any(_is_fixed(tensor, state) for tensor in op.outputs[:with_rows]):
+        raise UnprovenError(op.type)
+    return [state] * with_rows + [None] * (len(op.outputs) - with_rows)
+
+
+def _is_fixed(tensor: Any, state: State) -> bool:
+    """Tell whether a tensor can't have any number of rows."""
+    axis = 0 if isinstance(state, Parts) else state
+    return isinstance(axis, int) and tensor.shape.rank is not None and tensor.shape[axis] is not None
 
 
 def _state(operation: Operation) -> State:
     kind = operation.op.type
     if kind != "TensorListReserve" and all(state is None for state in operation.states):
-        if kind.startswith(("Random", "Stateful", "Stateless")):  # of as many rows as there happen to be
+        # Random numbers of as many rows as there happen to be, or a branch that may have them.
+        if kind.startswith("Stateless") or (operation.op.op_def.is_stateful and kind not in _READS):
             raise UnprovenError(kind)
         return None
     for types, rule in RULES:

@@ -48,10 +48,16 @@ class Operation:
 
     def rank(self, index: int) -> int:
         """Return the rank of an input; raises UnprovenError where it is not known."""
-        rank = self.op.inputs[index].shape.rank
-        if rank is None:
+        return self._rank(self.op.inputs[index])
+
+    def result_rank(self) -> int:
+        """Return the rank of the first output; raises UnprovenError where it is not known."""
+        return self._rank(self.op.outputs[0])
+
+    def _rank(self, tensor: Any) -> int:
+        if tensor.shape.rank is None:
             raise UnprovenError(self.op.type)
-        return int(rank)
+        return int(tensor.shape.rank)
 
     def constant(self, index: int) -> Any:
         """Return the value of an input, as an array; raises UnprovenError where it is no constant."""
@@ -97,7 +103,9 @@ def _elementwise(operation: Operation) -> State:
     for index, state in enumerate(operation.states):
         if places or (state is None and not operation.is_repeated(index, place)):
             raise UnprovenError(operation.op.type)
-    return int(operation.op.outputs[0].shape.rank) - place
+    if operation.result_rank() < place:  # Equal gives False, and no more, for shapes that differ
+        raise UnprovenError(operation.op.type)
+    return operation.result_rank() - place
 
 
 def _choice(operation: Operation) -> State:
@@ -152,8 +160,12 @@ def _product(operation: Operation) -> State:
         raise UnprovenError(operation.op.type)
     rank = operation.rank(0)
     is_row = left == rank - 2  # of a matrix, by the same factor as others; or a matrix, by the same if there is one
-    if isinstance(left, int) and right is None and (is_row or (left < rank and operation.is_repeated(1, rank - left))):
-        return left + operation.op.outputs[0].shape.rank - rank
+    if (
+        isinstance(left, int)
+        and right is None
+        and (is_row or (left < rank - 2 and operation.is_repeated(1, rank - left)))
+    ):
+        return left + operation.result_rank() - rank
     if left == right and isinstance(left, int) and left < rank - 2 and rank == operation.rank(1):
         return left
     raise UnprovenError(operation.op.type)
@@ -170,7 +182,7 @@ def _einsum(operation: Operation) -> State:
     if "." in terms or not labels or SIZES in operation.states or any(labels[0] in term for term in others):
         raise UnprovenError(operation.op.type)
     label = labels[0]
-    if set(labels) != {label} or terms.count(label) != len(labels) or label not in result:  # twice: the diagonal
+    if set(labels) != {label} or terms.count(label) != len(labels) or result.count(label) != 1:  # twice: the diagonal
         raise UnprovenError(operation.op.type)
     return result.index(label)
 
@@ -198,14 +210,15 @@ def _reshape(operation: Operation) -> State:
     """Rows stay rows where the values of each are as many before as after; or become parts, or rows again."""
     state, sizes = operation.states
     shapes, op = operation.shapes, operation.op
-    before = shapes.of(op.inputs[0])
-    # What depends on the number of rows is followed: a shape that was set by hand may be another.
-    after = shapes.of(op.outputs[0]) if sizes is None else shapes.reshaped(op)
+    # The shape that is asked for: the result's may have been set by hand. What depends on the rows is followed.
+    before, target = shapes.of(op.inputs[0]), shapes.elements(op.inputs[1]) or []
+    is_rest = sizes is None and target[:1] == [Size(-1)]
+    after = target if is_rest else shapes.reshaped(op)
     if not (state == 0 or isinstance(state, Parts)) or sizes not in (None, SIZES) or not before or not after:
         raise UnprovenError(operation.op.type)
     parts = state.of_row if isinstance(state, Parts) else Size(1)
     result = (parts * product(before[1:])).divided_by(product(after[1:]))
-    if result is None or not after[0].open:
+    if result is None or not (is_rest or after[0].open):
         raise UnprovenError(operation.op.type)
     return 0 if result == Size(1) else Parts(result)
 
@@ -399,6 +412,8 @@ def _one_hot(operation: Operation) -> State:
     return operation.only(0)
 
 
+NORMALIZATIONS = _names("FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3")
+
 Rule = Callable[[Operation], State]
 RULES: list[tuple[frozenset[str], Rule]] = [
     (_names("Shape ShapeN Size"), lambda operation: SIZES),
@@ -413,7 +428,7 @@ RULES: list[tuple[frozenset[str], Rule]] = [
         ),
         _first,
     ),
-    (_names("FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3"), _normalization),
+    (NORMALIZATIONS, _normalization),
     (_names("Conv2DBackpropInput Conv3DBackpropInputV2"), _transposed_convolution),
     (_names("LogSoftmax Softmax TopKV2"), _last_axis),
     (_names("BatchMatMul BatchMatMulV2 BatchMatMulV3 MatMul"), _product),

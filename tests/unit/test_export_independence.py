@@ -108,6 +108,14 @@ MIXED = {
     "rows in two places of a list": lambda tf, x: _stacked(tf, [x, tf.transpose(x)]),
     "a function that mixes": lambda tf, x: tf.function(lambda y: y - tf.reduce_mean(y, 0))(x),
     "random numbers in a function": lambda tf, x: x + tf.function(lambda: tf.random.uniform([1, 4]))(),
+    "random numbers of a distribution": lambda tf, x: x + tf.random.truncated_normal([1, 4]),
+    "random numbers in a branch": lambda tf, x: x + tf.cond(
+        tf.constant([True])[0], lambda: tf.random.uniform([1, 4]), lambda: tf.zeros([1, 4])
+    ),
+    "three rows at once": lambda tf, x: x + tf.ensure_shape(x, [3, 4]),
+    "shapes that are not equal": lambda tf, x: tf.raw_ops.Equal(
+        x=x, y=tf.tile(x, [1, 2]), incompatible_shape_error=False
+    ),
     "split along the rows": lambda tf, x: tf.concat(tf.split(tf.concat([x, x], 0), 2, 0), 1)[:, :4],
     "unstacked along the rows": lambda tf, x: x + tf.unstack(tf.ensure_shape(x, [3, 4]))[0],
     "filled by the number of rows": lambda tf, x: x * tf.cast(tf.fill([4], tf.shape(x)[0]), tf.float32),
@@ -173,6 +181,21 @@ MIXED_STEPS = {
         x[:, None], tf.ensure_shape(tf.constant(MATRICES), [None, 1, 2])
     ),
     "the diagonal": lambda tf, x, y: tf.einsum("bb->b", x),
+    "values of unknown rank": lambda tf, x, y: tf.raw_ops.Equal(
+        x=tf.ensure_shape(x, [None, 4]), y=y, incompatible_shape_error=False
+    ),
+    "a row for each two": lambda tf, x, y: tf.reduce_mean(
+        tf.raw_ops.Einsum(inputs=[x], equation="bi->bib"), 2
+    ),
+    "a product that sums over rows": lambda tf, x, y: x + tf.transpose(
+        tf.matmul(tf.transpose(x), tf.ensure_shape(tf.constant([[1.0], [2.0], [3.0]]), [None, 1]))
+    ),
+    "the means of a normalization": lambda tf, x, y: tf.raw_ops.FusedBatchNorm(
+        x=x[:, None, None], scale=[1.0], offset=[0.0], mean=[0.0], variance=[1.0], is_training=False
+    ).batch_mean,
+    "a shape that is not true, by a size": lambda tf, x, y: x + tf.reduce_sum(
+        _with_shape(tf.reshape(tf.ensure_shape(x, [None, 4]), [tf.shape(y)[1], -1]), [None, 4]), 1, keepdims=True
+    ),
     "a number of each two sizes": lambda tf, x, y: x * tf.einsum("i,i->", *[tf.cast(tf.shape(x), x.dtype)] * 2),
     "as many rows as columns": lambda tf, x, y: tf.fill(tf.shape(x)[1:2], 1.0),
     "a variable": lambda tf, x, y: _deviation_by_way_of_a_variable(tf, x),
