@@ -224,7 +224,8 @@ def _reshape(operation: Operation) -> State:
 
 
 def _transpose(operation: Operation) -> State:
-    return list(operation.constant(1)).index(operation.only(0))
+    rank = operation.rank(0)
+    return [int(value) % rank for value in operation.constant(1)].index(operation.only(0))
 
 
 def _expand(operation: Operation) -> State:

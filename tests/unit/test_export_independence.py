@@ -224,6 +224,7 @@ APART = {
     "parts of rows": lambda tf, x: tf.reshape(tf.nn.softmax(tf.reshape(x, [-1, 2])) + tf.ones(2), [-1, 4]),
     "a dense layer for each part": lambda tf, x: tf.tensordot(tf.reshape(x, [-1, 2, 2]), tf.ones([2, 3]), 1)[:, 0],
     "axes exchanged and back": lambda tf, x: tf.transpose(tf.transpose(x) * tf.ones([4, 1])),
+    "axes exchanged and back, counted from the last": lambda tf, x: tf.transpose(tf.transpose(x), [-1, -2]),
     "a part of each row": lambda tf, x: tf.squeeze(tf.expand_dims(x, 1)[:, :, 1:3], 1),
     "parts of a row by einsum": lambda tf, x: tf.einsum("bi,ij->bj", x, tf.ones([4, 3])),
     "values of a table": lambda tf, x: tf.gather(tf.ones([9, 2]), tf.cast(x, tf.int32)),
