@@ -7,6 +7,7 @@ the batch, a sort of it, indexing into it), ends the proof, and requests are not
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,15 +37,21 @@ def _outputs(tf: Any, graph: Any, inputs: list[State]) -> list[State]:
     shapes = Shapes(tf, graph)
     for op in graph.get_operations():
         if not op.outputs or any(tensor.name not in states for tensor in op.outputs):  # one may write a variable
-            if any(tensor.name not in states for tensor in op.inputs):  # a loop of TensorFlow 1
-                raise UnprovenError(op.type)
-            found = _follow(tf, Operation(tf, op, [states[tensor.name] for tensor in op.inputs], states, shapes))
-            states |= dict(zip((tensor.name for tensor in op.outputs), found, strict=True))
-    return [states[tensor.name] for tensor in graph.outputs]
+            found = _follow(tf, Operation(tf, op, _known(states, op.inputs), states, shapes))
+            states |= dict(zip((tensor.name for tensor in op.outputs), found, strict=False))
+    return _known(states, graph.outputs)
+
+
+def _known(states: Mapping[str, State], tensors: Sequence[Any]) -> list[State]:
+    """Return the states of tensors; raises UnprovenError where one is not known, as in a loop of TensorFlow 1."""
+    for tensor in tensors:
+        if tensor.name not in states:
+            raise UnprovenError(tensor.op.type)
+    return [states[tensor.name] for tensor in tensors]
 
 
 def _follow(tf: Any, operation: Operation) -> list[State]:
-    """Return the states of an operation's outputs."""
+    """Return the states of an operation's outputs; of a normalization, of the first only."""
     op, states = operation.op, operation.states
     if op.type in _CALLS:
         return _outputs(tf, _function(op, "f"), states)
@@ -52,11 +59,11 @@ def _follow(tf: Any, operation: Operation) -> list[State]:
         return _loop(tf, op, states)
     if op.type in ("Identity", "IdentityN"):
         return states
-    with_rows = 1 if op.type in NORMALIZATIONS else len(op.outputs)  # their others are the means and variances given
     state = _state(operation)
-    if any(_is_fixed(tensor, state) for tensor in op.outputs[:with_rows]):
+    count = 1 if op.type in NORMALIZATIONS else len(op.outputs)  # it may leave the others uninitialized
+    if any(_is_fixed(tensor, state) for tensor in op.outputs[:count]):
         raise UnprovenError(op.type)
-    return [state] * with_rows + [None] * (len(op.outputs) - with_rows)
+    return [state] * count
 
 
 def _is_fixed(tensor: Any, state: State) -> bool:

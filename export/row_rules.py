@@ -163,7 +163,8 @@ def _product(operation: Operation) -> State:
     if (
         isinstance(left, int)
         and right is None
-        and (is_row or (left < rank - 2 and operation.is_repeated(1, rank - left)))
+        and left < rank - 1
+        and (is_row or operation.is_repeated(1, rank - left))
     ):
         return left + operation.result_rank() - rank
     if left == right and isinstance(left, int) and left < rank - 2 and rank == operation.rank(1):
@@ -176,13 +177,10 @@ def _einsum(operation: Operation) -> State:
     labels = [
         term[state] for term, state in zip(terms.split(","), operation.states, strict=True) if isinstance(state, int)
     ]
-    others = [
-        term for term, state in zip(terms.split(","), operation.states, strict=True) if not isinstance(state, int)
-    ]
-    if "." in terms or not labels or SIZES in operation.states or any(labels[0] in term for term in others):
+    if "." in terms or not labels or SIZES in operation.states:
         raise UnprovenError(operation.op.type)
     label = labels[0]
-    if set(labels) != {label} or terms.count(label) != len(labels) or result.count(label) != 1:  # twice: the diagonal
+    if set(labels) != {label} or terms.count(label) != len(labels) or result.count(label) != 1:  # twice: a diagonal
         raise UnprovenError(operation.op.type)
     return result.index(label)
 
