@@ -158,16 +158,11 @@ def _product(operation: Operation) -> State:
     left, right = operation.states
     if any(operation.op.get_attr(name) for name in ("transpose_a", "adj_x") if name in operation.op.node_def.attr):
         raise UnprovenError(operation.op.type)
-    rank = operation.rank(0)
-    is_row = left == rank - 2  # of a matrix, by the same factor as others; or a matrix, by the same if there is one
-    if (
-        isinstance(left, int)
-        and right is None
-        and left < rank - 1
-        and (is_row or operation.is_repeated(1, rank - left))
-    ):
-        return left + operation.result_rank() - rank
-    if left == right and isinstance(left, int) and left < rank - 2 and rank == operation.rank(1):
+    place = operation.rank(0) - left if isinstance(left, int) else 0  # from the last axis
+    # A row of a matrix, by the same factor as others; or a matrix, by the same if there is one.
+    if right is None and (place == 2 or (place > 2 and operation.is_repeated(1, place))):
+        return operation.result_rank() - place
+    if left == right and place > 2 and operation.rank(0) == operation.rank(1):
         return left
     raise UnprovenError(operation.op.type)
 
