@@ -135,13 +135,12 @@ def _normalization(operation: Operation) -> State:
 
 
 def _transposed_convolution(operation: Operation) -> State:
-    """Rows of the third input; the number of rows may be the first of the result's sizes, and must be in no other."""
-    target, sizes = operation.op.inputs[0].op, operation.states[0]
+    """Rows of the third input; the number of rows is the first of the result's sizes, and must be in no other."""
+    target = operation.op.inputs[0].op
     others = target.inputs[1:] if target.type == "Pack" else [operation.op.inputs[0]]
-    is_known = sizes is None or operation.op.outputs[0].shape[1:].is_fully_defined()
-    if not is_known and any(operation.known[tensor.name] is not None for tensor in others):
-        raise UnprovenError(operation.op.type)
-    if sizes not in (None, SIZES) or operation.states[1] is not None or operation.states[2] != 0:
+    is_known = operation.op.outputs[0].shape[1:].is_fully_defined()
+    is_mixed = not is_known and any(operation.known[tensor.name] is not None for tensor in others)
+    if is_mixed or operation.states != [SIZES, None, 0]:
         raise UnprovenError(operation.op.type)
     return 0
 

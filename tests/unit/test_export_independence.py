@@ -203,6 +203,9 @@ MIXED_STEPS = {
         x[:, None, :1, None],
         tf.ones([1, 1, 1, 1]), tf.stack([tf.shape(x)[0], 1, 1 + tf.minimum(tf.shape(x)[0] - 1, 1), 1]), 2, "VALID",
     ),
+    "as many pictures as columns": lambda tf, x, y: tf.nn.conv2d_transpose(
+        x[:, None, :1, None], tf.ones([1, 1, 1, 1]), tf.stack([tf.shape(y)[1], 1, 1, 1]), 1
+    ),
     "a bias by the position in the batch": lambda tf, x, y: tf.transpose(
         tf.nn.bias_add(tf.transpose(x)[..., None], [1.0, 2.0, 3.0], "NCHW")[..., 0]
     ),
