@@ -48,7 +48,10 @@ def freeze_if_better(tf: Any, model: Any, function: Any, folder: Path) -> str:
     """
     with tempfile.TemporaryDirectory(prefix="form-", dir=folder.parent) as scratch:
         frozen = Path(scratch) / "frozen"
-        if not saved_model.write_frozen(tf, {DEFAULT_SIGNATURE: function}, frozen):
+        try:
+            if not saved_model.write_frozen(tf, {DEFAULT_SIGNATURE: function}, frozen):
+                return ""
+        except MemoryError:
             return ""
         if not _is_equal(model, frozen):
             return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import tempfile
@@ -175,10 +176,15 @@ def _converted(tf: Any, functions: Mapping[str, Any]) -> bytes:
     """Return concrete functions as LiteRT's flatbuffer: of built-in operations only, not quantized."""
     with tempfile.TemporaryDirectory() as scratch, _silence():
         folder = Path(scratch) / "frozen"
-        if not saved_model.write_frozen(tf, functions, folder, for_litert=True):
-            raise _UnprovenError("the model has state or tables, which can't be converted")
         try:
-            content: bytes = tf.lite.TFLiteConverter.from_saved_model(str(folder), list(functions)).convert()
+            if not saved_model.write_frozen(tf, functions, folder, for_litert=True):
+                raise _UnprovenError("the model has state or tables, which can't be converted")
+        except MemoryError as error:
+            raise _UnprovenError(str(error)) from error
+        gc.collect()  # graphs with all weights are freed by nothing else
+        try:
+            converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), list(functions))
+            content: bytes = converter.convert()
         except Exception as error:
             operations = re.search(r"^(?:TF Select|Custom) ops: (.+)$", str(error), re.MULTILINE)
             raise _OpenBatchError(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import gc
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from export import memory
 from export.shapes import Shapes
 from serving.engines.errors import FailedPreconditionError, InvalidArgumentError, TensorFlowError
 from serving.engines.graph import UnsafeGraphError
@@ -110,8 +112,13 @@ def write_frozen(tf: Any, functions: Mapping[str, Any], folder: Path, for_litert
     """Write functions by signature with their variables as constants, where it can be; return whether it was.
 
     ``for_litert`` leaves what its converter needs to see: loops as a whole, and GELU's arithmetic. Without it, only one
-    function may have loops.
+    function may have loops. Raises MemoryError, with a sentence, where the weights are too large for that.
     """
+    weights = sum(map(_bytes_of_weights, functions.values()))
+    if gigabytes := memory.needed_beyond_limit(weights):
+        raise MemoryError(
+            f"to convert {weights / 1e6:,.0f} MB of weights takes about {gigabytes:.0f} GB of memory (see --memory)"
+        )
     try:
         frozen = {key: _frozen(tf, function, not for_litert) for key, function in functions.items()}
         if None in frozen.values():
@@ -350,12 +357,12 @@ def _frozen(tf: Any, function: Any, lowers_loops: bool) -> Any | None:
     return None if any(tensor.dtype == tf.resource for tensor in frozen.inputs) else frozen
 
 
-def _write_graph(
-    tf: Any, functions: Mapping[str, Any], frozen: Mapping[str, Any], folder: Path, for_litert: bool
-) -> None:
+def _write_graph(tf: Any, functions: Mapping[str, Any], frozen: dict[str, Any], folder: Path, for_litert: bool) -> None:
     v1 = tf.compat.v1
     with v1.Session(graph=tf.Graph()) as session:
-        signatures = {key: _imported(tf, function, frozen[key], key, for_litert) for key, function in functions.items()}
+        signatures = {
+            key: _imported(tf, function, frozen.pop(key), key, for_litert) for key, function in functions.items()
+        }
         builder = v1.saved_model.Builder(str(folder))
         builder.add_meta_graph_and_variables(
             session, [SERVE_TAG], signature_def_map=signatures, strip_default_attrs=True
@@ -366,21 +373,28 @@ def _write_graph(
 def _imported(tf: Any, function: Any, frozen: Any, key: str, for_litert: bool) -> Any:
     """Put a function's graph into the default graph; return its signature there."""
     # TensorFlow flattens arguments and results in the order of their names.
-    inputs = dict(zip(sorted(function.structured_input_signature[1]), frozen.inputs, strict=True))
-    outputs = dict(zip(sorted(function.structured_outputs), frozen.outputs, strict=True))
+    inputs = _names(function.structured_input_signature[1], frozen.inputs)
+    outputs = _names(function.structured_outputs, frozen.outputs)
     scope = "" if key == DEFAULT_SIGNATURE else key
-    graph_def = _optimized(tf, frozen, [tensor.name for tensor in outputs.values()], for_litert)
-    tf.import_graph_def(graph_def, name=scope)
+    v1 = tf.compat.v1
+    meta_graph = v1.train.export_meta_graph(graph=frozen.graph, graph_def=frozen.graph.as_graph_def())
+    del frozen  # it has four times the weights, and the optimizer takes twelve times as much
+    gc.collect()
+    tf.import_graph_def(_optimized(tf, meta_graph, [*inputs.values(), *outputs.values()], for_litert), name=scope)
 
-    def found(tensors: Mapping[str, Any]) -> dict[str, Any]:
-        graph, prefix = tf.compat.v1.get_default_graph(), scope and f"{scope}/"
-        return {name: graph.get_tensor_by_name(prefix + tensor.name) for name, tensor in tensors.items()}
+    def found(tensors: Mapping[str, str]) -> dict[str, Any]:
+        graph, prefix = v1.get_default_graph(), scope and f"{scope}/"
+        return {name: graph.get_tensor_by_name(prefix + tensor) for name, tensor in tensors.items()}
 
-    return tf.compat.v1.saved_model.predict_signature_def(found(inputs), found(outputs))
+    return v1.saved_model.predict_signature_def(found(inputs), found(outputs))
 
 
-def _optimized(tf: Any, frozen: Any, outputs: list[str], for_litert: bool) -> Any:
-    """Return the frozen graph as TensorFlow's graph optimizer leaves it: constants folded, what is not needed gone.
+def _names(names: Iterable[str], tensors: Sequence[Any]) -> dict[str, str]:
+    return dict(zip(sorted(names), [tensor.name for tensor in tensors], strict=True))
+
+
+def _optimized(tf: Any, meta_graph: Any, needed: list[str], for_litert: bool) -> Any:
+    """Return a frozen graph as TensorFlow's graph optimizer leaves it: constants folded, what is not needed gone.
 
     It would do this at the first run after every load. Passes whose result is for one machine or one release only
     (fused operations, another memory layout) are left out.
@@ -393,10 +407,8 @@ def _optimized(tf: Any, frozen: Any, outputs: list[str], for_litert: bool) -> An
     rewrites.remapping = rewrites.layout_optimizer = rewrites.OFF
     rewrites.arithmetic_optimization = rewrites.OFF if for_litert else rewrites.ON
     rewrites.min_graph_nodes = -1  # small graphs too
-    meta_graph = tf.compat.v1.train.export_meta_graph(graph=frozen.graph, graph_def=frozen.graph.as_graph_def())
-    inputs = [tensor.name for tensor in frozen.inputs]
     # What must stay: the optimizer reads it from the collection of training operations.
-    meta_graph.collection_def["train_op"].node_list.value.extend([*inputs, *outputs])
+    meta_graph.collection_def["train_op"].node_list.value.extend(needed)
     return _with_inferred_sizes(tf, tf_optimizer.OptimizeGraph(config, meta_graph))
 
 
