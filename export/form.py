@@ -48,10 +48,9 @@ def freeze_if_better(tf: Any, model: Any, function: Any, folder: Path) -> str:
     """
     with tempfile.TemporaryDirectory(prefix="form-", dir=folder.parent) as scratch:
         frozen = Path(scratch) / "frozen"
-        try:
-            if not saved_model.write_frozen(tf, {DEFAULT_SIGNATURE: function}, frozen):
-                return ""
-        except MemoryError:
+        if saved_model.lacks_memory([function]):
+            return ""
+        if not saved_model.write_frozen(tf, {DEFAULT_SIGNATURE: function}, frozen):
             return ""
         if not _is_equal(model, frozen):
             return ""

@@ -176,11 +176,10 @@ def _converted(tf: Any, functions: Mapping[str, Any]) -> bytes:
     """Return concrete functions as LiteRT's flatbuffer: of built-in operations only, not quantized."""
     with tempfile.TemporaryDirectory() as scratch, _silence():
         folder = Path(scratch) / "frozen"
-        try:
-            if not saved_model.write_frozen(tf, functions, folder, for_litert=True):
-                raise _UnprovenError("the model has state or tables, which can't be converted")
-        except MemoryError as error:
-            raise _UnprovenError(str(error)) from error
+        if lack := saved_model.lacks_memory(functions.values()):
+            raise _UnprovenError(lack)
+        if not saved_model.write_frozen(tf, functions, folder, for_litert=True):
+            raise _UnprovenError("the model has state or tables, which can't be converted")
         gc.collect()  # graphs with all weights are freed by nothing else
         try:
             converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), list(functions))

@@ -112,13 +112,8 @@ def write_frozen(tf: Any, functions: Mapping[str, Any], folder: Path, for_litert
     """Write functions by signature with their variables as constants, where it can be; return whether it was.
 
     ``for_litert`` leaves what its converter needs to see: loops as a whole, and GELU's arithmetic. Without it, only one
-    function may have loops. Raises MemoryError, with a sentence, where the weights are too large for that.
+    function may have loops.
     """
-    weights = sum(map(_bytes_of_weights, functions.values()))
-    if gigabytes := memory.needed_beyond_limit(weights):
-        raise MemoryError(
-            f"to convert {weights / 1e6:,.0f} MB of weights takes about {gigabytes:.0f} GB of memory (see --memory)"
-        )
     try:
         frozen = {key: _frozen(tf, function, not for_litert) for key, function in functions.items()}
         if None in frozen.values():
@@ -128,6 +123,15 @@ def write_frozen(tf: Any, functions: Mapping[str, Any], folder: Path, for_litert
         shutil.rmtree(folder, ignore_errors=True)
         return False
     return True
+
+
+def lacks_memory(functions: Iterable[Any]) -> str:
+    """Say that the functions' weights are too large to be frozen and converted here; nothing if they are not."""
+    weights = sum(map(_bytes_of_weights, functions))
+    gigabytes = memory.needed_beyond_limit(weights)
+    if not gigabytes:
+        return ""
+    return f"to convert {weights / 1e6:,.0f} MB of weights takes about {gigabytes:.0f} GB of memory (see --memory)"
 
 
 def verify(model: Any, folder: Path, is_optimized: bool) -> Verified:

@@ -79,8 +79,8 @@ class NumberRows:
 
     def _without(self, delete: bytes) -> bytes:
         starts = range(self.start, self.stop, _SLICE_BYTES)
-        slices = [self.body[start : min(start + _SLICE_BYTES, self.stop)] for start in starts]
-        return b"".join([one.translate(None, delete) for one in slices])
+        stops = [min(start + _SLICE_BYTES, self.stop) for start in starts]
+        return b"".join([self.body[a:b].translate(None, delete) for a, b in zip(starts, stops, strict=True)])
 
     def _pieces(self) -> Iterator[bytes]:
         """Yield the values between commas, many at a time, without brackets."""

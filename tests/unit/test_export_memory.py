@@ -15,11 +15,19 @@ GB = 2**30
     [
         (-1, 16 * GB, 500e6, True),
         (-1, 16 * GB, 700e6, False),
-        (8 * GB, 16 * GB, 280e6, True),
+        (GB // 4, GB // 2, 1000, True),
+        (8 * GB, 16 * GB, 300e6, True),
         (8 * GB, 16 * GB, 350e6, False),
         (64 * GB, 8 * GB, 350e6, False),
     ],
-    ids=["no limit", "the machine's memory", "within a limit", "beyond it", "a limit beyond the machine's memory"],
+    ids=[
+        "no limit",
+        "the machine's memory",
+        "small weights",
+        "within a limit",
+        "beyond it",
+        "a limit beyond the machine's memory",
+    ],
 )
 def test_weights_need_a_multiple_of_their_memory(monkeypatch, allowed, physical, weights, is_enough):
     monkeypatch.setattr("resource.getrlimit", lambda _: (allowed, -1))
