@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import re
 import tempfile
@@ -180,7 +179,6 @@ def _converted(tf: Any, functions: Mapping[str, Any]) -> bytes:
             raise _UnprovenError(lack)
         if not saved_model.write_frozen(tf, functions, folder, for_litert=True):
             raise _UnprovenError("the model has state or tables, which can't be converted")
-        gc.collect()  # graphs with all weights are freed by nothing else
         try:
             converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), list(functions))
             content: bytes = converter.convert()

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import os
 
-# Of large weights: an export with 240 MB of them ended well within 8 GB, one with 350 MB did not.
+# At most: an export with 299 MB of them ended within 8 GB, one with 350 MB did not.
 _TIMES_WEIGHTS = 28
 
 
-def needed_beyond_limit(weights: int) -> float:
-    """Return the GB of memory that freezing and converting so many bytes of weights takes; 0 where they can be had."""
+def lack(weights: int) -> str:
+    """Say that freezing and converting so many bytes of weights may take more memory than there is, or nothing."""
     needed = _TIMES_WEIGHTS * weights
-    return needed / 2**30 if needed > _limit() else 0
+    if needed <= _limit():
+        return ""
+    return f"to convert {weights / 1e6:,.0f} MB of weights may take {needed / 2**30:.0f} GB of memory (see --memory)"
 
 
 def _limit() -> float:

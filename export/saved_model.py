@@ -119,6 +119,7 @@ def write_frozen(tf: Any, functions: Mapping[str, Any], folder: Path, for_litert
         if None in frozen.values():
             return False
         _write_graph(tf, functions, frozen, folder, for_litert)
+        _free_graphs(*functions.values())
     except (ValueError, TypeError, tf.errors.OpError):  # state that constants can't carry, such as a random generator's
         shutil.rmtree(folder, ignore_errors=True)
         return False
@@ -127,11 +128,7 @@ def write_frozen(tf: Any, functions: Mapping[str, Any], folder: Path, for_litert
 
 def lacks_memory(functions: Iterable[Any]) -> str:
     """Say that the functions' weights are too large to be frozen and converted here; nothing if they are not."""
-    weights = sum(map(_bytes_of_weights, functions))
-    gigabytes = memory.needed_beyond_limit(weights)
-    if not gigabytes:
-        return ""
-    return f"to convert {weights / 1e6:,.0f} MB of weights takes about {gigabytes:.0f} GB of memory (see --memory)"
+    return memory.lack(sum(map(_bytes_of_weights, functions)))
 
 
 def verify(model: Any, folder: Path, is_optimized: bool) -> Verified:
@@ -383,7 +380,7 @@ def _imported(tf: Any, function: Any, frozen: Any, key: str, for_litert: bool) -
     v1 = tf.compat.v1
     meta_graph = v1.train.export_meta_graph(graph=frozen.graph, graph_def=frozen.graph.as_graph_def())
     del frozen  # it has four times the weights, and the optimizer takes twelve times as much
-    gc.collect()
+    _free_graphs(function)
     tf.import_graph_def(_optimized(tf, meta_graph, [*inputs.values(), *outputs.values()], for_litert), name=scope)
 
     def found(tensors: Mapping[str, str]) -> dict[str, Any]:
@@ -391,6 +388,12 @@ def _imported(tf: Any, function: Any, frozen: Any, key: str, for_litert: bool) -
         return {name: graph.get_tensor_by_name(prefix + tensor) for name, tensor in tensors.items()}
 
     return v1.saved_model.predict_signature_def(found(inputs), found(outputs))
+
+
+def _free_graphs(*functions: Any) -> None:
+    """Free graphs that have been left, which takes the garbage collector 0.2 s: where their weights are large."""
+    if max(map(_bytes_of_weights, functions)) > _LARGEST_FROZEN_BYTES:
+        gc.collect()
 
 
 def _names(names: Iterable[str], tensors: Sequence[Any]) -> dict[str, str]:

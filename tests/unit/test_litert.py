@@ -395,7 +395,6 @@ def test_memory_stays_flat_and_the_library_needs_no_other(put):
 import gc, sys
 gc.disable()
 from pathlib import Path
-from time import sleep
 import numpy as np
 from serving.engines.options import LiteRtProof, LoadOptions
 from serving.engines.session import load_session
@@ -432,7 +431,6 @@ def test_memory_that_runs_out_is_no_mistake_of_the_client(put, tf):
     code = f"""
 import resource
 from pathlib import Path
-from time import sleep
 import numpy as np
 from serving.engines.errors import ResourceExhaustedError
 from serving.engines.options import LiteRtProof, LoadOptions
